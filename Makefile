@@ -28,13 +28,14 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
 	$(INSTALL) -r requirements-dev.txt
 	@touch $@
 
-# The kernel is compiled once per change of its sources, so that the first start is as quick as the second.
+# The kernel is compiled once per change of its sources, so that the first start is as quick as the second; a user's other
+# checkouts of the same sources copy it from ~/.cache.
 $(VENV)/.first: $(VENV)/.serving $(COMPILED)
-	$(BIN)/python -m scheduler_env.warm_up --until first models/seed/*.pth
+	$(BIN)/python -m scheduler_env.warm_up --share --until first models/seed/*.pth
 	@touch $@
 
 $(VENV)/.kernel: $(VENV)/.runtime $(COMPILED)
-	$(BIN)/python -m scheduler_env.warm_up models/seed/*.pth
+	$(BIN)/python -m scheduler_env.warm_up --share models/seed/*.pth
 	@touch $@
 
 setup: $(VENV)/.kernel  ## Create .venv, install requirements.txt, compile the kernel
@@ -62,15 +63,15 @@ serve: $(VENV)/.first  ## Serve on http://localhost:5001 with the shipped seed m
 	$(BIN)/python enhanced_flask.py $(ARGS)
 
 rest:
-	$(BIN)/python -m scheduler_env.warm_up --until serving
+	$(BIN)/python -m scheduler_env.warm_up --share --until serving
 	$(MAKE) setup
 
-# Two processes, a file's tests in one of them: what waits in one leaves the processor to the other. In their order: the
-# longest files are not the ones with the most tests.
+# Three processes for two cores, a file's tests in one of them: a third of a test's time is waiting, for a service, a
+# browser or a clock. In their order: the longest files are not the ones with the most tests.
 test: setup-dev  ## Run every test
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-lint: setup-dev  ## ruff and mypy --strict
+lint: $(VENV)/.dev  ## ruff and mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -38,10 +38,10 @@ def inhabited_service(home: Path) -> Iterator[LiveService]:
         yield running
 
 
-def fuzz(running: LiveService, n_examples: int, seed: int, *more: str) -> tuple[int, str]:
+def fuzz(running: LiveService, n_examples: int, seed: int, *more: str, config: Path = CONFIG) -> tuple[int, str]:
     """Exit status and report of schemathesis, with so many examples for each operation and check of a phase."""
     command = [
-        *(str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(CONFIG)),
+        *(str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(config)),
         *("run", f"{running.url}/openapi.json", "--checks", "all", "--max-examples", str(n_examples)),
         # /models/register also fits /models/{name}: `Allow` tells of the methods of both, and both answer.
         *("--exclude-checks", "allow_header_conformance"),

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from scheduler_env.compilation import compiling
 from scheduler_env.errors import InvalidCheckpoint
+from scheduler_env.shared_cache import give, take
 
 if TYPE_CHECKING:
     from scheduler_env.agent import Agent
@@ -36,6 +37,11 @@ def main() -> None:
     )
     parser.add_argument("weights", nargs="*", type=Path, help="checkpoints (.pth) to convert for loading without torch")
     parser.add_argument("--until", choices=STAGES, default=TRAINING, help="the last stage (default: training)")
+    parser.add_argument(
+        "--share",
+        action="store_true",
+        help="use what another checkout of these sources compiled, and keep a copy in ~/.cache",
+    )
     options = parser.parse_args()
     weights: list[Path] = options.weights
     if absent := [str(path) for path in weights if not path.is_file()]:
@@ -43,7 +49,11 @@ def main() -> None:
     began = time.monotonic()
     try:
         with compiling():
+            if options.share:
+                take()
             compile_everything(weights, until=options.until)
+            if options.share and options.until == TRAINING:
+                give()
     except InvalidCheckpoint as err:
         parser.exit(1, f"{parser.prog}: {err}\n")
     print(f"kernel ready for {options.until} after {time.monotonic() - began:.1f} s", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Weights files for tests: the shipped model, changed a little, so that each is a different one that schedules well."""
+"""Weights files for tests: the shipped model with one weight changed, so that each is distinct but good."""
 
 from pathlib import Path
 
@@ -11,9 +11,10 @@ SEED = Settings().seed_models_dir / "ddqn_v2.pth"
 
 
 def write_checkpoint(path: Path, number: int) -> Path:
-    """The `number`-th variation of the seed model; different numbers have different weights."""
+    """Write variation `number` of the seed model; different numbers give different weights."""
     network = read_checkpoint(SEED).network
+    first = next(network.value.parameters())
     with torch.no_grad():
-        network.value[0].weight[0, 0] += 1e-4 * (number + 1)
+        first[0, 0] += 1e-4 * (number + 1)
     save_checkpoint(path, network, {"config": {"seed": number, "episodes": 1000}})
     return path

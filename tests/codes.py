@@ -1,4 +1,4 @@
-"""Errors by their codes, for `pytest.raises(..., check=coded("unknown_team"))`."""
+"""Check errors by code: `pytest.raises(..., check=coded("unknown_team"))`."""
 
 from collections.abc import Callable
 
@@ -6,5 +6,5 @@ from scheduler_env.errors import CodedError
 
 
 def coded(code: str, **params: object) -> Callable[[CodedError], bool]:
-    """Whether an error has this code, and these among its parameters."""
+    """A check that an error has this code and these parameters (it may have more)."""
     return lambda err: err.code == code and params.items() <= err.params.items()

@@ -1,4 +1,4 @@
-"""The service as clients meet it: a real process on a real port, over a folder of its own."""
+"""Fixtures that run the service as clients see it: a real process on a real port, with its own home folder."""
 
 import atexit
 import os
@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -28,24 +28,26 @@ if TYPE_CHECKING:
     from flask import Flask
     from playwright.sync_api import Browser
 
+    from monitoring import PerformanceMonitor
+
 ROOT = Path(__file__).resolve().parent.parent
 
 NEW_PROCESS = (sys.executable, str(ROOT / "enhanced_flask.py"))
 """The command of a service whose start, process id, memory or sudden end is tested."""
 
 MEMORY, MIN_FREE_BYTES = Path("/dev/shm"), 4 * 2**30
-# `tmp_path` is in memory where there is room: services wait for the disk after each change, most of the time of some
-# files' tests. Whether they ask the disk to wait, `test_commits_go_to_the_disk` looks.
+# `tmp_path` is in memory if there is room: most of the time of some tests is the service waiting for the disk.
+# `test_commits_are_synced_to_disk` checks that the service does request the sync.
 if "PYTEST_DEBUG_TEMPROOT" not in os.environ and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > MIN_FREE_BYTES:
     os.environ["PYTEST_DEBUG_TEMPROOT"] = str(MEMORY)
 
-settings.register_profile("untimed", deadline=None)  # an example that takes long is not wrong
+settings.register_profile("untimed", deadline=None)  # slow examples are not failures
 settings.load_profile("untimed")
 
 
 @dataclass
 class LiveService:
-    """A running service; `post("/x", json=...)` and the like call it."""
+    """A running service with HTTP helpers such as `post("/x", json=...)`."""
 
     url: str
     home: Path
@@ -53,40 +55,40 @@ class LiveService:
     output: Path
     session: requests.Session = field(default_factory=requests.Session)
 
-    def get(self, path: str, **more: Any) -> requests.Response:
-        return self.session.get(self.url + path, timeout=HANG_S, **more)
+    def get(self, path: str, **options: Any) -> requests.Response:
+        return self.session.get(self.url + path, timeout=HANG_S, **options)
 
-    def post(self, path: str, **more: Any) -> requests.Response:
-        return self.session.post(self.url + path, timeout=HANG_S, **more)
+    def post(self, path: str, **options: Any) -> requests.Response:
+        return self.session.post(self.url + path, timeout=HANG_S, **options)
 
-    def put(self, path: str, **more: Any) -> requests.Response:
-        return self.session.put(self.url + path, timeout=HANG_S, **more)
+    def put(self, path: str, **options: Any) -> requests.Response:
+        return self.session.put(self.url + path, timeout=HANG_S, **options)
 
-    def delete(self, path: str, **more: Any) -> requests.Response:
-        return self.session.delete(self.url + path, timeout=HANG_S, **more)
+    def delete(self, path: str, **options: Any) -> requests.Response:
+        return self.session.delete(self.url + path, timeout=HANG_S, **options)
 
-    def run(self, **body: Any) -> dict[str, Any]:
-        """The answer of a run that has to succeed."""
-        answer = self.post("/run_algorithm", json=body)
+    def run(self, **request: Any) -> dict[str, Any]:
+        """Run the algorithm, require success and return the answer."""
+        answer = self.post("/run_algorithm", json=request)
         assert answer.status_code == 200, answer.text
-        told: dict[str, Any] = answer.json()
-        return told
+        body: dict[str, Any] = answer.json()
+        return body
 
     def log(self) -> str:
-        """Its log as it is now; lines are written some milliseconds after they were said, see `said`."""
+        """The current log. Lines are written a few milliseconds after the event; see `wait_for_log`."""
         return (self.home / "logs" / "flask_service.log").read_text(encoding="utf-8")
 
-    def said(self, text: str, times: int = 1) -> str:
-        """Its log, as soon as the text is in it so often."""
+    def wait_for_log(self, text: str, times: int = 1) -> str:
+        """Wait until the log contains `text` at least `times` times; return the log."""
         return until(lambda: self.log() if self.log().count(text) >= times else "", f"{text!r} in the log")
 
     def queued(self, kind: str = "improving") -> float:
-        """Pieces of work of a kind that it is at, or that wait for their turn, in all of its processes."""
+        """The number of running and waiting jobs of a kind, over all worker processes."""
         found = re.findall(rf'^queue_depth\{{kind="{kind}"\}} (\S+)$', self.get("/metrics").text, re.MULTILINE)
         return sum(map(float, found))
 
     def stop(self) -> int:
-        """End it as an init system does; the exit status."""
+        """Stop it with SIGTERM, as an init system does; return the exit status."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout=HANG_S)
 
@@ -99,17 +101,17 @@ def live_service(
     environment: dict[str, str] | None = None,
     command: Sequence[str] = (),
 ) -> Iterator[LiveService]:
-    """`python enhanced_flask.py --port 0` over `home`; ends with the block. A failed start shows its output.
+    """Run `python enhanced_flask.py --port 0` with `home` for the length of the block; a failed start shows its output.
 
-    One process is forked from a Python that has everything imported (see `preloaded`), unless `command` says another.
-    Several are always new: the metrics that they share are set up before their library is imported.
+    A single process is forked from a Python that has everything imported (see `preloaded`), unless `command` is given.
+    Several workers need a new process: their shared metrics must be set up before the metrics library is imported.
     """
     workers = dict(pairwise(arguments)).get("--workers") or (environment or {}).get("SCHED_WORKERS", "1")
     command = command or ((python(), NEW_PROCESS[1]) if workers == "1" else NEW_PROCESS)
     home.mkdir(parents=True, exist_ok=True)
     output = home / "output.txt"
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("SCHED_", "PROMETHEUS_"))}
-    clean["MPLCONFIGDIR"] = str(_fonts_known())  # or each home's first chart begins by looking for fonts
+    clean["MPLCONFIGDIR"] = str(_fonts_known())  # otherwise the first chart of each home starts with a search for fonts
     with output.open("wb") as file:
         process = subprocess.Popen(
             [*command, *arguments],
@@ -134,7 +136,7 @@ def live_service(
 
 @cache
 def _fonts_known() -> Path:
-    """A folder where matplotlib keeps its list of fonts, shared by the services of this run."""
+    """A folder for matplotlib's font list, shared by all services of this test run."""
     folder = Path(tempfile.mkdtemp(prefix="matplotlib-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
@@ -154,14 +156,14 @@ def _url(process: subprocess.Popen[bytes], output: Path) -> str:
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveService]:
-    """The service that tests share. What one test makes there, the others must not mind."""
+    """A service shared by all tests; what one test creates must not disturb the others."""
     with live_service(tmp_path_factory.mktemp("service")) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a service that the tests of a module share."""
+    """The home folder of a service shared by the tests of a module."""
     return tmp_path_factory.mktemp("home")
 
 
@@ -174,11 +176,65 @@ def app(home: Path) -> "Flask":
     return create_app(Settings(home=home))
 
 
+@pytest.fixture
+def monitor(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator["PerformanceMonitor"]:
+    """A monitor over a new database; its clock stands at the `NOW` of the test's module."""
+    from monitoring import PerformanceMonitor
+
+    now = request.module.NOW
+    opened = PerformanceMonitor(tmp_path / "performance.db", reports_dir=tmp_path / "reports", clock=lambda: now)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
+    """`weights(n)` is the path of the n-th real checkpoint; different numbers have different weights."""
+    from tests.checkpoints import write_checkpoint
+
+    folder = tmp_path_factory.mktemp("weights")
+    return cache(lambda number: write_checkpoint(folder / f"w{number}.pth", number))
+
+
+@pytest.fixture
+def set_time_zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Set the local time zone of this process until the end of the test."""
+
+    def set_zone(zone: str) -> None:
+        monkeypatch.setenv("TZ", zone)
+        time.tzset()
+
+    yield set_zone
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.fixture
+def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Skip fsync, which protects only against power failures; after kill -9 written data is kept by the system."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+
+
+@pytest.fixture
+def pictures() -> None:
+    """Requested by tests of the charts of reports."""
+
+
+@pytest.fixture
+def mostly_words(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Skip the drawing of charts, which takes most of the time of a report, unless the test requests `pictures`."""
+    if "pictures" not in request.fixturenames:
+        monkeypatch.setattr("scheduler_service.reporting.page.data_uri", lambda drawn: "data:,")
+        for name in ("boxes", "cumulative"):
+            monkeypatch.setattr(f"scheduler_service.reporting.figures.{name}", lambda *_, **__: None)
+        monkeypatch.setattr("scheduler_service.reporting.evolution.MOMENTS", 8)
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator["Browser"]:
-    """Debian's Chromium; playwright brings none along. One for all tests: it can be driven once in a process.
+    """Debian's Chromium (playwright is installed without browsers), one instance for the whole test process.
 
-    Its headless shell loads a page with half the processor time of the browser that has windows.
+    Its headless shell needs half the CPU time of the full browser to load a page.
     """
     from playwright.sync_api import sync_playwright
 
@@ -194,10 +250,9 @@ def browser() -> Iterator["Browser"]:
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
-    """Show the end of the shared service's log with the failure of a test that uses it.
+    """On failure of a test that uses the shared service, add the end of the service's log.
 
-    What was captured goes from the process that ran the test to the one that tells, as UTF-8; some tests log lone
-    surrogates on purpose.
+    Captured output is re-encoded: some tests log lone surrogates, which cannot be sent as UTF-8 to the main process.
     """
     outcome: Any = yield
     report = outcome.get_result()

@@ -1,8 +1,14 @@
-"""Random instances for property tests: hypothesis strategies that cover more than the plant needs."""
+"""Random instances for property tests: hypothesis strategies that cover more than real plants need."""
 
+import numpy as np
 from hypothesis import strategies as st
 
 from scheduler_env import Instance, Mode, Step, Team, WorkPoint
+
+
+def params_of(user: int) -> list[float]:
+    """The durations of a user's plant; all users have different ones."""
+    return [float(hours) for hours in np.random.default_rng(user).integers(2, 20, 15)]
 
 
 @st.composite
@@ -18,7 +24,7 @@ def instances(draw: st.DrawFn, *, max_steps: int = 8) -> Instance:
     for number in range(draw(st.integers(n_workpoints, max(n_workpoints, max_steps)))):
         workpoint = number % n_workpoints
         before = tuple(draw(st.sets(st.sampled_from(ids), max_size=2))) if ids else ()
-        # Orders never contradict the extra predecessors: those come from earlier numbers, and orders only grow.
+        # Extra predecessors have smaller numbers and orders only grow, so the two never contradict each other.
         order = draw(st.none() | st.just(number // 3))
         step_id = f"s{number}"
         steps_of[workpoint].append(

@@ -1,14 +1,14 @@
-"""What a reader of a report sees: the words, images and tags of an HTML page."""
+"""What a reader of an HTML report sees: its text, images and tags."""
 
 from html.parser import HTMLParser
 from pathlib import Path
 
 
 class Page(HTMLParser):
-    """The words, sources and tags of a page; fails on tags that are not closed in order."""
+    """The text, sources and tags of a page; fails on tags that are not closed in order."""
 
     def __init__(self, source: str) -> None:
-        """`source`: the page itself, or the path of its file."""
+        """`source` is the page itself or the path of its file."""
         super().__init__()
         self.words: list[str] = []
         self.sources: list[str] = []

@@ -1,11 +1,11 @@
-"""A Python that has the project imported: `PYTHON` runs what `python` does, without the seconds of imports.
+"""Run Python programs without the seconds of imports: `python()` is a program that behaves like `python`.
 
-`python()` is the path of a small program that takes Python's arguments. It hands them, with its folder, environment and
-standard streams, to a server process that has the libraries loaded, and the server forks a child that runs them.
-Signals reach the child, its exit status is the program's, and the child ends with the program.
+It sends its arguments, working folder, environment and standard streams to a server process that has the libraries
+imported; the server forks a child that runs the program. Signals are passed to the child, and its exit status is
+returned. If the program is killed, so is the child.
 
-What differs from a new Python: the program's process id is not the child's, limits (`ulimit`) are the server's, and
-modules are imported already. Tests of these use `sys.executable`.
+Differences from a new Python: the program's process id is not the child's, limits (`ulimit`) are the server's, and
+modules are already imported. Tests of these use `sys.executable`.
 """
 
 import atexit
@@ -99,7 +99,7 @@ os._exit(status)
 
 @cache
 def python() -> str:
-    """The path of the program; the first call starts the server, which ends with this process."""
+    """The path of the program. The first call starts the server, which ends with this process."""
     folder = Path(tempfile.mkdtemp(prefix="preloaded-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     address = str(folder / "server")
@@ -123,16 +123,16 @@ def python() -> str:
 
 @dataclass(frozen=True)
 class Request:
-    """What a program was started with."""
+    """How a program was started."""
 
     arguments: list[str]
     folder: str
     environment: dict[str, str]
-    files: dict[int, int]  # the number of each open file there, to its number here
+    files: dict[int, int]  # descriptor in the client -> descriptor here
 
 
 def receive(client: socket.socket) -> Request:
-    """The request of a client that has connected. Raises `EOFError` if it ends before."""
+    """Read the request of a connected client. Raises `EOFError` if it is incomplete."""
     head, files, *_ = socket.recv_fds(client, HEADER, MAX_FILES)
     content = b""
     while len(content) < int.from_bytes(head, "little") or not head:
@@ -145,19 +145,19 @@ def receive(client: socket.socket) -> Request:
 
 
 class Server:
-    """Forks a child for each client."""
+    """Forks one child per client."""
 
     def __init__(self, listener: socket.socket) -> None:
         self.listener = listener
-        self.clients: dict[socket.socket, int] = {}  # to the process id of the child
+        self.clients: dict[socket.socket, int] = {}  # -> process id of the child
         self.ended, self.notify = os.pipe()
 
     def serve(self) -> Request | None:
-        """In each child, what it is to run; in the server None, when its standard input is closed."""
+        """Return the request to run in each child; return None in the server once its standard input is closed."""
         os.set_blocking(self.notify, False)
         signal.set_wakeup_fd(self.notify, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C reaches the clients, and they tell
+        signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C reaches the clients, which pass it on
         while True:
             waited_for: list[int | socket.socket] = [0, self.ended, self.listener, *self.clients]
             ready = select.select(waited_for, [], [])[0]
@@ -174,7 +174,7 @@ class Server:
                 return request
 
     def fork(self) -> Request | None:
-        """What to run, in the child; None in the server."""
+        """Fork; return the request in the child, None in the server."""
         client, _ = self.listener.accept()
         try:
             request = receive(client)
@@ -195,7 +195,7 @@ class Server:
         return None
 
     def pass_signals(self, client: socket.socket) -> None:
-        """What the client was sent; SIGKILL if it is gone."""
+        """Pass the client's signals to its child; SIGKILL if the client is gone."""
         try:
             numbers = client.recv(64)
         except OSError:
@@ -207,38 +207,38 @@ class Server:
             client.close()
 
     def report_ended(self) -> None:
-        """The exit status of each child that has ended, to its client."""
+        """Send the exit status of each finished child to its client."""
         for client, child in list(self.clients.items()):
             ended, status = os.waitpid(child, os.WNOHANG)
             if ended:
                 del self.clients[client]
                 code = os.waitstatus_to_exitcode(status)
-                with suppress(OSError):  # it was killed at the same moment
+                with suppress(OSError):  # the client was killed at the same moment
                     client.sendall(code.to_bytes(HEADER, "little", signed=True))
                 client.close()
 
 
 def become(request: Request) -> None:
-    """Give this process the folder, the environment and the streams of the request, and default signal handlers."""
+    """Take over the folder, environment and streams of the request, and reset the signal handlers."""
     os.chdir(request.folder)
     os.environ.clear()
     os.environ.update(request.environment)
     time.tzset()
-    beyond = max(request.files) + 1  # so that none is overwritten before it is moved
+    beyond = max(request.files) + 1  # so that no descriptor is overwritten before it is moved
     files = {number: fcntl.fcntl(file, fcntl.F_DUPFD, beyond) for number, file in request.files.items()}
     for file in request.files.values():
         os.close(file)
     for number, file in files.items():
         os.dup2(file, number)
         os.close(file)
-    sys.executable = request.environment.get(OWN_PATH, sys.executable)  # for processes that the program starts
+    sys.executable = request.environment.get(OWN_PATH, sys.executable)  # for subprocesses of the program
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.stdout.reconfigure(line_buffering="PYTHONUNBUFFERED" in os.environ)  # type: ignore[union-attr]
 
 
 def run(arguments: list[str]) -> None:
-    """As `python <arguments>`; of the options only -c, -m and -."""
+    """Run `python <arguments>`; supports only the options -c, -m and -."""
     first = arguments[0] if arguments else "-"
     added = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     sys.path[:1] = [str(Path(first).resolve().parent) if not first.startswith("-") else "", *filter(None, added)]
@@ -257,7 +257,7 @@ def run(arguments: list[str]) -> None:
 
 
 def ended(arguments: list[str]) -> int:
-    """Run it to its end; the exit status, negative if a signal has to end this process."""
+    """Run it to the end; return the exit status, negative if this process must end by a signal."""
     try:
         run(arguments)
     except SystemExit as err:
@@ -272,7 +272,7 @@ def ended(arguments: list[str]) -> int:
 
 
 def leave(status: int) -> NoReturn:
-    """End this process as the interpreter does, but leave its memory to the system: it is the server's, and large."""
+    """End this process like the interpreter, but without freeing the large memory inherited from the server."""
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     with suppress(OSError):
@@ -284,7 +284,7 @@ def leave(status: int) -> NoReturn:
 
 
 def preload() -> None:
-    """Import what programs need, and load the compiled kernel; no thread is started, since a fork would not copy it."""
+    """Import what programs need and load the compiled kernel. Starts no thread, since a fork would not copy it."""
     for name in PRELOADED:
         __import__(name)
     sys.modules["enhanced_flask"].load_before_fork()

@@ -1,4 +1,4 @@
-"""How many examples a property is tried on: a hundred or so in the suite, many times that in `make fuzz`."""
+"""The number of examples of property tests: about a hundred in the suite, many times more in `make fuzz`."""
 
 import os
 
@@ -8,5 +8,5 @@ TIMES = int(os.environ.get("PROPERTY_TIMES", "1"))
 
 
 def examples(number: int) -> settings:
-    """`number` examples, times the environment's `PROPERTY_TIMES`; an example may take as long as it takes."""
+    """`number` examples times the environment's `PROPERTY_TIMES`, without a deadline per example."""
     return settings(max_examples=number * TIMES, deadline=None)

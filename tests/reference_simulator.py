@@ -1,10 +1,10 @@
-"""A plain-Python simulation of the shutdown, slow and obvious: the oracle for the compiled kernel."""
+"""A plain Python simulation of the shutdown, slow and simple: the oracle for the compiled kernel."""
 
 from scheduler_env import Instance
 
 
 class ReferenceSimulator:
-    """The rules of DOMAIN.md written down directly; activities by number, modes by their place in the step."""
+    """A direct implementation of the rules of DOMAIN.md; activities are numbered, modes are indices within the step."""
 
     def __init__(self, instance: Instance) -> None:
         self.instance = instance

@@ -1,4 +1,4 @@
-"""From an alert to the runs that it is about, and from a run to its lines in the log."""
+"""From an alert to the runs that it is about, and from a run to its log lines."""
 
 import re
 import subprocess
@@ -15,7 +15,7 @@ from scheduler_service.keys import digest_of
 from scheduler_service.loglines import lines_about
 from scheduler_service.settings import Settings
 from tests.conftest import LiveService, live_service
-from tests.test_alerts import Receiver
+from tests.receiver import Receiver
 from tests.waiting import until
 
 NOON = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
@@ -25,10 +25,8 @@ KEY = "a-key-of-the-readers-0123456789"
 
 @pytest.fixture(scope="module")
 def receiver() -> Iterator[Receiver]:
-    server = Receiver()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with Receiver() as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
@@ -56,76 +54,76 @@ def cycles_of(service: LiveService) -> list[dict[str, Any]]:
     return [run for run in service.get("/runs").json()["runs"] if run["n_workpoints"] == 1]
 
 
-def test_an_alert_leads_to_its_runs_the_worst_first(service: LiveService):
+def test_an_alert_links_to_its_runs_with_the_worst_first(service: LiveService):
     address = f"/alerts/{alert_of(service)['id']}"
     until(lambda: service.get(address).json()["total"] == len(cycles_of(service)))
-    told = service.get(address).json()
+    body = service.get(address).json()
     cycles = cycles_of(service)
-    assert len(cycles) < len(service.get("/runs").json()["runs"]), "the request of two work points is none of them"
-    assert told["total"] == len(cycles)
-    assert [run["makespan"] for run in told["runs"]] == sorted((run["makespan"] for run in cycles), reverse=True)
-    worst = told["runs"][0]
+    assert len(cycles) < len(service.get("/runs").json()["runs"]), "the request with two work points is not included"
+    assert body["total"] == len(cycles)
+    assert [run["makespan"] for run in body["runs"]] == sorted((run["makespan"] for run in cycles), reverse=True)
+    worst = body["runs"][0]
     assert worst["value"] == worst["makespan"]
     assert (worst["n_workpoints"], worst["n_steps"], worst["success"]) == (1, 15, True)
     assert service.get(worst["url"]).json()["run"]["request_id"] == worst["request_id"]
-    assert alert_of(service)["requests"] == [run["request_id"] for run in told["runs"]][:5]
-    start, end = (datetime.fromisoformat(told["window"][side]) for side in ("start", "end"))
+    assert alert_of(service)["requests"] == [run["request_id"] for run in body["runs"]][:5]
+    start, end = (datetime.fromisoformat(body["window"][side]) for side in ("start", "end"))
     assert start < datetime.fromisoformat(worst["timestamp"]) <= end
-    assert len(service.get(f"/alerts/{told['alert']['id']}?limit=1").json()["runs"]) == 1
+    assert len(service.get(f"/alerts/{body['alert']['id']}?limit=1").json()["runs"]) == 1
 
 
-def test_people_are_told_which_requests_and_where_to_look(receiver: Receiver, service: LiveService):
-    told = next(each for each in receiver.wait_for(1) if each.get("name") == "max_makespan")
-    assert told["requests"]
-    assert f"最差的请求：{', '.join(told['requests'])}" in told["text"]
-    assert f"GET /alerts/{told['id']}" in told["text"]
+def test_a_notice_names_the_requests_and_a_link(receiver: Receiver, service: LiveService):
+    notice = next(each for each in receiver.wait_for(1) if each.get("name") == "max_makespan")
+    assert notice["requests"]
+    assert f"最差的请求：{', '.join(notice['requests'])}" in notice["text"]
+    assert f"GET /alerts/{notice['id']}" in notice["text"]
 
 
-def test_the_command_of_an_alert_finds_its_lines(service: LiveService):
+def test_the_command_in_an_alert_finds_its_log_lines(service: LiveService):
     log = service.get(f"/alerts/{alert_of(service)['id']}").json()["log"]
     found = subprocess.run(log["command"], shell=True, cwd=service.home, capture_output=True, text=True, check=True)
     assert len(found.stdout.splitlines()) == len(log["request_ids"]) >= 3
     assert all("算法执行完成" in line for line in found.stdout.splitlines())
 
 
-def test_a_run_leads_to_its_lines_in_the_log(service: LiveService):
+def test_a_run_links_to_its_log_lines(service: LiveService):
     (other, mine) = (service.run(params=SAMPLE)["request_id"] for _ in range(2))
     until(lambda: service.get(f"/runs/{mine}/log").json()["lines"])
     lines = service.get(f"/runs/{mine}/log").json()["lines"]
     assert any(f"run={mine}" in line and "算法执行完成" in line for line in lines)
     assert all(other not in line for line in lines)
-    asked = re.search(r"\[([^\]]+)\]", lines[0])
-    assert asked is not None
-    assert all(f"[{asked[1]}]" in line for line in lines), "those of its request, and of no other"
+    request_id = re.search(r"\[([^\]]+)\]", lines[0])
+    assert request_id is not None
+    assert all(f"[{request_id[1]}]" in line for line in lines), "only lines of this request"
 
 
-def test_log_lines_are_for_operators(service: LiveService):
+def test_reading_log_lines_needs_the_operator_scope(service: LiveService):
     run = service.get("/runs").json()["runs"][0]["request_id"]
     refused = service.session.get(f"{service.url}/runs/{run}/log", headers={"X-API-Key": KEY}, timeout=60)
     assert refused.status_code == 403
-    told = service.session.get(
+    answer = service.session.get(
         f"{service.url}/alerts/{alert_of(service)['id']}", headers={"X-API-Key": KEY}, timeout=60
     )
-    assert told.status_code == 200
+    assert answer.status_code == 200
 
 
 @pytest.mark.parametrize(
     ("path", "status"),
     [("/alerts/999999", 404), ("/alerts/x", 404), ("/alerts/1?limit=0", 422), ("/runs/nothing/log", 404)],
 )
-def test_what_is_not_there_is_not_found(service: LiveService, path: str, status: int):
+def test_unknown_alerts_and_runs_are_not_found(service: LiveService, path: str, status: int):
     answer = service.get(path)
     assert answer.status_code == status
     assert answer.headers["Content-Type"] == "application/problem+json"
 
 
-# --- lines ---
+# --- log lines ---
 
 
 LINE = "2026-11-25 12:00:00,000 {level} [{request}] scheduler: {text}"
 
 
-def test_lines_of_the_same_request_belong_to_the_run_and_secrets_do_not(tmp_path: Path):
+def test_log_lines_of_a_request_are_shown_without_secrets(tmp_path: Path):
     lines = [
         LINE.format(level="ERROR", request="q1", text="the model 'x' could not answer") + "\n  | Traceback\n  | boom",
         LINE.format(level="INFO", request="q2", text="run=r2 done"),
@@ -145,7 +143,7 @@ def test_lines_of_the_same_request_belong_to_the_run_and_secrets_do_not(tmp_path
     assert len(lines_about(tmp_path, "r4", NOON - timedelta(days=1))) == 2
 
 
-def test_lines_are_found_in_a_file_that_was_rotated(tmp_path: Path):
+def test_log_lines_are_found_in_rotated_files(tmp_path: Path):
     import os
 
     for name, text, at in (("log.2", "old", 100.0), ("log.1", "run=r1 done", 1_000.0), ("log", "new", 2_000.0)):
@@ -158,7 +156,7 @@ def test_lines_are_found_in_a_file_that_was_rotated(tmp_path: Path):
     assert lines_about(tmp_path / "nothing", "r1", NOON) == []
 
 
-# --- each rule ---
+# --- runs of each rule ---
 
 
 @pytest.fixture
@@ -177,26 +175,26 @@ def runs_of(monitor: PerformanceMonitor, name: str, subject: str = "") -> list[s
 
 def record(monitor: PerformanceMonitor, *runs: dict[str, Any]) -> None:
     usual = {"model_key": "m", "makespan": 50.0, "execution_time": 0.1, "n_workpoints": 1, "n_steps": 15}
-    made = [
+    records = [
         PerformanceRecord(timestamp=NOON - timedelta(minutes=n + 1), **{"request_id": f"r{n}"} | usual | run)
         for n, run in enumerate(runs)
     ]
-    monitor.record_performance(*made)
+    monitor.record_performance(*records)
 
 
-def test_failures_are_the_runs_of_a_low_success_rate_and_of_the_model(monitor: PerformanceMonitor):
+def test_runs_of_a_low_success_rate_are_the_failures(monitor: PerformanceMonitor):
     record(monitor, {}, {"success": False, "error_message": "x"}, {}, {"success": False, "model_key": "other"})
-    assert runs_of(monitor, "min_success_rate") == ["r1", "r3"], "the newest first"
+    assert runs_of(monitor, "min_success_rate") == ["r1", "r3"], "newest first"
     assert runs_of(monitor, "model_failures", "other") == ["r3"]
 
 
-def test_the_slowest_runs_are_those_that_took_longest_beyond_what_they_were_granted(monitor: PerformanceMonitor):
+def test_slow_runs_are_ordered_by_time_beyond_their_budget(monitor: PerformanceMonitor):
     slow = {"execution_time": 65.0, "time_budget_ms": 60_000.0}
     record(monitor, slow, {"execution_time": 40.0}, {"execution_time": 50.0})
     assert runs_of(monitor, "max_execution_time")[:2] == ["r2", "r1"]
 
 
-def test_a_gap_is_about_the_standard_cycles_of_its_size(monitor: PerformanceMonitor):
+def test_runs_of_a_gap_alert_are_standard_cycles_of_its_size(monitor: PerformanceMonitor):
     large = {"n_workpoints": 20, "n_steps": 300, "makespan": 400.0}
     record(
         monitor,

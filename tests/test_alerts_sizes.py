@@ -1,4 +1,4 @@
-"""Alerts by size of plant: a large plant is not an alarm, a plant that grows neither, and schedules that worsen are."""
+"""Alerts by size of plant: a large or growing plant is no alert, longer schedules of the same size are."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,7 +27,7 @@ def beyond(readings: list[Reading]) -> list[tuple[str, str]]:
 
 
 class Plant:
-    """Runs of a plant, recorded: lower bounds grow with its size, gaps are those that a search leaves by chance."""
+    """Recorded runs of a plant: lower bounds grow with its size, gaps vary as a search leaves them."""
 
     def __init__(self, folder: Path) -> None:
         self.monitor = PerformanceMonitor(
@@ -36,22 +36,22 @@ class Plant:
         self.rng = np.random.default_rng(7)
         self.count = 0
 
-    def runs(self, ago: timedelta, count: int, n: int, *, gap: float, steps: float = 15.0, **more: Any) -> None:
-        """`count` runs in the hour that ended `ago`; `gap` is the mean one."""
-        made = []
+    def runs(self, ago: timedelta, count: int, n: int, *, gap: float, steps: float = 15.0, **options: Any) -> None:
+        """`count` runs in the hour that ended `ago`, with a mean gap of `gap`."""
+        records = []
         for place in range(count):
             self.count += 1
             bound = float(18.0 * n * self.rng.uniform(0.9, 1.1) + 30.0)
             found = gap * float(self.rng.gamma(4.0, 0.25))
             at = NOON - ago - timedelta(hours=1) * (place / count) * 0.9
             figures = {"makespan": bound * (1.0 + found), "lower_bound": bound, "gap": found, "execution_time": 0.1}
-            made.append(
+            records.append(
                 PerformanceRecord(
                     request_id=f"r{self.count}", timestamp=at, model_key="m", n_workpoints=n, n_steps=round(n * steps),
-                    **figures | more,
+                    **figures | options,
                 )
             )  # fmt: skip
-        self.monitor.record_performance(*made)
+        self.monitor.record_performance(*records)
 
     def alarms(self) -> list[tuple[str, str]]:
         return beyond(self.monitor.alert_readings())
@@ -68,7 +68,7 @@ def past(plant: Plant, *sizes: int, gap: float = 0.04, steps: float = 15.0, days
             plant.runs(timedelta(days=day), 6, n, gap=gap, steps=steps)
 
 
-def test_a_healthy_plant_of_twenty_work_points_is_no_alarm(plant: Plant):
+def test_a_healthy_plant_of_twenty_work_points_raises_no_alert(plant: Plant):
     """Its schedules take some 400 h, and its steps leave three times the gap of standard cycles."""
     past(plant, 20, gap=0.04, steps=13.35)
     plant.runs(LATE, 40, 20, gap=0.04, steps=13.35)
@@ -76,12 +76,12 @@ def test_a_healthy_plant_of_twenty_work_points_is_no_alarm(plant: Plant):
     assert plant.alarms() == []
 
 
-def test_neither_is_one_that_has_no_past(plant: Plant):
+def test_a_plant_without_earlier_runs_raises_no_alert(plant: Plant):
     plant.runs(LATE, 60, 20, gap=0.04, steps=13.35)
     assert plant.alarms() == []
 
 
-def test_schedules_of_a_size_that_become_longer_are_an_alarm_of_that_size(plant: Plant):
+def test_longer_schedules_of_one_size_raise_an_alert_of_that_size(plant: Plant):
     past(plant, 3, 20, gap=0.02, steps=13.35)
     plant.runs(LATE, 30, 20, gap=0.13, steps=13.35)
     plant.runs(LATE, 30, 3, gap=0.02, steps=13.35)
@@ -94,8 +94,8 @@ def test_schedules_of_a_size_that_become_longer_are_an_alarm_of_that_size(plant:
     assert list(risen.requests) == list(length.index[:5])
 
 
-def test_they_are_also_when_the_mix_of_sizes_changes_the_other_way(plant: Plant):
-    """The mean makespan of all falls by half while those of 20 work points become a tenth longer."""
+def test_longer_schedules_of_one_size_are_found_although_the_overall_mean_falls(plant: Plant):
+    """The mean makespan of all runs halves while that of 20 work points grows by a tenth."""
     past(plant, 20, gap=0.02, steps=13.35)
     past(plant, 3, gap=0.02, steps=13.35, days=2)
     plant.runs(LATE, 100, 3, gap=0.02, steps=13.35)
@@ -105,28 +105,28 @@ def test_they_are_also_when_the_mix_of_sizes_changes_the_other_way(plant: Plant)
 
 
 @pytest.mark.parametrize("larger", [20, 60])
-def test_a_plant_that_begins_to_send_larger_requests_raises_no_alarm(plant: Plant, larger: int):
+def test_larger_requests_raise_no_alert(plant: Plant, larger: int):
     past(plant, 1, 3, gap=0.01)
     plant.runs(LATE, 60, larger, gap=0.01)
     assert plant.alarms() == []
 
 
-def test_within_a_size_a_larger_number_of_work_points_is_held_against_its_own_past(plant: Plant):
-    """11 and 20 work points are one size; smaller ones leave larger gaps, which is no rise."""
+def test_within_a_size_class_each_number_of_work_points_is_compared_with_its_own_past(plant: Plant):
+    """11 and 20 work points are one class; fewer points leave larger gaps, which is no increase."""
     past(plant, 20, gap=0.01, steps=13.0)
     past(plant, 11, gap=0.10, steps=13.0)
     plant.runs(LATE, 60, 11, gap=0.10, steps=13.0)
     assert plant.alarms() == []
 
 
-def test_a_size_that_is_run_seldom_is_judged_by_its_last_runs_of_the_day(plant: Plant):
+def test_a_rare_size_is_judged_by_its_last_runs_of_the_day(plant: Plant):
     past(plant, 20, gap=0.02, steps=13.35)
     for hours in range(12):
         plant.runs(timedelta(hours=hours), 2, 20, gap=0.13, steps=13.35)
     assert plant.alarms() == [("max_makespan_rise", "N<=20")]
 
 
-def test_a_plant_of_one_day_is_held_against_that_day(plant: Plant):
+def test_a_plant_with_one_day_of_records_is_compared_with_that_day(plant: Plant):
     for hours in range(2, 20):
         plant.runs(timedelta(hours=hours), 10, 20, gap=0.02, steps=13.35)
     assert plant.alarms() == []
@@ -134,8 +134,8 @@ def test_a_plant_of_one_day_is_held_against_that_day(plant: Plant):
     assert plant.alarms() == [("max_makespan_rise", "N<=20")]
 
 
-def test_chance_seldom_raises_an_alarm_at_any_size():
-    """Of 60 plants that are as ever, with gaps of 10 % and more by chance, none at 5 % and few at no threshold."""
+def test_random_variation_rarely_raises_an_alert_at_any_size():
+    """60 unchanged plants whose gaps vary by 10 % and more: none at 5 %, few without a threshold."""
     rng = np.random.default_rng(3)
     found = {0.0: 0, 0.05: 0}
     ago = pd.to_timedelta(np.r_[np.full(25, 10.0), np.full(195, 3_000.0)], unit="min")
@@ -148,10 +148,10 @@ def test_chance_seldom_raises_an_alarm_at_any_size():
         for limit in found:
             found[limit] += bool(beyond(rules.makespan_rises(runs[:25], runs[25:], NOON, limit)))
     assert found[0.05] == 0
-    assert found[0.0] <= 1, "one or two in a thousand are expected, and the past is known by 195 runs only"
+    assert found[0.0] <= 1, "one or two in a thousand are expected; there are only 195 earlier runs"
 
 
-def test_few_runs_say_nothing_of_a_rise():
+def test_few_runs_raise_no_alert():
     runs = frame(
         timestamp=[pd.Timestamp(NOON)] * (MIN_RUNS - 1), success=True, makespan=200.0, lower_bound=100.0,
         n_workpoints=20, n_steps=260, time_budget_ms=20.0,
@@ -161,7 +161,7 @@ def test_few_runs_say_nothing_of_a_rise():
     assert (reading.state, reading.value) == ("unknown", None)
 
 
-# --- thresholds that were made for one size ---
+# --- thresholds meant for one size ---
 
 
 def test_the_threshold_of_the_guide_is_for_one_standard_cycle():
@@ -175,7 +175,7 @@ def test_the_threshold_of_the_guide_is_for_one_standard_cycle():
     assert beyond(rules.performance(longer, PERFORMANCE_THRESHOLDS)) == [("max_makespan", "")]
 
 
-def test_what_was_recorded_without_a_size_is_held_against_it_too():
+def test_runs_without_a_recorded_size_are_compared_with_the_standard_threshold():
     runs = frame(
         success=True, makespan=[70.0] * 3, execution_time=0.1, model_key="m", error_message=None,
         n_workpoints=pd.Series([pd.NA] * 3, dtype="Int64"), n_steps=pd.Series([pd.NA] * 3, dtype="Int64"),
@@ -183,7 +183,7 @@ def test_what_was_recorded_without_a_size_is_held_against_it_too():
     assert beyond(rules.performance(runs, PERFORMANCE_THRESHOLDS)) == [("max_makespan", "")]
 
 
-def test_time_that_was_granted_is_no_slow_answer():
+def test_a_granted_time_budget_is_not_a_slow_answer():
     runs = frame(
         success=True, makespan=50.0, execution_time=[60.2] * 30, model_key="m", error_message=None,
         time_budget_ms=60_000.0,
@@ -194,16 +194,16 @@ def test_time_that_was_granted_is_no_slow_answer():
     assert beyond(slow) == [("max_execution_time", "")]
 
 
-def test_the_usual_gaps_are_for_standard_cycles_and_one_that_was_said_for_all():
+def test_default_gap_thresholds_are_for_standard_cycles_and_a_configured_one_is_for_all():
     own = frame(success=True, gap=[0.05] * 30, n_workpoints=20, n_steps=267)
     standard = own.assign(n_steps=300)
     assert beyond(rules.gaps(own, GAP_THRESHOLDS)) == []
     assert beyond(rules.gaps(standard, GAP_THRESHOLDS)) == [("max_gap", "N<=20")]
-    said = GAP_THRESHOLDS | {20: 0.04}
-    assert beyond(rules.gaps(own, said, custom=[20])) == [("max_gap", "N<=20")]
+    configured = GAP_THRESHOLDS | {20: 0.04}
+    assert beyond(rules.gaps(own, configured, custom=[20])) == [("max_gap", "N<=20")]
 
 
-def test_larger_requests_change_the_distribution_of_sizes_but_not_that_of_the_bounds_of_each():
+def test_larger_requests_change_the_distribution_of_sizes_but_not_of_bounds_within_a_size():
     rng = np.random.default_rng(5)
     before = frame(
         n_workpoints=[1] * 400 + [20] * 400, lower_bound=np.r_[rng.normal(50, 4, 400), rng.normal(390, 9, 400)]

@@ -1,4 +1,4 @@
-"""Thresholds that people set: in force everywhere at once, with who and why, and as strict at every door."""
+"""Thresholds set by people: effective immediately, recorded with person and reason, validated the same everywhere."""
 
 import json
 import os
@@ -16,12 +16,11 @@ from scheduler_service.alert_rules import check, single_thresholds, threshold
 from scheduler_service.alerts.limits import LimitFile
 from scheduler_service.errors import InvalidInput, MustBeMended, NotFound
 from scheduler_service.settings import Settings
-from tests import preloaded
 from tests.codes import coded
 from tests.conftest import LiveService, live_service
+from tests.programs import run_python, start_python
 from tests.waiting import until
 
-ROOT = Path(__file__).resolve().parent.parent
 NOON = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 
 NAMES = [*(each.name for each in single_thresholds()), "max_gap_<work points>"]
@@ -32,15 +31,15 @@ def file(tmp_path: Path) -> LimitFile:
     return LimitFile(tmp_path / "alert_thresholds.json", lambda: NOON)
 
 
-def test_what_is_set_counts_and_what_is_put_back_does_not(file: LimitFile, tmp_path: Path):
+def test_a_set_threshold_applies_until_it_is_reset(file: LimitFile, tmp_path: Path):
     other = LimitFile(tmp_path / "alert_thresholds.json", lambda: NOON)
     file.put("max_makespan", 80.0, actor="李工", reason="冬季少两班")
     file.put("max_gap_20", 0.04, actor="李工", reason="our steps")
     assert other.thresholds == {"max_makespan": 80.0, "max_gap_20": 0.04}, "in another process"
     other.put("max_makespan", None, actor="王工", reason="")
     assert file.thresholds == {"max_gap_20": 0.04}
-    told = [(each.name, each.before, each.after, each.actor, each.reason) for each in file.changes()]
-    assert told == [
+    results = [(each.name, each.before, each.after, each.actor, each.reason) for each in file.changes()]
+    assert results == [
         ("max_makespan", None, 80.0, "李工", "冬季少两班"),
         ("max_gap_20", None, 0.04, "李工", "our steps"),
         ("max_makespan", 80.0, None, "王工", ""),
@@ -51,7 +50,7 @@ def test_what_is_set_counts_and_what_is_put_back_does_not(file: LimitFile, tmp_p
     ("name", "value"),
     [("min_success_rate", 1.01), ("max_makespan", -1.0), ("max_makespan", float("inf")), ("max_gap_20", float("nan"))],
 )
-def test_a_value_beyond_its_limits_is_refused_everywhere(file: LimitFile, name: str, value: float):
+def test_a_value_outside_its_limits_is_refused_everywhere(file: LimitFile, name: str, value: float):
     with pytest.raises(InvalidInput, check=coded("out_of_range", minimum=0)) as refused:
         file.put(name, value, actor="", reason="x")
     assert refused.value.loc == ("value",)
@@ -61,14 +60,14 @@ def test_a_value_beyond_its_limits_is_refused_everywhere(file: LimitFile, name: 
 
 
 @pytest.mark.parametrize("name", ["max_makspan", "max_gap_0", "max_gap_", "model_failures", ""])
-def test_a_name_that_is_none_is_refused_everywhere(file: LimitFile, name: str):
+def test_an_unknown_name_is_refused_everywhere(file: LimitFile, name: str):
     with pytest.raises(NotFound, check=coded("unknown_threshold", known=NAMES)):
         file.put(name, 1.0, actor="", reason="x")
     with pytest.raises(NotFound, check=coded("unknown_threshold")):
         check(name, 1.0)
 
 
-def test_what_was_never_set_cannot_be_put_back(file: LimitFile):
+def test_a_threshold_that_was_never_set_cannot_be_reset(file: LimitFile):
     with pytest.raises(NotFound, check=coded("threshold_not_set")):
         file.put("max_makespan", None, actor="", reason="")
     assert file.changes() == []
@@ -87,9 +86,7 @@ def test_what_was_never_set_cannot_be_put_back(file: LimitFile):
         ("{", "not valid"),
     ],
 )
-def test_a_file_that_is_broken_leaves_the_last_good_one_in_force(
-    file: LimitFile, tmp_path: Path, content: str, word: str
-):
+def test_a_broken_file_leaves_the_last_valid_one_in_effect(file: LimitFile, tmp_path: Path, content: str, word: str):
     file.put("max_makespan", 80.0, actor="", reason="x")
     path = tmp_path / "alert_thresholds.json"
     path.write_text(content)
@@ -103,7 +100,7 @@ def test_a_file_that_is_broken_leaves_the_last_good_one_in_force(
     assert file.thresholds == {"max_makespan": 70.0}
 
 
-def test_a_kill_between_the_file_and_the_history_loses_no_change(file: LimitFile, tmp_path: Path):
+def test_a_kill_between_file_and_history_loses_no_change(file: LimitFile, tmp_path: Path):
     file.put("max_makespan", 80.0, actor="a", reason="first")
     (tmp_path / "logs" / "alert_thresholds.jsonl").unlink()
     assert [each.reason for each in file.changes()] == ["first"]
@@ -120,16 +117,16 @@ def test_two_processes_that_set_thresholds_at_once_lose_none(tmp_path: Path):
         "for n in range(15): file.put(f'max_gap_{sys.argv[2]}{n:02}', 0.5, actor=sys.argv[2], reason='x')\n"
     )
     path = tmp_path / "alert_thresholds.json"
-    both = [subprocess.Popen([preloaded.python(), "-c", script, str(path), name], cwd=ROOT) for name in ("1", "2")]
+    both = [start_python("-c", script, str(path), name) for name in ("1", "2")]
     assert [each.wait(timeout=120) for each in both] == [0, 0]
     file = LimitFile(path, lambda: NOON)
     assert len(file.thresholds) == len(file.changes()) == 30
 
 
-# --- what they change ---
+# --- their effect ---
 
 
-def test_people_are_before_the_settings_and_the_settings_before_the_usual(tmp_path: Path):
+def test_set_thresholds_override_settings_and_settings_override_defaults(tmp_path: Path):
     monitor = PerformanceMonitor(tmp_path / "p.db", thresholds={"max_makespan": 70.0, "max_gap_15": 0.03})
     assert (monitor.thresholds["max_makespan"], monitor.gap_thresholds[15]) == (70.0, 0.03)
     monitor.limits.file.put("max_makespan", 90.0, actor="", reason="x")
@@ -142,7 +139,7 @@ def test_people_are_before_the_settings_and_the_settings_before_the_usual(tmp_pa
     assert monitor.thresholds["max_makespan"] == 70.0
 
 
-def test_every_threshold_that_is_shown_can_be_set(tmp_path: Path):
+def test_every_listed_threshold_can_be_set(tmp_path: Path):
     monitor = PerformanceMonitor(tmp_path / "p.db", thresholds={})
     for each in monitor.limits.shown()["thresholds"]:
         monitor.limits.file.put(each["name"], each["value"], actor="", reason="x")
@@ -152,7 +149,7 @@ def test_every_threshold_that_is_shown_can_be_set(tmp_path: Path):
     assert threshold("max_gap_20").usual == 0.0125
 
 
-def test_the_next_look_judges_by_what_was_set(tmp_path: Path):
+def test_the_next_evaluation_uses_the_set_threshold(tmp_path: Path):
     monitor = PerformanceMonitor(tmp_path / "p.db", thresholds={"min_free_disk_gib": 0})
     monitor.record_performance(PerformanceRecord(request_id="r", makespan=70.0, execution_time=0.1))
     assert monitor.alert_readings()[0].state == "beyond"
@@ -175,12 +172,14 @@ def of(service: LiveService, name: str) -> dict[str, Any]:
     return found
 
 
-def test_a_threshold_is_set_over_http_in_every_worker_and_put_back(service: LiveService):
+def test_a_threshold_set_over_http_applies_in_every_worker(service: LiveService):
     assert of(service, "max_makespan")["value"] == 75.0
     body = {"value": 80, "reason": "冬季少两班", "actor": "李工"}
-    told = service.put("/alerts/thresholds/max_makespan", json=body)
-    assert told.status_code == 200, told.text
-    assert told.json()["threshold"].items() >= {"value": 80.0, "default": 75.0, "is_set": True, "unit": "hours"}.items()
+    answer = service.put("/alerts/thresholds/max_makespan", json=body)
+    assert answer.status_code == 200, answer.text
+    assert (
+        answer.json()["threshold"].items() >= {"value": 80.0, "default": 75.0, "is_set": True, "unit": "hours"}.items()
+    )
     assert {service.get("/alerts").json()["thresholds"]["max_makespan"] for _ in range(12)} == {80.0}
     assert of(service, "max_makespan")["changed"].items() >= {"actor": "李工", "reason": "冬季少两班"}.items()
     back = service.delete("/alerts/thresholds/max_makespan", json={"reason": "春天", "actor": "李工"})
@@ -189,7 +188,7 @@ def test_a_threshold_is_set_over_http_in_every_worker_and_put_back(service: Live
     assert [newest["after"], newest["reason"], first["after"]] == [None, "春天", 80.0]
 
 
-def test_each_rule_is_shown_with_what_it_sees(service: LiveService):
+def test_each_rule_is_listed_with_its_current_value(service: LiveService):
     service.run(params=[10, 5, 8, 6, 7, 9, 6, 7, 6, 7, 7, 7, 4, 7, 5])
     seen = {(each["name"], each["subject"]): each for each in service.get("/alerts").json()["rules"]}
     assert seen["min_success_rate", ""].items() >= {"value": 1.0, "threshold": 0.95, "state": "within"}.items()
@@ -198,29 +197,29 @@ def test_each_rule_is_shown_with_what_it_sees(service: LiveService):
 
 
 @pytest.mark.parametrize(
-    ("name", "body", "status", "word"),
+    ("name", "body", "status", "code", "params"),
     [
-        ("max_makespan", {"value": -1, "reason": "x"}, 422, "value"),
-        ("max_makespan", {"value": 1e9, "reason": "x"}, 422, "100,000"),
-        ("min_success_rate", {"value": 95, "reason": "x"}, 422, "within 0..1"),
-        ("max_makespan", {"value": "x", "reason": "x"}, 422, "value"),
-        ("max_makespan", {"value": 80}, 422, "reason"),
-        ("max_makespan", {"value": 80, "reason": "x", "valu": 1}, 422, "valu"),
-        ("max_makspan", {"value": 80, "reason": "x"}, 404, "max_makspan"),
-        ("model_failures", {"value": 80, "reason": "x"}, 404, "model_failures"),
+        ("max_makespan", {"value": -1, "reason": "x"}, 422, "greater_than_equal", {"ge": 0.0}),
+        ("max_makespan", {"value": 1e9, "reason": "x"}, 422, "out_of_range", {"maximum": "100,000"}),
+        ("min_success_rate", {"value": 95, "reason": "x"}, 422, "out_of_range", {"minimum": 0, "maximum": "1"}),
+        ("max_makespan", {"value": "x", "reason": "x"}, 422, "float_type", {}),
+        ("max_makespan", {"value": 80}, 422, "missing", {"name": "reason"}),
+        ("max_makespan", {"value": 80, "reason": "x", "valu": 1}, 422, "unknown_member_near", {"nearest": "value"}),
+        ("max_makspan", {"value": 80, "reason": "x"}, 404, "unknown_threshold", {"name": "max_makspan"}),
+        ("model_failures", {"value": 80, "reason": "x"}, 404, "unknown_threshold", {"name": "model_failures"}),
     ],
 )
-def test_what_cannot_be_set_is_refused_with_its_field_and_limit(
-    service: LiveService, name: str, body: dict[str, Any], status: int, word: str
+def test_an_invalid_threshold_is_refused_with_field_and_limit(
+    service: LiveService, name: str, body: dict[str, Any], status: int, code: str, params: dict[str, Any]
 ):
     answer = service.put(f"/alerts/thresholds/{name}", json=body)
-    assert answer.status_code == status
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
     assert answer.headers["Content-Type"] == "application/problem+json"
-    assert word in answer.text
+    assert params.items() <= answer.json()["params"].items()
     assert not of(service, "min_success_rate")["is_set"]
 
 
-def test_a_file_that_was_broken_by_hand_is_named_in_health(service: LiveService):
+def test_a_broken_file_is_named_in_health(service: LiveService):
     service.put("/alerts/thresholds/max_gap_20", json={"value": 0.03, "reason": "our steps"})
     path = service.home / "alert_thresholds.json"
     good = path.read_text()
@@ -230,23 +229,23 @@ def test_a_file_that_was_broken_by_hand_is_named_in_health(service: LiveService)
         part = service.get("/health").json()["parts"]["thresholds"]
         assert part["status"] == "failing"
         assert "alert_thresholds.json" in part["detail"]
-        assert service.get("/alerts").json()["thresholds"]["max_gap_20"] == 0.03, "the last good one"
+        assert service.get("/alerts").json()["thresholds"]["max_gap_20"] == 0.03, "the last valid value"
         assert "alert_thresholds.json" in service.get("/alerts/thresholds").json()["problem"]
         refused = service.put("/alerts/thresholds/max_gap_20", json={"value": 0.04, "reason": "x"})
         assert refused.status_code == 503
-        assert "Retry-After" not in refused.headers, "a person has to mend it first"
+        assert "Retry-After" not in refused.headers, "a person has to repair the file first"
     finally:
         path.write_text(good)
     until(lambda: service.get("/health").status_code == 200)
 
 
 def command(service: LiveService, *arguments: str) -> subprocess.CompletedProcess[str]:
-    line = [preloaded.python(), "-m", "monitoring", "thresholds", "--home", str(service.home), *arguments]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SCHED_")}
-    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, env=environment, timeout=120, check=False)
+    line = ("-m", "monitoring", "thresholds", "--home", str(service.home), *arguments)
+    return run_python(*line, env=environment)
 
 
-def test_the_command_line_sets_them_for_the_running_service(service: LiveService):
+def test_the_command_line_sets_thresholds_of_the_running_service(service: LiveService):
     done = command(service, "--set", "input_drift=0.5", "--reason", "a new plant", "--actor", "ops")
     assert (done.returncode, done.stdout) == (0, "input_drift is 0.5\n"), done.stderr
     assert of(service, "input_drift")["changed"]["reason"] == "a new plant"

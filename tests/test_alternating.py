@@ -1,4 +1,4 @@
-"""Placing forwards and backwards in turn: valid, never longer, reproducible, published optima."""
+"""Alternating forward and backward placement: valid, never longer, reproducible, reaches published optima."""
 
 import csv
 import math
@@ -31,7 +31,7 @@ POOR = [Rule("SPT", 1.0, "serial")]
 
 
 def _with_middle_modes(instance: Instance) -> Instance:
-    """The same steps, each with only the middle one of its modes."""
+    """The same steps, each reduced to its middle mode."""
     workpoints = []
     for each in instance.workpoints:
         steps = tuple(step._replace(modes=(step.modes[len(step.modes) // 2],)) for step in each.steps)
@@ -40,7 +40,7 @@ def _with_middle_modes(instance: Instance) -> Instance:
 
 
 def _searched(instance, seed, *portions):
-    """(problem, incumbent, the makespan that it began with) after `portions` of schedules."""
+    """(problem, incumbent, initial makespan) after `portions` of schedules."""
     problem = compile_instance(instance)
     incumbent = empty_incumbent(problem)
     improve_by_rules(problem, incumbent, rules=POOR)
@@ -53,7 +53,7 @@ def _searched(instance, seed, *portions):
 
 @examples(100)
 @given(instance=instances(), seed=st.integers(0, 2**32), schedules=st.integers(1, 6 * SIZES[0]))
-def test_schedules_keep_every_rule_and_are_never_longer(instance, seed, schedules):
+def test_schedules_are_valid_and_never_longer(instance, seed, schedules):
     instance = _with_middle_modes(instance)
     problem, incumbent, began_h = _searched(instance, seed, schedules)
     assert incumbent.makespan_h <= began_h + 1e-9
@@ -62,7 +62,7 @@ def test_schedules_keep_every_rule_and_are_never_longer(instance, seed, schedule
     assert schedule.makespan_h == pytest.approx(incumbent.makespan_h)
 
 
-def test_the_same_seed_gives_the_same_schedule_in_one_call_or_in_many():
+def test_the_same_seed_gives_the_same_schedule_in_one_call_or_several():
     instance = _with_middle_modes(random_instance(4, seed=5))
     _, at_once, _ = _searched(instance, 7, 5_000)
     _, in_portions, _ = _searched(instance, 7, 1, 29, 970, 4_000)
@@ -78,7 +78,7 @@ def test_schedules_stay_valid_in_the_next_population():
     assert to_schedule(instance, problem, incumbent.mode, incumbent.start).violations() == []
 
 
-def test_lists_are_in_the_order_in_which_the_next_pass_places():
+def test_lists_are_in_the_order_of_the_next_pass():
     problem, incumbent, _ = _searched(_with_middle_modes(random_instance(4, seed=5)), 0, 0)
     n, size = problem.shortest.size, SIZES[0]
     orders, starts = np.zeros((2, SIZES[-1], n), dtype=np.int64), np.zeros((2, SIZES[-1], n))
@@ -93,7 +93,7 @@ def test_lists_are_in_the_order_in_which_the_next_pass_places():
         assert (np.diff((starts[1, i] + duration)[orders[1, i]]) >= -1e-9).all()
 
 
-def test_a_shorter_schedule_of_another_search_is_gone_on_from():
+def test_the_search_continues_from_a_shorter_schedule_of_another_search():
     instance = _with_middle_modes(random_instance(3, seed=2))
     problem = compile_instance(instance)
     incumbent = empty_incumbent(problem)
@@ -114,7 +114,7 @@ def test_modes_are_single_only_if_no_activity_has_two():
 
 
 @pytest.mark.parametrize(("n_workpoints", "stage"), [(2, "annealing"), (4, STAGE)])
-def test_large_problems_without_a_choice_are_improved_in_turns_and_small_ones_annealed(n_workpoints, stage):
+def test_large_problems_without_mode_choices_use_alternating_and_small_ones_annealing(n_workpoints, stage):
     problem = compile_instance(_with_middle_modes(random_instance(n_workpoints, seed=1)))
     assert (problem.shortest.size >= MIN_ALTERNATING) == (stage == STAGE)
     incumbent = empty_incumbent(problem)
@@ -127,7 +127,7 @@ def test_large_problems_without_a_choice_are_improved_in_turns_and_small_ones_an
 
 
 @pytest.mark.skipif(not PSPLIB.is_dir(), reason=f"no reference data in {PSPLIB}; set SCHED_DATA")
-def test_published_optima_of_a_sample_are_reached_within_5_000_schedules():
+def test_published_optima_are_reached_within_5_000_schedules():
     with (PSPLIB / "j30_optimum.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if (PSPLIB / "j30.sm" / row["problem"]).is_file()][3::6]
     gaps = []
@@ -145,18 +145,18 @@ def test_published_optima_of_a_sample_are_reached_within_5_000_schedules():
     assert np.mean(gaps) < 0.005
 
 
-def test_families_that_are_not_there_are_skipped(monkeypatch, tmp_path, capsys):
+def test_missing_families_are_skipped(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(benchmark, "FOLDER", Path(tmp_path))
     assert benchmark.main([]) == 0
-    told = capsys.readouterr().err
-    assert "j60: skipped" in told
-    assert "j120: skipped" in told
+    output = capsys.readouterr().err
+    assert "j60: skipped" in output
+    assert "j120: skipped" in output
 
 
 @pytest.mark.skipif(not PSPLIB.is_dir(), reason=f"no reference data in {PSPLIB}; set SCHED_DATA")
-def test_large_families_are_measured_from_the_critical_path_and_the_best_known(monkeypatch, tmp_path, capsys):
+def test_large_families_are_measured_against_critical_path_and_best_known(monkeypatch, tmp_path, capsys):
     (tmp_path / "j60.sm").mkdir()
-    name = "j301_1.sm"  # of the small family: nothing else is at hand everywhere
+    name = "j301_1.sm"  # uses the small family, the only one that is always available
     (tmp_path / "j60.sm" / name).write_bytes((PSPLIB / "j30.sm" / name).read_bytes())
     (tmp_path / "j60_best.csv").write_text(f"problem,optimum\n{name},42..43\n", encoding="utf-8")
     monkeypatch.setattr(benchmark, "FOLDER", tmp_path)

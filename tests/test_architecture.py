@@ -1,6 +1,7 @@
-"""Who may import whom: the table of ARCHITECTURE.md, held against every import statement of the project."""
+"""Import rules: the table of ARCHITECTURE.md, checked against every import statement of the project."""
 
 import ast
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Set
 from functools import cache
@@ -9,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.conftest import ROOT
+
 DOORS = ("model_manager", "ab_testing", "monitoring")
 
 LAYERS: dict[str, int] = {
@@ -107,7 +109,7 @@ def imports(name: str, *, without: Set[str] = frozenset({AS_PROGRAM, FOR_TYPES})
     """The modules that `name` imports, at its top or inside a function.
 
     Args:
-        without: conditions; what is imported under one of them is left out.
+        without: conditions; imports under one of them are left out.
     """
     found: set[str] = set()
     for node in nodes_of(tree_of(name), without):
@@ -122,7 +124,7 @@ def imports(name: str, *, without: Set[str] = frozenset({AS_PROGRAM, FOR_TYPES})
 
 
 def nodes_of(node: ast.AST, without: Set[str]) -> Iterator[ast.AST]:
-    """The node and those below it, but not the body of an `if` of such a condition."""
+    """The node and its descendants, without the body of an `if` with such a condition."""
     yield node
     children = ast.iter_child_nodes(node)
     if isinstance(node, ast.If) and ast.unparse(node.test) in without:
@@ -137,11 +139,11 @@ def packages(name: str) -> Set[str]:
 
 
 def graph_of(chosen: Set[str]) -> dict[str, set[str]]:
-    """Module -> the chosen modules that it imports, all kinds of imports.
+    """Module -> the modules among the chosen ones that it imports, by any kind of import.
 
-    `import a.b` also executes `a/__init__.py`. This does not count: an `__init__` gathers the modules of its package,
-    so each of them would be in a cycle with it. What a door imports as a program does not count either: then it is the
-    module `__main__`, which no module imports.
+    `import a.b` also executes `a/__init__.py`. This is ignored: an `__init__` collects the modules of its package,
+    so each of them would be in a cycle with it. Imports of a door run as a program are ignored too: the program is
+    the module `__main__`, which no module imports.
     """
     return {
         name: (imports(name, without=frozenset({AS_PROGRAM} if name in DOORS else ())) & chosen) - {name}
@@ -150,7 +152,7 @@ def graph_of(chosen: Set[str]) -> dict[str, set[str]]:
 
 
 def cycle_in(graph: Mapping[str, Set[str]]) -> list[str]:
-    """The modules of one cycle, the first one again at the end; empty if there is no cycle."""
+    """The modules of one cycle, the first one repeated at the end; empty if there is no cycle."""
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as err:
@@ -164,12 +166,12 @@ def layer(name: str) -> int:
     return LAYERS[max(prefixes, key=len)]
 
 
-def test_the_project_is_found():
+def test_the_expected_modules_exist():
     assert {*DOORS, "enhanced_flask", "scheduler_env.kernel", "scheduler_service.http.routes.runs"} <= set(MODULES)
     assert "scheduler_service.registry.store" in imports("model_manager")
 
 
-def test_nobody_imports_a_higher_layer():
+def test_no_module_imports_a_higher_layer():
     # A package's __init__ only gathers its own modules.
     assert [
         (name, other)
@@ -179,25 +181,25 @@ def test_nobody_imports_a_higher_layer():
     ] == []
 
 
-def test_modules_import_each_other_in_no_cycle():
+def test_there_are_no_import_cycles():
     assert cycle_in(graph_of(set(MODULES))) == []
 
 
-def test_a_cycle_is_found():
+def test_the_search_finds_a_cycle():
     found = cycle_in({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}})
     assert (len(found), set(found)) == (4, {"a", "b", "c"})
     assert cycle_in({"a": {"b", "c"}, "b": {"c"}}) == []
 
 
-def test_imports_inside_functions_and_for_types_count_in_the_search_for_cycles():
+def test_imports_inside_functions_and_for_types_count_as_cycles():
     graph = graph_of(set(MODULES))
     assert "scheduler_env.network" in graph["scheduler_env.agent"]  # inside a function
     assert "scheduler_env.problem" in graph["scheduler_env.warm_up"]  # for types
 
 
 @pytest.mark.parametrize(("door", "command_line"), COMMAND_LINES.items())
-def test_a_command_line_gets_its_door_handed_in(door, command_line):
-    # `python -m <door>` would otherwise execute the door twice, and have two classes of each name.
+def test_a_command_line_receives_its_door_as_an_argument(door, command_line):
+    # Otherwise `python -m <door>` would execute the door twice and create each class twice.
     assert command_line in imports(door, without=frozenset())
     assert door not in imports(command_line)
 
@@ -207,7 +209,7 @@ def test_no_door_imports_another_door(name):
     assert not imports(name) & set(DOORS)
 
 
-def test_only_the_shell_knows_the_web():
+def test_only_the_shell_imports_the_web_framework():
     assert {name: packages(name) & WEB for name in MODULES if layer(name) < 5 and packages(name) & WEB} == {}
 
 
@@ -225,7 +227,7 @@ def test_pure_modules_touch_no_storage_and_no_network():
     assert [name for name in MODULES if layer(name) in (1, 2) and packages(name) & STORAGE] == []
 
 
-def test_the_science_knows_nothing_of_the_service():
+def test_the_environment_imports_nothing_of_the_service():
     service = {"scheduler_service", "enhanced_flask", *DOORS}
     assert [name for name in MODULES if name.startswith("scheduler_env") and packages(name) & service] == []
 
@@ -240,7 +242,19 @@ def test_every_import_exists():
     ] == []
 
 
-def test_names_at_the_root_shadow_nothing():
+SLOW = ["torch", "pandas", "matplotlib", "scipy", "seaborn", "statsmodels", "numba", "sklearn"]
+
+
+@pytest.mark.parametrize(
+    ("name", "others"), [("enhanced_flask", []), ("ab_testing", ["flask"]), ("monitoring", ["numpy"])]
+)
+def test_importing_a_door_imports_nothing_slow(name, others):
+    code = f"import {name}, sys; print([name for name in {[*SLOW, *others]} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_root_modules_shadow_no_installed_package():
     modules_here = {path.stem for path in ROOT.glob("*.py")}
     folders = {path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")}
     assert not modules_here & folders, "a folder silently wins over the module of its name"
@@ -248,6 +262,6 @@ def test_names_at_the_root_shadow_nothing():
 
 
 @pytest.mark.parametrize("name", DOORS)
-def test_a_door_is_neither_hollow_nor_a_house(name):
+def test_a_door_is_neither_empty_nor_large(name):
     n_lines = len(MODULES[name].read_text(encoding="utf-8").splitlines())
     assert 150 <= n_lines <= 450, f"{name} has {n_lines} lines"

@@ -1,4 +1,4 @@
-"""A backup of a running service holds what was acknowledged, appears as a whole, and serves once it is restored."""
+"""A backup of a running service holds everything acknowledged, appears atomically, and serves after it is restored."""
 
 import json
 import os
@@ -17,10 +17,10 @@ from scheduler_env import SAMPLE_PARAMS
 from scheduler_service.backup import MANIFEST, backups
 from scheduler_service.files import locked
 from scheduler_service.telemetry.cli import Door, main
-from tests import preloaded
 from tests.conftest import NEW_PROCESS, ROOT, LiveService, live_service
+from tests.programs import run_python
 from tests.test_faults import clients, damage, recorded, until_well
-from tests.waiting import HANG_S, until
+from tests.waiting import until
 
 SAMPLE = list(SAMPLE_PARAMS)
 DOOR = Door(PerformanceMonitor, ABTestAnalyzer, alert_desk)
@@ -28,7 +28,7 @@ DOOR = Door(PerformanceMonitor, ABTestAnalyzer, alert_desk)
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory):
-    """A service with an experiment, a model of its own and some runs."""
+    """A service with an experiment, its own model and some runs."""
     with live_service(tmp_path_factory.mktemp("backup")) as running:
         shutil.copy(ROOT / "models" / "seed" / "ddqn_v1.pth", running.home / "third.pth")
         third = {"model_path": "third.pth", "algorithm_name": "DDQN", "version": "3.0.0", "description": "third",
@@ -44,9 +44,8 @@ def own(tmp_path_factory):
 
 
 def back_up(home: Path, folder: Path, *arguments: str) -> Path:
-    """As an operator does, in a process of its own."""
-    command = [preloaded.python(), "-m", "monitoring", "backup", str(folder), "--home", str(home), *arguments]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=HANG_S, check=False)
+    """Run the backup in its own process, as an operator does."""
+    ended = run_python("-m", "monitoring", "backup", str(folder), "--home", str(home), *arguments)
     assert ended.returncode == 0, ended.stderr
     return Path(ended.stdout.strip())
 
@@ -55,8 +54,8 @@ def what_clients_see(service: LiveService) -> dict[str, object]:
     tags = {model["model_key"]: model["tags"] for model in service.get("/models").json()["models"]}
     history = service.get(f"/models/{sorted(tags)[0]}/history").json()
     counts = service.get("/experiments/kept/results").json()["results"]["total_requests"]
-    told = {"list": service.get("/experiments").json(), "thresholds": service.get("/alerts/thresholds").json()}
-    return {"models": tags, "history": history, "counts": counts} | told
+    answers = {"list": service.get("/experiments").json(), "thresholds": service.get("/alerts/thresholds").json()}
+    return {"models": tags, "history": history, "counts": counts} | answers
 
 
 def test_a_restored_backup_serves_as_the_service_did(own, tmp_path, capsys):
@@ -71,28 +70,28 @@ def test_a_restored_backup_serves_as_the_service_did(own, tmp_path, capsys):
         until_well(restored)
 
 
-def test_whatever_was_acknowledged_before_it_began_is_in_it(own, tmp_path):
+def test_everything_acknowledged_before_the_backup_is_in_it(own, tmp_path):
     with clients(own) as answered:
         until(lambda: len(answered) > 20)
         acknowledged = {each for each in list(answered) if isinstance(each, str)}
         copy = back_up(own.home, tmp_path)
     assert len(acknowledged) > 10
     assert acknowledged <= recorded(copy / "logs" / "performance.db")
-    assert all(isinstance(each, str) for each in answered), "nobody was refused meanwhile"
+    assert all(isinstance(each, str) for each in answered), "no request was refused"
 
 
-def test_a_service_that_was_killed_is_backed_up_with_what_it_had_told(tmp_path):
+def test_a_killed_service_is_backed_up_with_everything_acknowledged(tmp_path):
     with live_service(tmp_path / "home", command=NEW_PROCESS) as running:
-        told = {str(running.run(params=SAMPLE)["request_id"]) for _ in range(20)}
+        acknowledged = {str(running.run(params=SAMPLE)["request_id"]) for _ in range(20)}
         running.process.kill()
         running.process.wait()
         copy = back_up(running.home, tmp_path / "backups")
-    assert told <= recorded(copy / "logs" / "performance.db")
-    assert not list((copy / "logs").glob("performance.db-*")), "it needs no log beside it"
+    assert acknowledged <= recorded(copy / "logs" / "performance.db")
+    assert not list((copy / "logs").glob("performance.db-*")), "no WAL file is needed"
 
 
-def test_a_backup_that_is_killed_leaves_nothing_that_looks_like_one(own, tmp_path):
-    with locked(own.home / "models" / "tags.json"):  # there it waits, its staging half full
+def test_a_killed_backup_leaves_no_folder_that_looks_like_a_backup(own, tmp_path):
+    with locked(own.home / "models" / "tags.json"):  # the backup waits here with a half-filled staging folder
         process = subprocess.Popen(
             [sys.executable, "-m", "monitoring", "backup", str(tmp_path), "--home", str(own.home)], cwd=ROOT
         )
@@ -101,10 +100,10 @@ def test_a_backup_that_is_killed_leaves_nothing_that_looks_like_one(own, tmp_pat
         process.wait()
     assert backups(tmp_path) == []
     copy = back_up(own.home, tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".backup.lock", copy.name], "and is swept away"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".backup.lock", copy.name], "nothing unfinished"
 
 
-def test_a_registry_that_stays_locked_is_told_of_and_nothing_is_left(own, tmp_path, capsys, monkeypatch):
+def test_a_locked_registry_is_reported_and_nothing_is_left(own, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("scheduler_service.backup.LOCK_TIMEOUT_S", 0.2)
     with locked(own.home / "models" / "tags.json"):
         assert main(DOOR, ["backup", str(tmp_path), "--home", str(own.home)]) == 1
@@ -112,19 +111,19 @@ def test_a_registry_that_stays_locked_is_told_of_and_nothing_is_left(own, tmp_pa
     assert [path.name for path in tmp_path.iterdir()] == [".backup.lock"]
 
 
-def test_only_the_newest_are_kept(own, tmp_path):
+def test_only_the_newest_backups_are_kept(own, tmp_path):
     first = back_up(own.home, tmp_path)
     second, third = back_up(own.home, tmp_path), back_up(own.home, tmp_path, "--keep", "2")
     assert backups(tmp_path) == [second, third]
     assert not first.exists()
 
 
-def test_to_keep_none_is_refused(own, tmp_path, capsys):
+def test_keeping_no_backup_is_refused(own, tmp_path, capsys):
     assert main(DOOR, ["backup", str(tmp_path), "--keep", "0", "--home", str(own.home)]) == 1
     assert "--keep: must be at least 1, not 0" in capsys.readouterr().err
 
 
-def test_a_damaged_database_is_not_taken_for_a_backup(own, tmp_path, capsys):
+def test_a_damaged_database_is_not_backed_up(own, tmp_path, capsys):
     home = tmp_path / "home"
     (home / "logs").mkdir(parents=True)
     file = home / "logs" / "performance.db"
@@ -136,7 +135,7 @@ def test_a_damaged_database_is_not_taken_for_a_backup(own, tmp_path, capsys):
     assert backups(tmp_path / "backups") == []
 
 
-def test_a_home_without_records_is_told_of(tmp_path, capsys):
+def test_a_home_without_records_is_reported(tmp_path, capsys):
     assert main(DOOR, ["backup", str(tmp_path / "backups"), "--home", str(tmp_path)]) == 1
     assert "no records" in capsys.readouterr().err
 
@@ -144,8 +143,8 @@ def test_a_home_without_records_is_told_of(tmp_path, capsys):
 # --- restoring ---
 
 
-def test_when_a_newer_version_has_been_there_the_backup_from_before_leads_back(own, tmp_path):
-    """What docs/operations.md says of an upgrade that is taken back."""
+def test_an_upgrade_is_reverted_by_restoring_the_earlier_backup(own, tmp_path):
+    """The procedure of docs/operations.md for reverting an upgrade."""
     home = tmp_path / "home"
     assert main(DOOR, ["restore", str(back_up(own.home, tmp_path / "first")), "--home", str(home)]) == 0
     before = back_up(home, tmp_path / "before")
@@ -166,7 +165,7 @@ def copy(own, tmp_path) -> Path:
     return back_up(own.home, tmp_path / "backups")
 
 
-def test_a_home_with_records_or_models_is_not_touched(own, copy, tmp_path, capsys):
+def test_restoring_into_a_home_with_records_or_models_is_refused(own, copy, tmp_path, capsys):
     for name in ("logs/performance.db", "logs/performance.db-wal", "ab_test_config.json", "models/tags.json"):
         home = tmp_path / name.replace("/", "_")
         (home / name).parent.mkdir(parents=True)
@@ -177,16 +176,16 @@ def test_a_home_with_records_or_models_is_not_touched(own, copy, tmp_path, capsy
         assert (home / name).read_bytes() == b"mine"
 
 
-def test_a_copy_that_has_changed_is_not_restored(copy, tmp_path, capsys):
+def test_a_changed_backup_is_not_restored(copy, tmp_path, capsys):
     weights = next((copy / "models" / "models").iterdir())
     damage(weights, 100, 1)
     home = tmp_path / "home"
     assert main(DOOR, ["restore", str(copy), "--home", str(home)]) == 1
     assert weights.name in capsys.readouterr().err
-    assert list(home.iterdir()) == [], "nor the half of it"
+    assert list(home.iterdir()) == [], "not even partially"
 
 
-def test_a_copy_that_lacks_a_file_is_not_restored(copy, tmp_path, capsys):
+def test_an_incomplete_backup_is_not_restored(copy, tmp_path, capsys):
     (copy / "models" / "tags.json").unlink()
     assert main(DOOR, ["restore", str(copy), "--home", str(tmp_path / "home")]) == 1
     assert "tags.json" in capsys.readouterr().err
@@ -203,7 +202,7 @@ def test_a_copy_that_lacks_a_file_is_not_restored(copy, tmp_path, capsys):
         (None, "is no backup"),
     ],
 )  # fmt: skip
-def test_what_is_no_backup_is_refused(tmp_path, capsys, manifest, word):
+def test_what_is_not_a_backup_is_refused(tmp_path, capsys, manifest, word):
     if manifest is not None:
         (tmp_path / MANIFEST).write_bytes(manifest)
     assert main(DOOR, ["restore", str(tmp_path), "--home", str(tmp_path / "home")]) == 1
@@ -211,12 +210,12 @@ def test_what_is_no_backup_is_refused(tmp_path, capsys, manifest, word):
     assert not (tmp_path / "home").exists()
 
 
-def test_the_answer_of_json_names_every_file_with_its_digest(own, tmp_path, capsys):
+def test_the_json_output_lists_every_file_with_its_digest(own, tmp_path, capsys):
     assert main(DOOR, ["backup", str(tmp_path), "--home", str(own.home), "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    copy = Path(told["path"])
+    output = json.loads(capsys.readouterr().out)
+    copy = Path(output["path"])
     files = {str(path.relative_to(copy)) for path in copy.rglob("*") if path.is_file()}
-    assert set(told["files"]) == files - {MANIFEST}
+    assert set(output["files"]) == files - {MANIFEST}
     assert {"logs/performance.db", "logs/experiments.jsonl", "ab_test_config.json", "models/history.jsonl"} <= files
     assert len([name for name in files if name.endswith(".pth")]) == 3
-    assert os.stat(copy).st_mode & 0o077 == 0, "it names users"
+    assert os.stat(copy).st_mode & 0o077 == 0, "the file contains user names"

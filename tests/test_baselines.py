@@ -1,4 +1,4 @@
-"""Priority rules, genetic algorithm and CP-SAT as model versions: their files, and their life in a running service."""
+"""Priority rules, genetic algorithm and CP-SAT as model versions: their files, and their use in a running service."""
 
 import json
 import time
@@ -18,10 +18,10 @@ FLAGSHIP = standard_instance(SAMPLE_PARAMS)
 OPTIMUM_H = 52.87
 
 
-def written(folder: Path, told: str, described, **changes) -> Path:
+def written(folder: Path, algorithm: str, described, **changes) -> Path:
     path = folder / "baseline.json"
     path.write_text(
-        json.dumps({"format": "scheduler-baseline/1", "algorithm": told, "parameters": described} | changes)
+        json.dumps({"format": "scheduler-baseline/1", "algorithm": algorithm, "parameters": described} | changes)
     )
     return path
 
@@ -31,14 +31,14 @@ def shipped(algorithm):
 
 
 @pytest.mark.parametrize("algorithm", BASELINES)
-def test_each_baseline_that_ships_solves_the_flagship(algorithm):
+def test_each_shipped_baseline_solves_the_flagship(algorithm):
     solution = shipped(algorithm).solve(FLAGSHIP, time_budget_ms=20)
     assert solution.schedule.violations() == []
     assert solution.schedule.makespan_h == pytest.approx(OPTIMUM_H, abs=0.01)
     assert solution.lower_bound_h <= solution.schedule.makespan_h
 
 
-def test_one_rule_alone_is_worse_than_the_best_of_all(tmp_path):
+def test_a_single_rule_is_worse_than_the_best_of_all(tmp_path):
     path = written(tmp_path, "RULE", {"rule": "SPT", "crew_share": 0.5, "scheme": "serial"})
     one, best = load_baseline(path, "RULE"), shipped("RULE")
     instance = random_instance(2, 7)
@@ -47,14 +47,14 @@ def test_one_rule_alone_is_worse_than_the_best_of_all(tmp_path):
 
 
 @pytest.mark.parametrize("algorithm", ["GA", "CPSAT"])
-def test_more_time_never_ends_above_the_best_rule(algorithm):
+def test_more_time_never_gives_a_longer_schedule_than_the_best_rule(algorithm):
     instance = random_instance(5, 8)
     rule_h = shipped("RULE").solve(instance).schedule.makespan_h
     assert shipped(algorithm).solve(instance, time_budget_ms=0).schedule.makespan_h == rule_h
     assert shipped(algorithm).solve(instance, time_budget_ms=300).schedule.makespan_h <= rule_h
 
 
-def test_the_genetic_algorithm_repeats_itself_for_a_seed_and_a_number_of_schedules():
+def test_the_genetic_algorithm_is_reproducible_for_seed_and_number_of_schedules():
     ga, instance = shipped("GA"), random_instance(3, 9)
     one, two = (
         ga.solve(instance, time_budget_ms=60_000, seed=4, max_evaluations=3_000).schedule.makespan_h for _ in range(2)
@@ -62,7 +62,7 @@ def test_the_genetic_algorithm_repeats_itself_for_a_seed_and_a_number_of_schedul
     assert one == two
 
 
-def test_cpsat_keeps_to_its_own_limit_when_a_request_grants_more(tmp_path, monkeypatch):
+def test_cpsat_keeps_its_own_limit_when_a_request_grants_more(tmp_path, monkeypatch):
     path = written(tmp_path, "CPSAT", {"time_limit_s": 0.3})
     solver = load_baseline(path, "CPSAT")
     assert solver.default_budget_ms == 300
@@ -101,13 +101,13 @@ def test_parameters_out_of_range_are_refused(tmp_path, algorithm, parameters, co
 
 
 @pytest.mark.parametrize("changes", [{"format": "other"}, {"algorithm": "GA"}, {"more": 1}, {"parameters": []}])
-def test_a_file_of_something_else_is_refused(tmp_path, changes):
+def test_a_file_of_another_kind_is_refused(tmp_path, changes):
     with pytest.raises(InvalidBaseline):
         load_baseline(written(tmp_path, "RULE", {"rule": "BEST"}, **changes), "RULE")
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[" * 9_000, b"\xff\xfe", b" " * 10_001, b"NaN", b'"text"'])
-def test_a_file_that_is_no_description_is_refused(tmp_path, content):
+def test_an_invalid_description_is_refused(tmp_path, content):
     path = tmp_path / "baseline.json"
     path.write_bytes(content)
     with pytest.raises(InvalidBaseline):
@@ -120,14 +120,14 @@ def register(service, algorithm, content=None):
     return service.post("/models/register", data=form, files={"file": ("baseline.json", content)})
 
 
-def test_baselines_live_in_the_registry_and_in_experiments(tmp_path):
+def test_baselines_can_be_registered_promoted_pinned_and_tested(tmp_path):
     """Registered, promoted, pinned, and two of them A/B-tested against each other, in a real service."""
     with live_service(tmp_path) as service:
         keys = {}
         for algorithm in BASELINES:
-            made = register(service, algorithm)
-            assert made.status_code == 201, made.text
-            keys[algorithm] = made.json()["model_key"]
+            created = register(service, algorithm)
+            assert created.status_code == 201, created.text
+            keys[algorithm] = created.json()["model_key"]
             promoted = service.post(f"/models/{keys[algorithm]}/promote", json={"status": "validated"})
             assert promoted.status_code == 200, promoted.text
             measured = service.get(f"/models/{keys[algorithm]}").json()["model"]["verified_metrics"]
@@ -155,8 +155,8 @@ def test_baselines_live_in_the_registry_and_in_experiments(tmp_path):
         assert results["status"] == "success"
 
 
-def test_a_model_that_thinks_for_seconds_keeps_no_short_answer_waiting(tmp_path):
-    """CP-SAT takes its default time among the long answers, whatever the request says."""
+def test_a_model_with_a_long_default_time_does_not_delay_short_answers(tmp_path):
+    """CP-SAT's default time counts as a long answer, whatever the request says."""
     patient = json.dumps(
         {"format": "scheduler-baseline/1", "algorithm": "CPSAT", "parameters": {"time_limit_s": 4.0}}
     ).encode()
@@ -170,7 +170,7 @@ def test_a_model_that_thinks_for_seconds_keeps_no_short_answer_waiting(tmp_path)
         assert all(answer.result()["performance"]["execution_time"] >= 1.0 for answer in slow)
 
 
-def test_a_single_mediocre_rule_is_not_validated(tmp_path):
+def test_a_single_weak_rule_is_not_validated(tmp_path):
     content = json.dumps(
         {
             "format": "scheduler-baseline/1",

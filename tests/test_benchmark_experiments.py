@@ -1,4 +1,4 @@
-"""The benchmark's short ways say at every look what the service's own functions say."""
+"""The benchmark's fast paths decide at each look as the service's own functions do."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def first_that(speaks_after, looks):
 
 
 def requests_of(rng, in_b, user=None):
-    """The candidate is 25 % longer, and 3 % fail in both arms."""
+    """The candidate's makespans are 25 % longer, and 3 % of the requests fail in both arms."""
     population = Population("", skewed, 0.03)
     drawn = population.draw(rng, in_b.size) if user is None else population.draw_returning(rng, user)
     return Requests(drawn.bound, drawn.excess + 0.25 * in_b, drawn.success)
@@ -48,7 +48,7 @@ def test_users_of_two_arms_are_decided_at_the_same_look(metric):
     assert decided >= 3 or metric == "success"
 
 
-def test_users_who_come_again_are_decided_at_the_same_look():
+def test_users_who_return_are_decided_at_the_same_look():
     decided = 0
     for seed in range(3):
         rng = np.random.default_rng(seed)

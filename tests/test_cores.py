@@ -1,4 +1,4 @@
-"""The cores that are there, and how searches share them."""
+"""The available cores, and how searches share them."""
 
 import math
 import time
@@ -28,7 +28,7 @@ from scheduler_env.rules import ALL_RULES, improve_by_rules
         ({"cpu.max": "nonsense"}, math.inf),
     ],
 )
-def test_the_share_of_time_is_the_least_that_a_cgroup_gives(tmp_path, files, quota):
+def test_the_cpu_share_is_the_smallest_limit_of_the_cgroups(tmp_path, files, quota):
     for name, content in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(content)
@@ -38,7 +38,7 @@ def test_the_share_of_time_is_the_least_that_a_cgroup_gives(tmp_path, files, quo
     assert usable_cores() >= 1
 
 
-def test_searches_share_their_threads_and_each_gets_one_at_least():
+def test_searches_share_threads_and_each_gets_at_least_one():
     threads = Threads(4)
     with threads.take(3) as first, threads.take(8) as second, threads.take(8) as third:
         assert (first, second, third) == (3, 1, 1)
@@ -46,16 +46,16 @@ def test_searches_share_their_threads_and_each_gets_one_at_least():
         assert again == 4
 
 
-def test_side_by_side_the_exact_solver_has_no_more_threads_than_it_may(monkeypatch):
+def test_parallel_exact_solvers_stay_within_their_thread_limit(monkeypatch):
     from ortools.sat.python import cp_model
 
     searching, given = Barrier(3), []
     solve = cp_model.CpSolver.solve
 
-    def noted(solver: cp_model.CpSolver, *more: object) -> object:
+    def noted(solver: cp_model.CpSolver, *options: object) -> object:
         given.append(solver.parameters.num_workers)
         searching.wait(60.0)
-        return solve(solver, *more)
+        return solve(solver, *options)
 
     monkeypatch.setattr(cp_model.CpSolver, "solve", noted)
     monkeypatch.setattr(SOLVER_THREADS, "limit", 4)

@@ -1,4 +1,4 @@
-"""A problem taken apart: what its parts prove against CP-SAT, and what becomes of parts that stay open."""
+"""Decomposition: what its parts prove, compared with CP-SAT, and what happens to parts that stay open."""
 
 import time
 from pathlib import Path
@@ -55,7 +55,7 @@ def any_schedule(problem, rule=ALL_RULES[0]):
 
 
 def by_cpsat_h(problem, seconds):
-    """(schedule's makespan, proved bound) by CP-SAT alone, which rounds durations down to thousandths of an hour."""
+    """(makespan of the schedule, proved bound) by CP-SAT alone; it rounds durations down to thousandths of an hour."""
     incumbent = empty_incumbent(problem)
     improve_by_rules(problem, incumbent, rules=[Rule("SPT", 0.2, "serial")])
     proved_h = improve_exactly(problem, incumbent, lower_bound_h=0.0, deadline_s=time.perf_counter() + seconds)
@@ -64,7 +64,7 @@ def by_cpsat_h(problem, seconds):
 
 @examples(15)
 @given(body=one_workpoint)
-def test_one_work_point_is_proved_whatever_its_orders_teams_crews_and_what_may_not_run_in_parallel(body):
+def test_one_work_point_is_solved_to_optimality(body):
     instance = instance_from_request(body)
     problem = compile_instance(instance)
     parts = decompose(problem, PART_NODES)
@@ -72,13 +72,13 @@ def test_one_work_point_is_proved_whatever_its_orders_teams_crews_and_what_may_n
     made_h = assemble(problem, parts, mode, start)
     assert to_schedule(instance, problem, mode, start).violations() == []
     assert made_h == pytest.approx(parts.makespan) == pytest.approx(parts.bound, abs=1e-6)
-    found_h, proved_h = by_cpsat_h(problem, 5.0)  # proves nineteen of twenty; what it found and proved holds anyway
+    found_h, proved_h = by_cpsat_h(problem, 5.0)  # proves nineteen of twenty; the other checks hold for the rest
     assert proved_h - 0.001 <= made_h <= found_h + 1e-6
 
 
 @examples(100)
 @given(instance=instances(), rule=st.sampled_from(ALL_RULES))
-def test_putting_parts_together_keeps_every_rule_never_lengthens_and_never_undercuts_the_bound(instance, rule):
+def test_merged_parts_are_valid_never_longer_and_never_below_the_bound(instance, rule):
     problem = compile_instance(instance)
     parts = decompose(problem, PART_NODES)
     mode, start, before_h = any_schedule(problem, rule)
@@ -92,8 +92,8 @@ def test_putting_parts_together_keeps_every_rule_never_lengthens_and_never_under
 
 @examples(40)
 @given(instance=instances(max_steps=6))
-def test_no_bound_of_parts_is_above_the_optimum_of_the_whole(instance):
-    problem = compile_instance(instance)  # durations are whole thousandths: CP-SAT rounds nothing
+def test_no_bound_of_the_parts_exceeds_the_optimum_of_the_whole(instance):
+    problem = compile_instance(instance)  # durations are whole thousandths, so CP-SAT rounds nothing
     found_h, proved_h = by_cpsat_h(problem, 300.0)
     assert found_h == pytest.approx(proved_h)
     assert decompose(problem, PART_NODES).bound <= found_h + 1e-6
@@ -101,19 +101,19 @@ def test_no_bound_of_parts_is_above_the_optimum_of_the_whole(instance):
 
 @examples(100)
 @given(instance=instances())
-def test_every_activity_is_in_one_part(instance):
+def test_every_activity_is_in_exactly_one_part(instance):
     tree = decompose(compile_instance(instance), PART_NODES).tree
     parts = [tree.items[tree.begin[node] : tree.end[node]] for node in np.flatnonzero(tree.kind == PART)]
     assert sorted(np.concatenate(parts)) == list(range(len(instance.steps)))
 
 
-def test_the_parts_of_the_standard_cycle_are_its_stages_and_within_them_the_teams():
+def test_the_parts_of_the_standard_cycle_are_its_stages_split_by_team():
     tree = decompose(compile_instance(standard_instance(SAMPLE_PARAMS)), PART_NODES).tree
     parts = [tuple(tree.items[tree.begin[node] : tree.end[node]]) for node in np.flatnonzero(tree.kind == PART)]
     assert sorted(parts) == [(0,), (1,), (2,), (3, 4, 9, 10, 11), (5,), (6, 7, 8), (12,), (13,), (14,)]
 
 
-def test_work_points_that_share_no_team_are_proved_side_by_side():
+def test_work_points_without_a_common_team_are_solved_separately():
     steps = [[{"name": "s", "team": team, "duration": hours} for hours in (4, 5, 6)] for team in ("team2", "team3")]
     body = {"workpoints": [{"id": str(number), "steps": each} for number, each in enumerate(steps)]}
     both = decompose(compile_instance(instance_from_request(body)), PART_NODES)
@@ -125,14 +125,14 @@ def test_work_points_that_share_no_team_are_proved_side_by_side():
     assert both.bound == pytest.approx(both.makespan, abs=1e-9)
 
 
-def test_work_points_that_share_teams_stay_one_open_part():
+def test_work_points_that_share_teams_are_one_open_part():
     parts = decompose(compile_instance(random_instance(2, 1)), PART_NODES)
     assert list(parts.tree.kind) == [PART]
     assert parts.makespan == np.inf
     assert (parts.mode == -1).all()
 
 
-def test_with_few_nodes_the_gap_is_kept_and_more_nodes_close_it():
+def test_few_nodes_keep_the_gap_and_more_nodes_close_it():
     problem = compile_instance(standard_instance([10, 5, 8, 6.1, 7.3, 9, 6, 7, 6, 7.7, 6.9, 8.3, 4, 7, 5]))
     few, many = decompose(problem, FEW_NODES), decompose(problem, PART_NODES)
     assert few.is_cut_short
@@ -143,7 +143,7 @@ def test_with_few_nodes_the_gap_is_kept_and_more_nodes_close_it():
 
 
 @pytest.mark.parametrize("kind", ["near", "generated", "missing", "teams"])
-def test_requests_of_one_work_point_are_answered_with_a_proof_and_with_the_model_s_own_makespan_beside_it(kind):
+def test_answers_for_one_work_point_are_proved_and_include_the_models_own_makespan(kind):
     for body in bodies(kind, 10):
         instance = instance_from_request({key: body[key] for key in ("params", "workpoints", "teams") if key in body})
         own, found = AGENT.solve(instance), AGENT.solve(instance, time_budget_ms=HOUR_MS)
@@ -154,8 +154,8 @@ def test_requests_of_one_work_point_are_answered_with_a_proof_and_with_the_model
         assert own.lower_bound_h == pytest.approx(found.lower_bound_h, abs=1e-9) == found.instance_bound_h
 
 
-def test_an_open_part_is_searched_from_what_the_others_proved():
-    """Thirteen steps of one team at once are more than are packed; what comes before and after them is proved."""
+def test_an_open_part_is_searched_with_the_other_parts_fixed():
+    """Thirteen parallel steps of one team exceed the exact packing; the parts before and after them are proved."""
     steps = [{"name": f"s{i}", "order": 2, "team": "team3", "duration": 3 + i % 5} for i in range(13)]
     steps += [{"name": "first", "order": 1, "team": "team2", "duration": 5}]
     steps += [{"name": f"last{i}", "order": 3, "team": "team5", "duration": 4 + i} for i in range(4)]

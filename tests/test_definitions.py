@@ -1,4 +1,4 @@
-"""A guardrail and a metric are defined in one place: schema, form, report and verdict are made from the definition."""
+"""Guardrails and metrics are defined in one place: schema, form, report and verdict are derived from the definition."""
 
 import json
 import re
@@ -19,7 +19,7 @@ import json
 from dataclasses import replace
 from scheduler_service.stats import metrics
 
-# The definitions come first: everything else is made from them when it is imported.
+# The definitions come first: everything else is derived from them when it is imported.
 spare = replace(metrics.METRICS["resource_utilization"], name="spare_capacity", more="larger")
 metrics.METRICS[spare.name] = spare
 from scheduler_service.stats import guardrails
@@ -69,8 +69,8 @@ print(json.dumps({
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """What a service is that has one more metric and a guardrail of it."""
+def derived(tmp_path_factory):
+    """The derived objects of a service with one additional metric and a guardrail of it."""
     home = tmp_path_factory.mktemp("home")
     done = subprocess.run(
         [sys.executable, "-c", EXTRA],
@@ -83,57 +83,57 @@ def made(tmp_path_factory):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_another_guardrail_is_in_the_openapi_document(made):
-    field = made["openapi"]["ExperimentRequest"]["properties"]["guardrails"]
+def test_a_new_guardrail_is_in_the_openapi_document(derived):
+    field = derived["openapi"]["ExperimentRequest"]["properties"]["guardrails"]
     assert "spare_capacity" in field["propertyNames"]["enum"]
     assert "spare_capacity" in field["description"]
-    assert "spare_capacity" in made["openapi"]["Guardrail"]["properties"]["name"]["description"]
-    assert "spare_capacity" in made["openapi"]["Experiment"]["properties"]["guardrails"]["description"]
+    assert "spare_capacity" in derived["openapi"]["Guardrail"]["properties"]["name"]["description"]
+    assert "spare_capacity" in derived["openapi"]["Experiment"]["properties"]["guardrails"]["description"]
 
 
-def test_another_metric_is_in_the_openapi_document(made):
-    assert "spare_capacity" in made["openapi"]["ExperimentRequest"]["properties"]["success_metric"]["description"]
-    assert "spare_capacity" in json.dumps(made["openapi"]["Summary"])
+def test_a_new_metric_is_in_the_openapi_document(derived):
+    assert "spare_capacity" in derived["openapi"]["ExperimentRequest"]["properties"]["success_metric"]["description"]
+    assert "spare_capacity" in json.dumps(derived["openapi"]["Summary"])
 
 
-def test_another_guardrail_is_in_what_the_form_is_made_from(made):
-    found = {each["name"]: each for each in made["files"]["definitions"]["guardrails"]}["spare_capacity"]
+def test_a_new_guardrail_is_in_the_data_of_the_form(derived):
+    found = {each["name"]: each for each in derived["files"]["definitions"]["guardrails"]}["spare_capacity"]
     assert (found["default"], found["unit"], found["is_needed"]) == (None, "share_of_baseline", True)
     assert found["form_label"] == {
         "code": "guardrails.form_relative",
         "params": {"metric": "spare_capacity", "way": "smaller"},
     }
-    assert "spare_capacity" in [each["name"] for each in made["files"]["definitions"]["metrics"]]
-    assert [made["files"][lang]["terms"]["metric"]["spare_capacity"] for lang in LANGS] == ["余量", "spare capacity"]
+    assert "spare_capacity" in [each["name"] for each in derived["files"]["definitions"]["metrics"]]
+    assert [derived["files"][lang]["terms"]["metric"]["spare_capacity"] for lang in LANGS] == ["余量", "spare capacity"]
 
 
-def test_another_guardrail_is_tested_and_stops_a_candidate(made):
-    found = {each["name"]: each for each in made["results"]["makespan"]["guardrails"]}["spare_capacity"]
+def test_a_new_guardrail_is_tested_and_stops_a_candidate(derived):
+    found = {each["name"]: each for each in derived["results"]["makespan"]["guardrails"]}["spare_capacity"]
     assert (found["state"], found["unit"]) == ("breached", "share_of_baseline")
     assert found["harm"] == pytest.approx(0.5, abs=0.01)
     assert found["message"].startswith("spare capacity 50 % smaller")
-    assert "spare_capacity" in made["needed"]
+    assert "spare_capacity" in derived["needed"]
 
 
-def test_another_metric_is_judged_by(made):
-    told = made["results"]["spare_capacity"]
-    assert (told["metric"], told["verdict"]) == ("spare_capacity", "worse")
-    effect = told["verdict_text"][0]["params"]["effect"]["params"]
+def test_a_new_metric_can_be_the_metric_of_a_verdict(derived):
+    results = derived["results"]["spare_capacity"]
+    assert (results["metric"], results["verdict"]) == ("spare_capacity", "worse")
+    effect = results["verdict_text"][0]["params"]["effect"]["params"]
     assert (effect["metric"], effect["change"], effect["by"]) == ("spare_capacity", "smaller", pytest.approx(0.5))
-    assert "spare_capacity" in made["results"]["makespan"]["secondary"]
+    assert "spare_capacity" in derived["results"]["makespan"]["secondary"]
 
 
 @pytest.mark.parametrize(("lang", "label"), [("zh", "余量缩小"), ("en", "Spare capacity smaller")])
-def test_another_guardrail_is_in_the_report(made, lang, label):
-    assert label in made["pages"][lang]
+def test_a_new_guardrail_is_in_the_report(derived, lang, label):
+    assert label in derived["pages"][lang]
 
 
-@pytest.mark.parametrize(("lang", "said"), [("zh", "余量平均缩小 50 %"), ("en", "spare capacity 50 % smaller")])
-def test_another_metric_is_in_the_verdict_of_the_report(made, lang, said):
-    assert said in made["pages"][lang]
+@pytest.mark.parametrize(("lang", "text"), [("zh", "余量平均缩小 50 %"), ("en", "spare capacity 50 % smaller")])
+def test_a_new_metric_is_in_the_verdict_of_the_report(derived, lang, text):
+    assert text in derived["pages"][lang]
 
 
-def test_every_metric_and_guardrail_has_its_words():
+def test_every_metric_and_guardrail_has_texts():
     for lang in LANGS:
         terms = WORDS.texts(lang)["terms"]
         assert METRICS.keys() == terms["metric"].keys()
@@ -145,7 +145,7 @@ def test_every_metric_and_guardrail_has_its_words():
             assert WORDS.say(definition.label, lang=lang)
 
 
-def test_the_table_of_the_documentation_has_every_guardrail_with_its_margin():
+def test_the_documented_table_has_every_guardrail_with_its_margin():
     page = (ROOT / "docs" / "statistics.md").read_text(encoding="utf-8")
     rows = dict(re.findall(r"^\| `(\w+)` \|.*\| ([^|]+) \|$", page.split("## Guardrails")[1].split("###")[0], re.M))
     assert rows.keys() == GUARDRAILS.keys()
@@ -154,30 +154,30 @@ def test_the_table_of_the_documentation_has_every_guardrail_with_its_margin():
         assert rows[name].startswith(margin), name
 
 
-def test_the_console_gets_the_definitions(app):
-    told = app.test_client().get("/console/words/definitions.json").json
-    assert told.items() >= definitions().items()
+def test_the_console_receives_the_definitions(app):
+    body = app.test_client().get("/console/words/definitions.json").json
+    assert body.items() >= definitions().items()
 
 
 def test_the_form_offers_every_guardrail_and_metric_with_its_default():
-    told = definitions()
-    assert [each["name"] for each in told["metrics"]] == list(METRICS)
-    defaults = {each["name"]: each["default"] for each in told["guardrails"]}
+    form = definitions()
+    assert [each["name"] for each in form["metrics"]] == list(METRICS)
+    defaults = {each["name"]: each["default"] for each in form["guardrails"]}
     assert defaults == {name: DEFAULT_MARGINS.get(name) for name in GUARDRAILS}
 
 
-def test_another_alert_rule_is_in_the_openapi_document_and_the_consoles_forms(made):
-    assert "max_runs" in made["openapi"]["SilenceRequest"]["properties"]["name"]["enum"]
-    rules = {each["name"]: each for each in made["files"]["definitions"]["alert_rules"]}
+def test_a_new_alert_rule_is_in_the_openapi_document_and_the_console(derived):
+    assert "max_runs" in derived["openapi"]["SilenceRequest"]["properties"]["name"]["enum"]
+    rules = {each["name"]: each for each in derived["files"]["definitions"]["alert_rules"]}
     assert (rules["max_runs"]["unit"], rules["max_runs"]["worse"]) == ("runs", "above")
-    assert all(made["files"][lang]["alerts"]["max_runs"]["title"] for lang in LANGS)
+    assert all(derived["files"][lang]["alerts"]["max_runs"]["title"] for lang in LANGS)
 
 
-def test_another_alert_rule_fires_and_has_a_threshold_that_people_set(made):
-    alert = next(each for each in made["alerts"]["alerts"] if each["name"] == "max_runs")
+def test_a_new_alert_rule_fires_and_its_threshold_can_be_set(derived):
+    alert = next(each for each in derived["alerts"]["alerts"] if each["name"] == "max_runs")
     assert (alert["severity"], alert["value"], alert["threshold"]) == ("critical", 120.0, 100.0)
     assert (alert["code"], alert["message"], alert["advice"]) == ("max_runs", "too many runs (zh)", "send fewer")
-    threshold = next(each for each in made["thresholds"] if each["name"] == "max_runs")
+    threshold = next(each for each in derived["thresholds"] if each["name"] == "max_runs")
     assert (threshold["default"], threshold["most"], threshold["unit"]) == (100.0, 1_000.0, "runs")
-    assert made["set"]["threshold"]["value"] == 150.0
-    assert (made["refused"], made["silenced"]) == ("out_of_range", 201)
+    assert derived["set"]["threshold"]["value"] == 150.0
+    assert (derived["refused"], derived["silenced"]) == ("out_of_range", 201)

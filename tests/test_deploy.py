@@ -1,6 +1,6 @@
-"""deploy/: image, compose file, manifests and unit are what their tools accept, agree with the code, and serve.
+"""deploy/: image, compose file, manifests and unit are accepted by their tools, agree with the code, and serve.
 
-No image is built here (there is no registry to take the base from); its command runs over exactly the files that the
+No image is built here (no registry provides the base image); its command runs over exactly the files that the
 Dockerfile copies, on a read-only file system. Prometheus and Grafana: test_deploy_prometheus.py.
 """
 
@@ -32,15 +32,15 @@ TOOLS = Path(sys.executable).parent
 SETTINGS = {f"SCHED_{name.upper()}" for name in Settings.model_fields}
 
 
-def run(*command: str | Path, **more: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, timeout=HANG_S, check=False, **more)
+def run(*command: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, timeout=HANG_S, check=False, **options)
 
 
 # --- the Dockerfile ---
 
 
 def instructions() -> list[tuple[str, str]]:
-    """Those of deploy/Dockerfile in order, with their arguments in one line."""
+    """The instructions of deploy/Dockerfile in order, each in one line."""
     text = re.sub(r"^\s*#.*\n", "", (DEPLOY / "Dockerfile").read_text("utf-8"), flags=re.MULTILINE)
     joined = re.sub(r"\\\n\s*", "", text)
     return [(line.partition(" ")[0], line.partition(" ")[2].strip()) for line in joined.splitlines() if line.strip()]
@@ -54,12 +54,12 @@ def of_last_stage(name: str) -> list[str]:
 
 def environment() -> dict[str, str]:
     return {
-        name: value for said in of_last_stage("ENV") for name, value in (p.split("=", 1) for p in shlex.split(said))
+        name: value for line in of_last_stage("ENV") for name, value in (p.split("=", 1) for p in shlex.split(line))
     }
 
 
 def context() -> list[str]:
-    """The files that git knows of and .dockerignore lets into a build; the last rule that fits counts."""
+    """The files known to git that .dockerignore lets into a build; the last matching rule decides."""
     listed = run("git", "ls-files", "--cached", "--others", "--exclude-standard", cwd=PROJECT_ROOT)
     assert listed.returncode == 0, listed.stderr
     rules = [
@@ -81,7 +81,7 @@ def context() -> list[str]:
 
 
 def copied(sources: list[str]) -> list[str]:
-    """The files of the build's context that a COPY of these sources brings."""
+    """The files of the build context that a COPY of these sources copies."""
 
     def is_meant(name: str, source: str) -> bool:
         return name.startswith(f"{source}/") or (name.count("/") == source.count("/") and fnmatch.fnmatch(name, source))
@@ -89,12 +89,12 @@ def copied(sources: list[str]) -> list[str]:
     return [name for name in context() if any(is_meant(name, source) for source in sources)]
 
 
-def test_hadolint_has_no_complaint():
+def test_hadolint_accepts_the_dockerfile():
     ended = run(TOOLS / "hadolint", DEPLOY / "Dockerfile")
     assert ended.returncode == 0, ended.stdout
 
 
-def test_every_file_that_is_copied_is_in_the_context():
+def test_every_copied_file_is_in_the_context():
     for name, arguments in instructions():
         if name == "COPY" and not arguments.startswith("--from="):
             *sources, _ = arguments.split()
@@ -115,12 +115,12 @@ def test_the_context_holds_no_records_keys_or_caches():
 
 
 def test_every_setting_of_the_image_exists():
-    said = {name for name in environment() if name.startswith("SCHED_")}
-    assert said
-    assert said <= SETTINGS
+    names = {name for name in environment() if name.startswith("SCHED_")}
+    assert names
+    assert names <= SETTINGS
 
 
-def test_the_torch_that_is_installed_first_is_the_one_of_the_requirements():
+def test_torch_is_installed_first_in_the_required_version():
     pinned = re.findall(r"^torch==.*$", (PROJECT_ROOT / "requirements.txt").read_text("utf-8"), re.MULTILINE)
     assert len(pinned) == 1
     assert any("grep '^torch==' requirements.txt" in arguments for name, arguments in instructions() if name == "RUN")
@@ -133,12 +133,12 @@ mount -o remount,bind,ro "$ROOT"
 cd "$ROOT"
 exec "$@"
 """
-"""Shows the copy in the place of the project, so that the kernel compiled there is found; to this process alone."""
+"""Mounts the copy at the project's path for this process only, so that the compiled kernel is found."""
 
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory) -> Path:
-    """A folder with what the last stage of the Dockerfile copies, the compiled kernel among it."""
+    """A folder with the files that the last stage of the Dockerfile copies, including the compiled kernel."""
     if run("unshare", "--mount", "true").returncode != 0:
         pytest.skip("no mount namespace may be made here")
     folder = tmp_path_factory.mktemp("image")
@@ -161,12 +161,12 @@ def in_the_image(image: Path, *command: str) -> tuple[str, ...]:
 
 
 def documented_backups() -> dict[str, str]:
-    """What docs/operations.md has each kind of deployment do -> what python is told to."""
+    """The backup commands of docs/operations.md by kind of deployment, as arguments of python."""
     text = (PROJECT_ROOT / "docs" / "operations.md").read_text("utf-8")
     return dict(re.findall(r"^(systemd|Compose|Kubernetes) .*python (-m monitoring backup .*)$", text, re.MULTILINE))
 
 
-def test_the_command_of_the_image_serves_from_the_files_that_it_copies(image, tmp_path):
+def test_the_command_of_the_image_serves_from_the_copied_files(image, tmp_path):
     (tmp_path / "scratch").mkdir()
     gunicorn, *arguments = json.loads(of_last_stage("CMD")[-1])
     check = json.loads(of_last_stage("HEALTHCHECK")[0].partition("CMD ")[2])
@@ -187,16 +187,16 @@ def test_the_command_of_the_image_serves_from_the_files_that_it_copies(image, tm
             there = documented.replace("/var/backups", str(tmp_path)).replace("/var/lib/scheduler", own["SCHED_HOME"])
             known = {} if by == "systemd" else {"SCHED_HOME": own["SCHED_HOME"]}
             command = in_the_image(image, sys.executable, *there.split())
-            made = run(*command, env={"PATH": os.environ["PATH"]} | known)
-            assert made.returncode == 0, made.stderr
-            copy = Path(made.stdout.strip())
+            created = run(*command, env={"PATH": os.environ["PATH"]} | known)
+            assert created.returncode == 0, created.stderr
+            copy = Path(created.stdout.strip())
             assert copy.is_relative_to(tmp_path)
             restored = ("-m", "monitoring", "restore", str(copy), "--home", str(tmp_path / "home" / f"restored-{by}"))
             assert run(*in_the_image(image, sys.executable, *restored)).returncode == 0
         assert running.stop() == 0
         output = running.output.read_text("utf-8", errors="replace")
         assert "data loaded from" in output
-        assert "data saved to" not in output, "nothing was compiled anew"
+        assert "data saved to" not in output, "nothing was compiled again"
     assert run(sys.executable, *check[1:], env=os.environ | {"SCHED_PORT": port}).returncode != 0
 
 
@@ -209,20 +209,20 @@ print(numba.config.CACHE_DIR)
 """
 
 
-def test_a_kernel_beside_read_only_sources_is_used_by_several_processes_at_once(image, tmp_path):
+def test_a_kernel_beside_read_only_sources_is_shared_by_several_processes(image, tmp_path):
     own = os.environ | {"TMPDIR": str(tmp_path), "NUMBA_DEBUG_CACHE": "1"}
     command = in_the_image(image, sys.executable, "-c", FIRST_PROBLEM)
     started = [subprocess.Popen(command, env=own, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    told = [process.communicate()[0] for process in started]
+    outputs = [process.communicate()[0] for process in started]
     assert [process.returncode for process in started] == [0, 0, 0]
-    folders = {output.splitlines()[-1] for output in told}
+    folders = {output.splitlines()[-1] for output in outputs}
     assert len(folders) == 1
     (folder,) = folders
     assert Path(folder).parent.parent == tmp_path
-    assert [path.name for path in Path(folder).parent.iterdir()] == [Path(folder).name], "no copy is left over"
+    assert [path.name for path in Path(folder).parent.iterdir()] == [Path(folder).name], "no copy remains"
 
 
-def test_a_folder_that_another_user_made_is_not_trusted_with_machine_code(image, tmp_path):
+def test_machine_code_in_a_folder_of_another_user_is_not_loaded(image, tmp_path):
     planted = tmp_path / f"scheduler_env-{os.getuid()}"
     planted.mkdir()
     planted.chmod(0o777)
@@ -245,26 +245,26 @@ def presets() -> dict[str, str]:
 
 
 def hard_stop_s() -> int:
-    """How long the front may take to finish what is in flight."""
+    """The time that the front may take to finish requests in progress."""
     (found,) = re.findall(r"hard-stop-after (\d+)s", FRONT.read_text("utf-8"))
     return int(found)
 
 
 def seconds(duration: str) -> int:
-    """Of Compose's "2m0s"."""
+    """The seconds of Compose's "2m0s"."""
     found = re.fullmatch(r"(?:(\d+)m)?(\d+)s", duration)
     assert found is not None, duration
     return 60 * int(found[1] or 0) + int(found[2])
 
 
-def test_haproxy_takes_the_configuration_of_the_front():
+def test_haproxy_accepts_the_configuration_of_the_front():
     haproxy = shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin")
     assert haproxy is not None, "make debian-packages installs it; apt-get install haproxy"
     ended = run(haproxy, "-c", "-f", FRONT)
     assert (ended.returncode, ended.stderr) == (0, ""), "no warning"
 
 
-def test_the_front_waits_for_the_longest_run_and_lets_the_largest_body_pass():
+def test_the_front_allows_the_longest_run_and_the_largest_body():
     shipped, fields = presets(), Settings.model_fields
     assert seconds(shipped["FRONT_ANSWER_TIMEOUT"]) * 1_000 >= 2 * fields["max_time_budget_ms"].default
     assert int(shipped["FRONT_MAX_BODY_BYTES"]) == fields["max_body_bytes"].default
@@ -275,7 +275,7 @@ def test_the_front_waits_for_the_longest_run_and_lets_the_largest_body_pass():
 
 @pytest.fixture(scope="module")
 def composed(tmp_path_factory) -> dict[str, Any]:
-    """deploy/compose.yaml as Docker Compose understands it, with both profiles."""
+    """deploy/compose.yaml as Docker Compose reads it, with both profiles."""
     folder = tmp_path_factory.mktemp("compose")
     shutil.copytree(DEPLOY, folder / "deploy")
     shutil.copy(DEPLOY / "scheduler.env.example", folder / "deploy" / "scheduler.env")
@@ -283,11 +283,11 @@ def composed(tmp_path_factory) -> dict[str, Any]:
     ended = run(*compose, "config", "--format", "json")
     assert ended.returncode == 0, ended.stderr
     assert ended.stderr == "", "no warning"
-    told: dict[str, Any] = json.loads(ended.stdout)
-    return told
+    output: dict[str, Any] = json.loads(ended.stdout)
+    return output
 
 
-def test_compose_builds_the_dockerfile_and_keeps_what_the_image_keeps(composed):
+def test_compose_builds_the_dockerfile_and_mounts_the_volume_of_the_image(composed):
     service = composed["services"]["scheduler"]
     assert (Path(service["build"]["context"]) / service["build"]["dockerfile"]).is_file()
     assert (
@@ -297,23 +297,23 @@ def test_compose_builds_the_dockerfile_and_keeps_what_the_image_keeps(composed):
     assert "ports" not in service, "clients come through the front"
 
 
-def test_the_front_of_compose_has_its_configuration_and_knows_where_the_service_is(composed):
+def test_the_front_of_compose_has_its_configuration_and_the_services_address(composed):
     front, shipped = composed["services"]["front"], presets()
     (mount,) = front["volumes"]
     assert (Path(mount["source"]) / "haproxy.cfg").read_bytes() == FRONT.read_bytes()
-    assert mount["target"] == "/usr/local/etc/haproxy", "where its image looks"
+    assert mount["target"] == "/usr/local/etc/haproxy", "the path that its image reads"
     assert shipped["FRONT_SERVICE"] == f"scheduler:{of_last_stage('EXPOSE')[0]}"
     assert [f":{port['target']}" for port in front["ports"]] == [shipped["FRONT_ADDRESS"]]
     assert seconds(front["stop_grace_period"]) > hard_stop_s()
 
 
-def test_compose_publishes_on_loopback_alone(composed):
+def test_compose_publishes_on_loopback_only(composed):
     ports = [port for service in composed["services"].values() for port in service.get("ports", [])]
     assert len(ports) == 3
     assert {port["host_ip"] for port in ports} == {"127.0.0.1"}
 
 
-def test_compose_mounts_files_that_are_there(composed):
+def test_compose_mounts_existing_files(composed):
     mounts = [mount for service in composed["services"].values() for mount in service.get("volumes", [])]
     bound = [mount for mount in mounts if mount["type"] == "bind"]
     assert len(bound) == 4
@@ -322,7 +322,7 @@ def test_compose_mounts_files_that_are_there(composed):
         assert mount["read_only"], mount
 
 
-def test_prometheus_of_compose_asks_the_service_by_its_name_and_key(composed):
+def test_prometheus_of_compose_scrapes_the_service_with_its_key(composed):
     config = yaml.safe_load((DEPLOY / "prometheus" / "compose.yml").read_text("utf-8"))
     (job,) = config["scrape_configs"]
     usual = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text("utf-8"))["scrape_configs"][0]
@@ -366,18 +366,18 @@ def container() -> dict[str, Any]:
 
 @pytest.mark.parametrize("version", ["1.30", "1.37"])
 @pytest.mark.parametrize("path", KUBERNETES, ids=lambda path: path.name)
-def test_every_manifest_fits_the_schema_and_has_no_unknown_field(path, version):
+def test_every_manifest_is_valid_and_has_no_unknown_field(path, version):
     kubernetes_validate.validate(loaded(path), version, strict=True)
 
 
-def test_a_misspelt_field_is_noticed():
+def test_a_misspelt_field_is_found():
     broken = manifest("StatefulSet")
     broken["spec"]["template"]["spec"]["containers"][0]["livenesProbe"] = {}
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(broken, "1.37", strict=True)
 
 
-def test_the_selectors_find_the_pod():
+def test_the_selectors_match_the_pod():
     labels = manifest("StatefulSet")["spec"]["template"]["metadata"]["labels"]
     assert manifest("StatefulSet")["spec"]["selector"]["matchLabels"] == labels
     assert manifest("Service")["spec"]["selector"] == labels
@@ -385,7 +385,7 @@ def test_the_selectors_find_the_pod():
     assert manifest("StatefulSet")["spec"]["serviceName"] == manifest("Service")["metadata"]["name"]
 
 
-def test_clients_reach_the_front_and_the_front_alone_reaches_the_pod():
+def test_clients_reach_only_the_front_and_only_the_front_reaches_the_pod():
     deployment = manifest("Deployment", "front")["spec"]
     labels = deployment["template"]["metadata"]["labels"]
     assert deployment["selector"]["matchLabels"] == labels
@@ -399,7 +399,7 @@ def test_clients_reach_the_front_and_the_front_alone_reaches_the_pod():
     assert [each["podSelector"]["matchLabels"] for each in admitted["from"] if "podSelector" in each] == [labels]
 
 
-def test_the_front_of_kubernetes_has_its_configuration_and_the_time_to_finish():
+def test_the_front_of_kubernetes_has_its_configuration_and_enough_time_to_finish():
     pod = manifest("Deployment", "front")["spec"]["template"]["spec"]
     (front,) = pod["containers"]
     (port,) = front["ports"]
@@ -416,7 +416,7 @@ def test_the_front_of_kubernetes_has_its_configuration_and_the_time_to_finish():
     assert f"create configmap {volume['configMap']['name']} --from-file=deploy/front/haproxy.cfg" in install
 
 
-def test_one_pod_alone_has_the_volume():
+def test_a_single_pod_uses_the_volume():
     spec = manifest("StatefulSet")["spec"]
     assert spec["replicas"] == 1, "the records are in SQLite"
     assert [claim["metadata"]["name"] for claim in spec["volumeClaimTemplates"]] == ["home"]
@@ -432,7 +432,7 @@ def test_the_pod_runs_as_the_user_of_the_image():
     assert context["fsGroup"] == context["runAsGroup"]
 
 
-def test_the_probes_ask_a_route_that_asks_for_no_key_and_the_port_that_is_served(tmp_path):
+def test_the_probes_use_a_route_without_a_key_on_the_served_port(tmp_path):
     (port,) = container()["ports"]
     assert str(port["containerPort"]) == of_last_stage("EXPOSE")[0] == environment()["SCHED_PORT"]
     probes = {name: container()[f"{name}Probe"]["httpGet"] for name in ("startup", "readiness", "liveness")}
@@ -443,7 +443,7 @@ def test_the_probes_ask_a_route_that_asks_for_no_key_and_the_port_that_is_served
             assert running.get(probe["path"]).status_code == 200
 
 
-def test_a_pod_has_the_time_to_finish_what_is_in_flight():
+def test_a_pod_has_enough_time_to_finish_requests_in_progress():
     from scheduler_service.http.server.serving import DRAIN_S
 
     pod = manifest("StatefulSet")["spec"]["template"]["spec"]
@@ -451,10 +451,10 @@ def test_a_pod_has_the_time_to_finish_what_is_in_flight():
     assert pod["terminationGracePeriodSeconds"] > before_s + DRAIN_S
 
 
-def test_the_config_map_and_the_example_of_the_secret_name_settings_that_exist():
-    said = manifest("ConfigMap")["data"]
-    assert set(said) - {"TZ"} <= SETTINGS
-    Settings(**{name.removeprefix("SCHED_").lower(): value for name, value in said.items() if name != "TZ"})
+def test_the_config_map_and_the_example_secret_name_existing_settings():
+    variables = manifest("ConfigMap")["data"]
+    assert set(variables) - {"TZ"} <= SETTINGS
+    Settings(**{name.removeprefix("SCHED_").lower(): value for name, value in variables.items() if name != "TZ"})
     example = (DEPLOY / "scheduler.env.example").read_text("utf-8")
     named = re.findall(r"^(?:# )?(SCHED_\w+)=", example, re.MULTILINE)
     assert len(named) >= 4
@@ -468,7 +468,7 @@ needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reas
 
 
 @needs_systemd
-def test_systemd_takes_the_unit(tmp_path):
+def test_systemd_accepts_the_unit(tmp_path):
     unit = tmp_path / "scheduler.service"
     text = (DEPLOY / "scheduler.service").read_text("utf-8")
     unit.write_text(text.replace("/opt/scheduler/.venv/bin", str(TOOLS)))
@@ -477,19 +477,19 @@ def test_systemd_takes_the_unit(tmp_path):
 
 
 @needs_systemd
-def test_the_unit_is_confined():
+def test_the_unit_is_sandboxed():
     ended = run("systemd-analyze", "security", "--offline=true", "--threshold=20", DEPLOY / "scheduler.service")
     assert ended.returncode == 0, ended.stdout[-300:]
 
 
-def test_the_unit_starts_what_the_image_starts():
+def test_the_unit_starts_the_same_command_as_the_image():
     text = (DEPLOY / "scheduler.service").read_text("utf-8")
     (started,) = re.findall(r"^ExecStart=/opt/scheduler/\.venv/bin/(.*)$", text, re.MULTILINE)
     assert started.split() == json.loads(of_last_stage("CMD")[-1])
     assert set(re.findall(r"SCHED_\w+", text)) <= SETTINGS
 
 
-# --- make ---
+# --- installation ---
 
 
 @pytest.fixture
@@ -503,19 +503,19 @@ def installing():
     return module
 
 
-def test_what_pip_is_configured_with_counts_for_uv(installing):
+def test_the_configuration_of_pip_is_passed_to_uv(installing):
     configured = {
         "index-url": ["https://mirror.example/simple"],
         "extra-index-url": ["https://a.example/simple", "https://b.example/simple"],
         "constraint": ["/etc/constraints.txt"],
         "timeout": ["180"],
     }
-    told = " ".join(installing.options_for_uv(configured))
-    assert "--default-index https://mirror.example/simple" in told
-    assert "--index https://a.example/simple --index https://b.example/simple" in told
-    assert "--constraints /etc/constraints.txt" in told
-    assert "180" not in told
-    assert "--no-index" not in told
+    text = " ".join(installing.options_for_uv(configured))
+    assert "--default-index https://mirror.example/simple" in text
+    assert "--index https://a.example/simple --index https://b.example/simple" in text
+    assert "--constraints /etc/constraints.txt" in text
+    assert "180" not in text
+    assert "--no-index" not in text
 
 
 def test_the_environment_and_the_files_of_pip_are_read(installing, monkeypatch, tmp_path):
@@ -527,7 +527,7 @@ def test_the_environment_and_the_files_of_pip_are_read(installing, monkeypatch, 
     assert configured["find-links"][-2:] == ["/wheels", "/more"]
 
 
-def test_what_uv_cannot_install_pip_installs(installing, monkeypatch):
+def test_pip_installs_what_uv_cannot(installing, monkeypatch):
     started: list[list[str]] = []
     monkeypatch.setattr(installing, "by_uv", lambda arguments: False)
     ended = SimpleNamespace(returncode=0)

@@ -1,4 +1,4 @@
-"""deploy/: Prometheus takes the files, the rules fire when they should, and nothing asks for a metric there is not."""
+"""deploy/: Prometheus accepts the files, the rules fire as specified, and every metric they use exists."""
 
 import json
 import re
@@ -34,7 +34,7 @@ def promtool(*arguments: str, given: bytes = b"") -> subprocess.CompletedProcess
 
 
 def rules() -> list[dict[str, str]]:
-    """The rules of alerts.yml: their `alert`, `expr` and the text of the rest; read without a library for YAML."""
+    """The rules of alerts.yml: `alert`, `expr` and the remaining text; read without a YAML library."""
     found = []
     for part in re.split(r"^      - alert: ", RULES, flags=re.MULTILINE)[1:]:
         name, _, rest = part.partition("\n")
@@ -49,13 +49,13 @@ def panels() -> list[dict[str, Any]]:
 
 
 def expressions() -> dict[str, str]:
-    """Where -> PromQL, of the dashboard and of the rules."""
+    """Location -> PromQL, of the dashboard and of the rules."""
     shown = {f"panel {p['title']}": t["expr"] for p in panels() for t in p["targets"]}
     return shown | {f"rule {rule['alert']}": rule["expr"] for rule in rules()}
 
 
 def asked_for(expression: str) -> dict[str, set[str]]:
-    """Metric -> the labels that an expression selects or groups by; grouping is ascribed to every metric in it."""
+    """Metric -> the labels that an expression selects or groups by; grouping counts for every metric in it."""
     bare = re.sub(r'"[^"]*"', '""', expression)
     grouped = {
         label.strip()
@@ -81,8 +81,8 @@ def exposed(request, tmp_path_factory) -> Iterator[str]:
 
 def exposition_after_runs(service: LiveService) -> str:
     body = {"experiment_name": "ramp", "model_a": "DDQN_v2.0", "model_b": "DDQN_v1.0", "shadow": 1.0, "rollout": {}}
-    made = service.post("/experiments", json=body)
-    assert made.status_code == 201, made.text
+    answer = service.post("/experiments", json=body)
+    assert answer.status_code == 201, answer.text
     sample = list(SAMPLE_PARAMS)
     for number in range(20):
         ended = service.run(params=sample, experiment="ramp", user_id=f"u{number}")
@@ -100,7 +100,7 @@ def labels_by_name(exposition: str) -> Mapping[str, set[str]]:
     return found
 
 
-# --- what promtool says ---
+# --- checks by promtool ---
 
 
 @needs_promtool
@@ -109,40 +109,42 @@ def labels_by_name(exposition: str) -> Mapping[str, set[str]]:
     [("check", "rules", "alerts.yml"), ("check", "config", "prometheus.yml"), ("test", "rules", "alerts_test.yml")],
     ids=" ".join,
 )
-def test_prometheus_takes_the_files(arguments):
+def test_prometheus_accepts_the_files(arguments):
     *command, file = arguments
     ended = promtool(*command, str(PROMETHEUS / file))
     assert ended.returncode == 0, (ended.stdout + ended.stderr).decode()
 
 
 @needs_promtool
-def test_prometheus_takes_the_exposition(exposed):
+def test_prometheus_accepts_the_exposition(exposed):
     ended = promtool("check", "metrics", given=exposed.encode())
     complaints = (ended.stdout + ended.stderr).decode().splitlines()
-    # The plant thinks in hours, and so do the thresholds.
+    # The plant plans in hours, and so do the thresholds.
     assert [each for each in complaints if 'use base unit "seconds" instead of "hours"' not in each] == []
 
 
-# --- what can be told without it ---
+# --- checks without promtool ---
 
 
-def test_whatever_is_asked_for_is_exposed_with_its_labels(exposed):
+def test_every_metric_and_label_in_use_is_exposed(exposed):
     served = SELDOM | OF_PROMETHEUS | labels_by_name(exposed)
     for place, expression in expressions().items():
-        asked = asked_for(expression)
-        assert asked, place
-        for metric, labels in asked.items():
+        used = asked_for(expression)
+        assert used, place
+        for metric, labels in used.items():
             assert metric in served, f"{place}: there is no metric {metric}"
             unknown = labels - served[metric] - OF_THE_TARGET
             assert not unknown, f"{place}: {metric} has no label {', '.join(unknown)}; it has {served[metric]}"
 
 
-def test_what_an_expression_asks_for_is_understood():
-    told = asked_for('sum by (kind) (rate(a_total{x=~"y|z", q!="by (no)"}[5m])) / on (kind) b > 0.9 and c{} == 1e3 * 2')
-    assert told == {"a_total": {"x", "q", "kind"}, "b": {"kind"}, "c": {"kind"}}
+def test_metrics_and_labels_of_an_expression_are_recognised():
+    result = asked_for(
+        'sum by (kind) (rate(a_total{x=~"y|z", q!="by (no)"}[5m])) / on (kind) b > 0.9 and c{} == 1e3 * 2'
+    )
+    assert result == {"a_total": {"x", "q", "kind"}, "b": {"kind"}, "c": {"kind"}}
 
 
-def test_every_rule_says_how_bad_it_is_and_what_to_do_in_chinese():
+def test_every_rule_has_a_severity_and_advice_in_chinese():
     assert len(rules()) == RULES.count("- alert: ") > 10
     for rule in rules():
         assert re.search(r'severity: (critical|warning|info|"\{\{ \$labels\.severity \}\}")', rule["rest"]), rule
@@ -156,7 +158,7 @@ def test_every_rule_has_a_test():
         assert rule["alert"] in tested, rule["alert"]
 
 
-def test_the_thresholds_are_those_of_the_service():
+def test_the_thresholds_equal_those_of_the_service():
     limits = {rule["alert"]: float(re.findall(r"[<>] ([\d.]+)", rule["expr"])[-1]) for rule in rules()
               if rule["alert"] in ("MeanMakespanHigh", "ExecutionTimeHigh", "SuccessRateLow")}  # fmt: skip
     assert limits == {
@@ -180,7 +182,7 @@ def test_the_dashboard_can_be_imported():
         assert all(target["datasource"]["uid"] == "${datasource}" for target in panel["targets"])
 
 
-def test_no_panel_covers_another():
+def test_no_panel_overlaps_another():
     taken: set[tuple[int, int]] = set()
     for panel in DASHBOARD["panels"]:
         at = panel["gridPos"]

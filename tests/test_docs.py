@@ -61,7 +61,7 @@ def checkout(tmp_path_factory) -> LiveService:
     for folder in ("seed", "baselines"):
         shutil.copytree(PROJECT_ROOT / "models" / folder, home / "models" / folder)
     (home / ".curlrc").write_text("fail-with-body\n")
-    # No look of its own would end the alert that an example makes.
+    # No own evaluation ends the alert that an example creates.
     with live_service(home, environment={"SCHED_ALERT_EVERY_S": "0"}) as running:
         yield running
 
@@ -78,9 +78,9 @@ def run(block: Block, service: LiveService) -> subprocess.CompletedProcess[str]:
     script = adapted(block.text, service)
     command = ["bash", "-euo", "pipefail", "-c", script] if block.language == "bash" else [python(), "-c", script]
     home = str(service.home)
-    more = {"SCHED_HOME": home, "CURL_HOME": home, "PYTHONPATH": str(PROJECT_ROOT), "OMP_NUM_THREADS": "1"}
+    options = {"SCHED_HOME": home, "CURL_HOME": home, "PYTHONPATH": str(PROJECT_ROOT), "OMP_NUM_THREADS": "1"}
     return subprocess.run(
-        command, cwd=home, env=os.environ | more, capture_output=True, text=True, timeout=HANG_S, check=False
+        command, cwd=home, env=os.environ | options, capture_output=True, text=True, timeout=HANG_S, check=False
     )
 
 
@@ -94,7 +94,7 @@ def last_json(output: str) -> Any:
 
 
 def differences(shown: Any, real: Any, at: str = "answer") -> list[str]:
-    """Where a real answer is not of the shape that the documentation shows."""
+    """The differences between a real answer and the documented one."""
     if isinstance(shown, dict) and isinstance(real, dict):
         missing = shown.keys() - real.keys() - {REST}
         unsaid = set() if REST in shown else real.keys() - shown.keys()
@@ -117,7 +117,7 @@ def kind(value: Any) -> str:
     return "number" if is_number else type(value).__name__
 
 
-# --- what is shown, runs ---
+# --- the examples run ---
 
 
 @pytest.mark.parametrize("document", EXECUTED)
@@ -128,8 +128,8 @@ def test_every_example_works(checkout, document):
             ended = run(block, checkout)
             refused = following is not None and following.language == "json" and '"status": 4' in following.text
             wanted = CURL_HTTP_ERROR if refused else 0
-            told = f"{block.place} ended with {ended.returncode}\n{ended.stdout[-1_500:]}\n{ended.stderr[-2_500:]}"
-            assert ended.returncode == wanted, told
+            output = f"{block.place} ended with {ended.returncode}\n{ended.stdout[-1_500:]}\n{ended.stderr[-2_500:]}"
+            assert ended.returncode == wanted, output
         elif block.language == "json":
             assert ended is not None, f"{block.place} follows no command"
             assert differences(json.loads(block.text), last_json(ended.stdout)) == [], block.place
@@ -137,7 +137,7 @@ def test_every_example_works(checkout, document):
             assert block.language in ("text", ""), f"{block.place}: nobody checks {block.language} blocks"
 
 
-def test_every_make_target_that_is_named_exists():
+def test_every_named_make_target_exists():
     documents = [*EXECUTED, "README.zh-CN.md"]
     commands = [
         line
@@ -155,7 +155,7 @@ def test_every_make_target_that_is_named_exists():
         assert tried.returncode == 0, f"{command}: {tried.stderr}"
 
 
-def test_an_answer_that_has_changed_is_noticed():
+def test_a_changed_answer_is_found():
     real = {"status": "success", "total": 2, "models": [{"key": "a", "size": 1.5}, {"key": "b", "size": 2}]}
     assert differences({"status": "ok", "total": 1, "models": [{"key": "x", "size": 1}, "..."]}, real) == []
     assert differences({"status": "ok", "...": "..."}, real) == []
@@ -183,7 +183,7 @@ def test_every_documented_route_has_an_example():
         assert "```bash" in section, section.partition("\n")[0]
 
 
-def test_every_setting_is_documented_as_it_is():
+def test_every_setting_is_documented_correctly():
     table = settings_table()
     assert table.count("\n") == len(Settings.model_fields) + 1
     text = (PROJECT_ROOT / "docs" / "operations.md").read_text("utf-8")
@@ -200,7 +200,7 @@ def test_both_readmes_show_the_same_examples():
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_every_link_leads_somewhere(document):
+def test_every_link_target_exists(document):
     path = PROJECT_ROOT / document
     for target, anchor in re.findall(r"\]\((?!https?://)([^)#\s]*)(?:#([^)\s]+))?\)", path.read_text("utf-8")):
         file = (path.parent / target).resolve() if target else path
@@ -210,7 +210,7 @@ def test_every_link_leads_somewhere(document):
             assert anchor in [slug(heading) for heading in headings], f"{document}: {target}#{anchor}"
 
 
-def test_the_index_names_every_page():
+def test_the_index_lists_every_page():
     index = (PROJECT_ROOT / "docs" / "README.md").read_text("utf-8")
     for page in (PROJECT_ROOT / "docs").glob("*.md"):
         assert page.name == "README.md" or f"]({page.name})" in index, page.name
@@ -222,7 +222,7 @@ def test_every_benchmark_of_make_bench_is_described():
     assert set(re.findall(r"^\| `(\w+)` \|", described, re.MULTILINE)) >= set(re.findall(r"benchmarks\.(\w+)", recipe))
 
 
-def test_every_page_of_the_console_has_its_chapter():
+def test_every_page_of_the_console_has_a_chapter():
     pages = {
         page.name for page in (PROJECT_ROOT / "scheduler_service" / "console" / "pages").iterdir() if page.is_dir()
     }
@@ -230,7 +230,7 @@ def test_every_page_of_the_console_has_its_chapter():
     assert pages <= {heading.lower() for heading in headings}
 
 
-def test_the_picture_of_the_architecture_shows_what_there_is():
+def test_the_picture_of_the_architecture_matches_the_code():
     picture = ElementTree.parse(PROJECT_ROOT / "docs" / "images" / "architecture.svg").getroot()
     texts = ["".join(each.itertext()) for each in picture.iter("{http://www.w3.org/2000/svg}text")]
     modules = {name for text in texts for name in re.findall(r"scheduler_\w+(?:/\w+)*|\b\w+\.py\b", text)}

@@ -1,4 +1,4 @@
-"""The rollback drill of docs/operations.md with a service that looks for alerts by itself: no call fails on the way."""
+"""The rollback drill of docs/operations.md on a service with its own alerts: no call fails during it."""
 
 import shutil
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from tests.waiting import until
 LOOKING = {
     "SCHED_ALERT_EVERY_S": "0.5",
     "SCHED_ALERT_CONFIRM_S": "1",
-    # Without the search, which the drill's requests forgo, the second seed model leaves 2.4 % and the first one 8.5 %.
+    # Without search, as in the drill, the second seed model leaves a gap of 2.4 % and the first one 8.5 %.
     "SCHED_ALERT_THRESHOLDS": '{"max_gap_1": 0.05}',
 }
 
@@ -24,7 +24,7 @@ def service(tmp_path) -> Iterator[LiveService]:
 
 
 def plants(service: LiveService, count: int) -> set[str]:
-    """So many requests, each of another plant, by what the models build themselves; the models that answered."""
+    """Send that many requests, each for another plant, without search; return the models that answered."""
     answers = [
         service.run(params=[6 + n % 9, 5, 8, 6, 7, 4 + n % 11, 6, 7, 6, 7, 7, 3 + n % 7, 4, 7, 5], time_budget_ms=0)
         for n in range(count)
@@ -42,7 +42,7 @@ def firing(service: LiveService) -> set[str]:
     return {each["name"] for each in service.get("/alerts").json()["alerts"] if each["state"] == "firing"}
 
 
-def test_a_weak_model_that_was_deployed_is_noticed_and_taken_back_for_the_next_request(service):
+def test_a_weak_deployed_model_raises_an_alert_and_is_rolled_back(service):
     deploy(service, "DDQN_v2.0")
     config = service.home / "ab_test_config.json"
     config.write_text(config.read_text("utf-8").replace("DDQN_v2.0", "DDQN:stable"), "utf-8")
@@ -63,7 +63,7 @@ def test_a_weak_model_that_was_deployed_is_noticed_and_taken_back_for_the_next_r
 
     answer = service.post("/models/rollback", json={"algorithm": "DDQN", "reason": "max_gap fires", "actor": "drill"})
     assert answer.status_code == 200, answer.text
-    assert plants(service, 1) == good, "with the very next request"
+    assert plants(service, 1) == good, "from the next request on"
     plants(service, 120)
     until(lambda: "max_gap" not in firing(service))
     events = service.get("/models/history?limit=1").json()["events"]

@@ -1,4 +1,4 @@
-"""CP-SAT: the flagship's optimum, valid schedules, honest bounds, the deadline."""
+"""CP-SAT: the flagship's optimum, valid schedules, correct bounds, the deadline."""
 
 import time
 
@@ -27,7 +27,7 @@ def _begun(instance):
     return problem, incumbent, float(lower_bound(problem))
 
 
-def test_the_flagship_s_optimum_is_found_from_a_poor_start():
+def test_the_optimum_of_the_flagship_is_found_from_a_poor_start():
     instance = standard_instance(SAMPLE_PARAMS)
     problem, incumbent, bound_h = _begun(instance)
     assert incumbent.makespan_h > 53.0
@@ -38,15 +38,15 @@ def test_the_flagship_s_optimum_is_found_from_a_poor_start():
 
 
 def test_an_optimum_is_proved():
-    optimum_h = 92.90  # another run's, of minutes; seeds whose proof takes half a minute are left to the benchmark
+    optimum_h = 92.90  # proved by a longer run; seeds with slow proofs are left to the benchmark
     problem, incumbent, bound_h = _begun(random_instance(1, 400))
     proved_h = improve_exactly(problem, incumbent, lower_bound_h=bound_h, deadline_s=time.perf_counter() + HANG_S)
     assert incumbent.makespan_h == pytest.approx(optimum_h, abs=0.01)
     assert proved_h == pytest.approx(optimum_h, abs=0.02)
 
 
-def test_what_is_proved_is_not_above_a_schedule_that_exists():
-    """OR-Tools 9.15 proved 6.859 h here, from a warm start and with an end that the intervals of all modes shared."""
+def test_a_proved_bound_does_not_exceed_an_existing_schedule():
+    """OR-Tools 9.15 proved 6.859 h here, from a warm start and with one end variable for the intervals of all modes."""
     steps = [("a", 1, 1, {}), ("b", 1, 1, {"min_crew": 1, "max_crew": 4}), ("b", 2, 1, {}), ("a", 1, 1, {})]
     steps += [("a", 1, 1, {}), ("b", 1, 3, {"min_crew": 1, "max_crew": 4}), ("b", 1, 4, {})]
     body = {
@@ -69,7 +69,7 @@ def test_what_is_proved_is_not_above_a_schedule_that_exists():
 
 @examples(25)
 @given(instance=instances())
-def test_never_longer_valid_and_no_bound_above_a_schedule(instance):
+def test_schedules_are_valid_never_longer_and_not_below_the_bound(instance):
     problem, incumbent, bound_h = _begun(instance)
     began_h = incumbent.makespan_h
     proved_h = improve_exactly(problem, incumbent, lower_bound_h=bound_h, deadline_s=time.perf_counter() + 0.3)
@@ -77,10 +77,10 @@ def test_never_longer_valid_and_no_bound_above_a_schedule(instance):
     assert to_schedule(instance, problem, incumbent.mode, incumbent.start).violations() == []
 
 
-def test_the_deadline_is_kept_and_what_it_began_with_is_returned_when_time_is_too_short():
+def test_a_short_deadline_is_kept_and_returns_the_initial_schedule():
     problem, incumbent, bound_h = _begun(random_instance(20, seed=1))
     began_h, began_s = incumbent.makespan_h, time.perf_counter()
     assert improve_exactly(problem, incumbent, lower_bound_h=bound_h, deadline_s=began_s) == bound_h
     assert incumbent.makespan_h == began_h
     proved_h = improve_exactly(problem, incumbent, lower_bound_h=bound_h, deadline_s=time.perf_counter() + 1.0)
-    assert proved_h < incumbent.makespan_h <= began_h, "the deadline has ended it, not a proof, which takes hours"
+    assert proved_h < incumbent.makespan_h <= began_h, "ended by the deadline; a proof takes hours"

@@ -1,4 +1,4 @@
-"""Title, hypothesis and owner of an experiment: any script, beside its id, at every door."""
+"""Title, hypothesis and owner of an experiment: any script, shown beside its id in every interface."""
 
 import json
 
@@ -18,33 +18,32 @@ def client(app):
     return app.test_client()
 
 
-def create(client, name, **more):
-    return client.post("/experiments", json={"experiment_name": name} | MODELS | more)
+def create(client, name, **options):
+    return client.post("/experiments", json={"experiment_name": name} | MODELS | options)
 
 
-def about(told):
-    return {name: told[name] for name in ABOUT if name in told}
+def about(experiment):
+    return {name: experiment[name] for name in ABOUT if name in experiment}
 
 
-def test_they_are_kept_with_the_experiment_and_shown_wherever_it_is(client, home):
-    assert create(client, "told", **ABOUT).status_code == 201
-    assert about(client.get("/experiments/told").json["experiment"]) == ABOUT
+def test_they_are_stored_and_shown_with_the_experiment(client, home):
+    assert create(client, "described", **ABOUT).status_code == 201
+    assert about(client.get("/experiments/described").json["experiment"]) == ABOUT
     listed = {each["name"]: each for each in client.get("/experiments").json["experiments"]}
-    assert about(listed["told"]) == ABOUT
-    assert about(json.loads((home / "ab_test_config.json").read_text("utf-8"))["experiments"]["told"]) == ABOUT
+    assert about(listed["described"]) == ABOUT
+    assert about(json.loads((home / "ab_test_config.json").read_text("utf-8"))["experiments"]["described"]) == ABOUT
     for lang in ("zh", "en"):
-        made = client.post("/reports/ab_test", json={"experiment_name": "told", "lang": lang}).json["report"]
-        page = client.get(f"/reports/{made}").text
+        report = client.post("/reports/ab_test", json={"experiment_name": "described", "lang": lang}).json["report"]
+        page = client.get(f"/reports/{report}").text
         assert ">新模型是否缩短停工？</" in page
         assert "Заводы &gt; 8 пунктов: −2 %" in page
         assert page.count("王工 (أحمد)") == 2
 
 
-def test_they_are_changed_one_by_one_and_the_history_tells_of_it(client):
+def test_each_can_be_changed_and_the_history_records_it(client):
     create(client, "changed", **ABOUT)
     answer = client.post(
-        "/experiments/changed/describe",
-        json={"owner": "李工", "hypothesis": None, "actor": "ann", "reason": "new"},
+        "/experiments/changed/describe", json={"owner": "李工", "hypothesis": None, "actor": "ann", "reason": "new"}
     )
     assert answer.status_code == 200
     assert about(answer.json["experiment"]) == {"title": ABOUT["title"], "owner": "李工"}
@@ -54,12 +53,12 @@ def test_they_are_changed_one_by_one_and_the_history_tells_of_it(client):
     assert line["before"] == line["after"] == {"status": "active"}
 
 
-def test_a_description_hides_no_move_and_is_archived_with_the_experiment(client, home):
+def test_a_description_keeps_the_moves_visible_and_is_archived(client, home):
     create(client, "over", **ABOUT)
     client.post("/experiments/over/stop")
     assert client.post("/experiments/over/describe", json={"title": "x"}).status_code == 200
-    told = client.get("/experiments/over").json["experiment"]
-    assert told["last_transition"]["event"] == "stopped"
+    body = client.get("/experiments/over").json["experiment"]
+    assert body["last_transition"]["event"] == "stopped"
     assert client.post("/experiments/over/archive").status_code == 200
     assert about(client.get("/experiments/over").json["experiment"]) == ABOUT | {"title": "x"}
     (listed,) = client.get("/experiments?archived=true").json["experiments"]
@@ -70,7 +69,7 @@ def test_a_description_hides_no_move_and_is_archived_with_the_experiment(client,
     assert events == ["created", "stopped", "described", "archived"]
 
 
-def test_a_line_of_history_that_a_kill_cut_off_is_written_later(client, home):
+def test_a_history_line_lost_in_a_kill_is_written_later(client, home):
     create(client, "killed")
     client.post("/experiments/killed/describe", json={"title": "夜班"})
     history = home / "logs" / "experiments.jsonl"
@@ -82,11 +81,11 @@ def test_a_line_of_history_that_a_kill_cut_off_is_written_later(client, home):
 
 @pytest.mark.parametrize("name", ABOUT)
 @pytest.mark.parametrize("text", ["", "two\nlines", "\x00", "\u202eturned", "\ufdd0", "x" * 2_001, 7, ["x"]])
-def test_what_is_no_printable_text_is_refused_with_its_place(client, home, name, text):
+def test_unprintable_text_is_refused_with_its_position(client, home, name, text):
     before = (home / "ab_test_config.json").read_bytes()
     for answer in (
         create(client, "wrong", **{name: text}),
-        client.post("/experiments/told/describe", json={name: text}),
+        client.post("/experiments/described/describe", json={name: text}),
     ):
         assert answer.status_code in (400, 422), answer.json
         assert answer.content_type == "application/problem+json"
@@ -95,7 +94,7 @@ def test_what_is_no_printable_text_is_refused_with_its_place(client, home, name,
     assert (home / "ab_test_config.json").read_bytes() == before
 
 
-def test_a_change_of_nothing_is_refused_and_leaves_no_line(client):
+def test_an_empty_change_is_refused_and_leaves_no_line(client):
     create(client, "unchanged", **ABOUT)
     for body in ({}, {"reason": "why not", "actor": "ann"}):
         answer = client.post("/experiments/unchanged/describe", json=body)
@@ -104,7 +103,7 @@ def test_a_change_of_nothing_is_refused_and_leaves_no_line(client):
     assert events == ["created"]
 
 
-def test_older_files_and_the_guides_calls_need_none(home, tmp_path):
+def test_they_are_optional_in_older_files_and_the_guides_calls(home, tmp_path):
     path = tmp_path / "ab_test_config.json"
     old = {"model_a": "A", "model_b": "B", "start_time": "2026-01-01T00:00:00+00:00"}
     path.write_text(json.dumps({"experiments": {"old": old}, "default_model": "A"}), "utf-8")
@@ -121,13 +120,13 @@ def test_older_files_and_the_guides_calls_need_none(home, tmp_path):
 
 def test_the_command_line_shows_and_changes_them(client, home, capsys):
     create(client, "cli", **ABOUT)
-    said = ("--home", str(home))
-    assert main(ABTestManager, ["list", *said]) == 0
+    home_option = ("--home", str(home))
+    assert main(ABTestManager, ["list", *home_option]) == 0
     assert ABOUT["title"] in capsys.readouterr().out
-    assert main(ABTestManager, ["results", "cli", *said]) == 0
+    assert main(ABTestManager, ["results", "cli", *home_option]) == 0
     assert capsys.readouterr().out.startswith(f"title: {ABOUT['title']}\nhypothesis: {ABOUT['hypothesis']}\n")
-    assert main(ABTestManager, ["describe", "cli", "--owner", "", "--title", "白班", *said]) == 0
+    assert main(ABTestManager, ["describe", "cli", "--owner", "", "--title", "白班", *home_option]) == 0
     assert capsys.readouterr().out == f"title: 白班\nhypothesis: {ABOUT['hypothesis']}\n"
-    told = {"title": "白班", "hypothesis": ABOUT["hypothesis"]}
-    assert about(client.get("/experiments/cli").json["experiment"]) == told
-    assert main(ABTestManager, ["describe", "cli", *said]) == 1
+    result = {"title": "白班", "hypothesis": ABOUT["hypothesis"]}
+    assert about(client.get("/experiments/cli").json["experiment"]) == result
+    assert main(ABTestManager, ["describe", "cli", *home_option]) == 1

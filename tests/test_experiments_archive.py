@@ -1,8 +1,7 @@
-"""The archive of experiments: what leaves the configuration is neither lost nor there twice."""
+"""The archive of experiments: an archived experiment is neither lost nor present twice."""
 
 import json
 import signal
-import subprocess
 from datetime import timedelta
 
 import pytest
@@ -17,8 +16,8 @@ from scheduler_service.experiments.cli import main
 from scheduler_service.http.services import EXTENSION
 from scheduler_service.http.watch.watching import clean_up
 from scheduler_service.settings import Settings
-from tests import preloaded
 from tests.codes import coded
+from tests.programs import run_python
 
 
 def users_of(character):
@@ -40,8 +39,8 @@ def manager(path):
     return ABTestManager(path)
 
 
-def over(manager, name, **more):
-    manager.create_experiment(name, "A", "B", **more)
+def over(manager, name, **options):
+    manager.create_experiment(name, "A", "B", **options)
     return manager.stop_experiment(name)
 
 
@@ -49,7 +48,7 @@ def archived_lines(path):
     return (path.parent / "logs" / "experiments_archive.jsonl").read_text("utf-8").splitlines()
 
 
-def test_an_archived_experiment_leaves_the_list_and_reads_as_before(manager, path):
+def test_an_archived_experiment_leaves_the_list_and_can_still_be_read(manager, path):
     before = over(manager, "old", excluded_users=["u1"], forced_variants={"u2": "model_b"})
     found = manager.archive_experiment("old", actor="ann", reason="room")
     assert manager.list_experiments() == []
@@ -68,7 +67,7 @@ def test_an_archived_experiment_leaves_the_list_and_reads_as_before(manager, pat
 
 
 @pytest.mark.parametrize("status", ["active", "paused", "scheduled"])
-def test_what_may_run_again_cannot_be_archived(manager, path, status):
+def test_an_experiment_that_may_run_again_cannot_be_archived(manager, path, status):
     manager.create_experiment("young", "A", "B")
     if status == "scheduled":
         manager.config["experiments"]["young"]["start_time"] = "2999-01-01T00:00:00+00:00"
@@ -81,7 +80,7 @@ def test_what_may_run_again_cannot_be_archived(manager, path, status):
     assert not archive_of(path).summaries()
 
 
-def test_an_experiment_whose_days_are_over_can_be_archived(manager):
+def test_an_expired_experiment_can_be_archived(manager):
     manager.create_experiment("done", "A", "B")
     manager.config["experiments"]["done"]["start_time"] = "2020-01-01T00:00:00+00:00"
     assert manager.archive_experiment("done").status == "completed"
@@ -102,7 +101,7 @@ def test_an_archived_experiment_allows_no_move_and_keeps_its_name(manager):
         manager.archive_experiment("never_was")
 
 
-def test_the_way_back_from_a_promotion_cannot_be_archived(manager):
+def test_the_promotion_that_can_still_be_reverted_cannot_be_archived(manager):
     manager.create_experiment("first", "A", "B")
     manager.promote_arm("first")
     with pytest.raises(ExperimentConflict, check=coded("way_back")):
@@ -115,7 +114,7 @@ def test_the_way_back_from_a_promotion_cannot_be_archived(manager):
 
 
 @pytest.mark.parametrize("users", KINDS.values(), ids=KINDS)
-def test_four_experiments_with_9500_excluded_users_fit_once_older_ones_are_archived(manager, path, users):
+def test_archiving_makes_room_for_four_experiments_with_9500_excluded_users(manager, path, users):
     names, refused = [f"e{number}" for number in range(6)], []
     for number, name in enumerate(names):
         try:
@@ -158,8 +157,7 @@ def kill_while_archiving(path, where):
         f"{KILLED_BETWEEN[where]}\n"
         "manager.archive_experiment('old', actor='ann')\n"
     )
-    ended = subprocess.run([preloaded.python(), "-c", program], timeout=120)
-    assert ended.returncode == -signal.SIGKILL
+    assert run_python("-c", program).returncode == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("comes_next", ["settle", "archive again"])
@@ -186,7 +184,7 @@ def test_a_kill_at_any_step_leaves_the_experiment_exactly_once(manager, path, wh
     assert events == ["created", "stopped", "archived"]
 
 
-def test_of_an_experiment_that_changed_after_the_kill_the_file_counts(manager, path, caplog):
+def test_the_configuration_wins_if_the_experiment_changed_after_the_kill(manager, path, caplog):
     over(manager, "old")
     kill_while_archiving(path, "after the archive")
     found = ABTestManager(path)
@@ -201,7 +199,7 @@ def test_of_an_experiment_that_changed_after_the_kill_the_file_counts(manager, p
     assert ABTestManager(path).get_experiment("old").status == "concluded"
 
 
-def test_a_full_disk_leaves_the_experiment_where_it_is(manager, path, monkeypatch):
+def test_a_full_disk_leaves_the_experiment_in_the_configuration(manager, path, monkeypatch):
     over(manager, "old")
 
     def full(*_):
@@ -216,7 +214,7 @@ def test_a_full_disk_leaves_the_experiment_where_it_is(manager, path, monkeypatc
     assert len(archived_lines(path)) == 1
 
 
-def test_an_experiment_taken_out_of_the_archive_by_hand_runs_again(manager, path):
+def test_an_experiment_moved_out_of_the_archive_by_hand_runs_again(manager, path):
     manager.create_experiment("old", "A", "B")
     manager.config["experiments"]["old"]["start_time"] = "2020-01-01T00:00:00+00:00"
     manager.archive_experiment("old")
@@ -229,7 +227,7 @@ def test_an_experiment_taken_out_of_the_archive_by_hand_runs_again(manager, path
         manager.config["experiments"] = {"old": entry | {"archived_at": "2026-01-01T00:00:00+00:00"}}
 
 
-def test_broken_lines_of_the_archive_are_passed_over(manager, path, caplog):
+def test_broken_lines_of_the_archive_are_skipped(manager, path, caplog):
     for name in ("one", "two"):
         over(manager, name)
         manager.archive_experiment(name)
@@ -241,7 +239,7 @@ def test_broken_lines_of_the_archive_are_passed_over(manager, path, caplog):
     over(found, "three")
     found.archive_experiment("three")
     assert ABTestManager(path).get_experiment("three").status == "stopped"
-    assert file.read_bytes().count(b"\n") == 6, "the half line is gone"
+    assert file.read_bytes().count(b"\n") == 6, "the incomplete line was removed"
 
 
 def test_reading_a_large_archive_takes_little_memory(manager, path):
@@ -260,8 +258,7 @@ def test_reading_a_large_archive_takes_little_memory(manager, path):
         "assert len(archive_of(Path(sys.argv[1])).summaries()) == 150\n"
         "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)\n"
     )
-    told = subprocess.run([preloaded.python(), "-c", program, str(path)], timeout=120, capture_output=True, check=True)
-    assert float(told.stdout) < 60.0
+    assert float(run_python("-c", program, str(path)).stdout) < 60.0
 
 
 def test_the_command_line_archives_and_lists(tmp_path, capsys):
@@ -282,12 +279,12 @@ def test_the_command_line_archives_and_lists(tmp_path, capsys):
     assert "was archived on" in capsys.readouterr().err
 
 
-def test_a_backup_has_the_archive_and_runs_of_archived_experiments_are_not_compacted(tmp_path, monkeypatch):
+def test_a_backup_includes_the_archive_and_runs_of_archived_experiments_are_not_compacted(tmp_path, monkeypatch):
     home = tmp_path / "home"
     app = create_app(Settings(home=home, retention_days=1))
     parts, client = app.extensions[EXTENSION], app.test_client()
     parts.experiments.create_experiment("old", "DDQN_v1.0", "DDQN_v2.0")
-    for experiment in (None, "old", None):  # the newest run always stays
+    for experiment in (None, "old", None):  # the newest run is always kept
         run = {"params": [10] * 15, "user_id": "u1"} | ({"experiment": experiment} if experiment else {})
         assert client.post("/run_algorithm", json=run).status_code == 200
     for move in ("stop", "archive"):

@@ -1,4 +1,4 @@
-"""Who falls into which arm: the published vectors, and what a split promises."""
+"""Assignment of users to arms: the published test vectors, and the guarantees of a split."""
 
 import json
 import subprocess
@@ -53,14 +53,14 @@ def test_the_public_namespace_vectors_follow_from_hash_and_choice(vectors):
 
 @given(seed=st.text(), unit_id=st.text(alphabet=st.characters(exclude_categories=())))
 @settings(deadline=None)
-def test_every_text_has_one_bucket_within_0_to_1(seed, unit_id):
+def test_every_text_has_one_bucket_between_0_and_1(seed, unit_id):
     first = bucket(seed, unit_id)
     assert first in BUCKETS
     assert bucket(seed, unit_id) == first
 
 
 def test_ids_are_hashed_as_utf_8():
-    # FNV-1a of the bytes, written out independently of the code under test.
+    # FNV-1a of the bytes, implemented independently of the code under test.
     def fnv(data):
         value = 2166136261
         for byte in data:
@@ -120,13 +120,13 @@ def test_raising_the_coverage_moves_no_unit_out_of_its_arm(weights, low, high):
     assert all(choose(place, before) in (None, choose(place, after)) for place in BUCKETS)
 
 
-def test_a_sum_of_shares_that_floating_point_misses_still_gives_every_bucket_its_arm():
+def test_shares_whose_floating_point_sum_is_not_1_cover_every_bucket():
     ranges = bucket_ranges(3, 1.0, [0.1, 0.2, 0.7])  # 0.1 + 0.2 = 0.30000000000000004
     assert [choose(place, ranges) for place in (0.0999, 0.1, 0.2999, 0.3, 0.9999)] == [0, 1, 1, 2, 2]
 
 
 @pytest.mark.parametrize("weights", [[0.7, 0.3], [0.9, 0.1], [0.2, 0.3, 0.5]])
-def test_the_shares_of_many_users_are_those_asked_for(weights):
+def test_the_shares_of_many_users_match_the_split(weights):
     from scipy import stats
 
     ranges = bucket_ranges(len(weights), 1.0, weights)

@@ -14,10 +14,10 @@ from scheduler_service.clock import parse_time
 from scheduler_service.errors import InvalidExperiment, StorageUnavailable
 from scheduler_service.experiments.config import DEFAULT_MODEL, parse, validate
 from scheduler_service.settings import PROJECT_ROOT
-from tests import preloaded
 from tests.codes import coded
+from tests.programs import start_python
 
-# As it stands in GUIDE.zh.md, comment and all.
+# As in GUIDE.zh.md, including the comment.
 GUIDE_FILE = """\
 // ab_test_config.json
 {
@@ -50,7 +50,7 @@ def guide(path):
 
 
 def edit(path, change):
-    """What a person with an editor does."""
+    """Change the file as a person with an editor does."""
     document = parse(path.read_bytes())
     change(document)
     path.write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
@@ -59,29 +59,24 @@ def edit(path, change):
 # --- reading ---
 
 
-def test_the_guides_file_is_accepted_as_it_stands(guide):
+def test_the_guides_file_is_accepted_unchanged(guide):
     assert guide.config_problem is None
     assert guide.default_model == "DDQN_v1.0"
     experiment = guide.get_experiment("ddqn_v1_vs_v2")
     assert (experiment.model_a, experiment.model_b) == ("DDQN_v1.0", "DDQN_v2.0")
     assert experiment.traffic_split == {"model_a": 0.7, "model_b": 0.3}
     assert experiment.status == "completed"  # its seven days of 2024 are over
-    assert guide.config["experiments"]["ddqn_v1_vs_v2"]["status"] == "active"  # the file's own word
+    assert guide.config["experiments"]["ddqn_v1_vs_v2"]["status"] == "active"  # the word in the file
 
 
 def test_the_shipped_file_is_valid():
     assert validate(parse((PROJECT_ROOT / "ab_test_config.json").read_bytes())).experiments == {}
 
 
-def test_a_start_without_an_offset_is_local_time(path, monkeypatch):
-    monkeypatch.setenv("TZ", "Asia/Shanghai")
-    time.tzset()
-    try:
-        path.write_text(GUIDE_FILE, encoding="utf-8")
-        assert ABTestManager(path).get_experiment("ddqn_v1_vs_v2").start_time == parse_time("2023-12-31T16:00:00+00:00")
-    finally:
-        monkeypatch.undo()
-        time.tzset()
+def test_a_start_without_an_offset_is_local_time(path, set_time_zone):
+    set_time_zone("Asia/Shanghai")
+    path.write_text(GUIDE_FILE, encoding="utf-8")
+    assert ABTestManager(path).get_experiment("ddqn_v1_vs_v2").start_time == parse_time("2023-12-31T16:00:00+00:00")
 
 
 def test_a_missing_file_means_no_experiments_and_the_built_in_default_model(path):
@@ -91,17 +86,17 @@ def test_a_missing_file_means_no_experiments_and_the_built_in_default_model(path
     assert not path.exists()
 
 
-def test_a_byte_order_mark_is_forgiven(path):
+def test_a_byte_order_mark_is_accepted(path):
     path.write_text(GUIDE_FILE, encoding="utf-8-sig")
     assert ABTestManager(path).config_problem is None
 
 
-def test_an_edit_by_hand_counts_from_the_next_request_on(guide, path):
+def test_an_edit_by_hand_applies_to_the_next_request(guide, path):
     edit(path, lambda document: document.update(default_model="DDQN_v9.0"))
     assert guide.get_model_for_request(None, "user_1") == "DDQN_v9.0"
 
 
-def test_quick_edits_within_one_tick_of_the_file_systems_clock_are_all_seen(guide, path):
+def test_edits_within_one_clock_tick_of_the_file_system_are_all_seen(guide, path):
     tick = time.time_ns() + 10**10  # far enough ahead to hold on a slow machine
     seen = []
     for number in range(100, 150):
@@ -111,7 +106,7 @@ def test_quick_edits_within_one_tick_of_the_file_systems_clock_are_all_seen(guid
     assert seen == [f"M{number}" for number in range(100, 150)]
 
 
-def test_another_manager_sees_a_change_at_once(guide, path):
+def test_another_manager_sees_a_change_immediately(guide, path):
     other = ABTestManager(path)
     other.config["default_model"] = "DDQN_v3.0"
     assert guide.default_model == "DDQN_v3.0"
@@ -138,14 +133,14 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("text", BROKEN.values(), ids=BROKEN.keys())
-def test_a_broken_file_keeps_the_last_good_one_and_says_what_is_wrong(guide, path, text, caplog):
+def test_a_broken_file_keeps_the_last_valid_one_and_is_reported(guide, path, text, caplog):
     path.write_text(text, encoding="utf-8")
     with caplog.at_level(logging.WARNING):
         assert guide.default_model == "DDQN_v1.0"
         assert guide.default_model == "DDQN_v1.0"
     assert [experiment.name for experiment in guide.list_experiments()] == ["ddqn_v1_vs_v2"]
     assert str(path) in guide.config_problem
-    assert len(caplog.records) == 1  # said once, not with every request
+    assert len(caplog.records) == 1  # logged once, not per request
     path.write_text(GUIDE_FILE.replace("DDQN_v1.0", "DDQN_v5.0"), encoding="utf-8")
     assert (guide.default_model, guide.config_problem) == ("DDQN_v5.0", None)
 
@@ -166,7 +161,7 @@ def test_a_start_with_a_broken_file_serves_the_built_in_default_model(path):
     assert manager.config_problem is not None
 
 
-def test_a_file_that_vanishes_is_missed_and_written_again_with_the_next_change(guide, path):
+def test_a_deleted_file_is_reported_and_written_again_with_the_next_change(guide, path):
     path.unlink()
     assert guide.default_model == "DDQN_v1.0"
     assert "vanished" in guide.config_problem
@@ -178,13 +173,13 @@ def test_a_file_that_vanishes_is_missed_and_written_again_with_the_next_change(g
 # --- the mapping ---
 
 
-def test_assigning_the_default_model_is_on_the_disk_at_once(guide, path):
+def test_assigning_the_default_model_is_written_immediately(guide, path):
     guide.config["default_model"] = "DDQN_v2.0"
     assert json.loads(path.read_text(encoding="utf-8"))["default_model"] == "DDQN_v2.0"
     assert guide.config["default_model"] == guide.default_model == "DDQN_v2.0"
 
 
-def test_deleting_the_default_model_leaves_the_built_in_one(guide):
+def test_deleting_the_default_model_restores_the_built_in_one(guide):
     del guide.config["default_model"]
     assert "default_model" not in guide.config
     assert guide.default_model == DEFAULT_MODEL
@@ -201,7 +196,7 @@ def test_an_experiment_can_be_deleted_and_changed_through_the_mapping(guide, pat
     assert ABTestManager(path).list_experiments() == []
 
 
-def test_the_mapping_behaves_like_one(guide):
+def test_the_mapping_behaves_like_a_dict(guide):
     assert list(guide.config) == ["experiments", "default_model"]
     assert len(guide.config) == 2
     assert guide.config.get("rollout") is None
@@ -219,7 +214,7 @@ def test_what_is_assigned_is_checked_before_it_is_written(guide, path, value):
     assert path.read_text(encoding="utf-8") == GUIDE_FILE
 
 
-def test_remarks_survive_the_changes_of_the_service(guide, path):
+def test_unknown_members_survive_changes_by_the_service(guide, path):
     def annotate(document):
         document["_负责人"] = "张三"
         document["experiments"]["ddqn_v1_vs_v2"]["_note"] = {"why": ["试点", 1]}
@@ -243,7 +238,7 @@ def test_remarks_survive_the_changes_of_the_service(guide, path):
         (("experiments", "ddqn_v1_vs_v2", "rollout"), "min_hour", "min_hours"),
     ],
 )
-def test_a_misspelled_name_is_said_and_the_last_good_file_counts(guide, path, place, name, meant):
+def test_a_misspelled_name_is_reported_and_the_last_valid_file_stays(guide, path, place, name, meant):
     def misspell(document):
         document["experiments"]["ddqn_v1_vs_v2"].update({"rollout": {}} if "rollout" in place else {})
         if "rollout" in place:
@@ -276,13 +271,7 @@ def test_several_processes_that_write_at_once_lose_nothing(path):
         """
     )
     writers = [
-        subprocess.Popen(
-            [preloaded.python(), "-c", code, str(path), str(writer)],
-            cwd=PROJECT_ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        start_python("-c", code, str(path), str(writer), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         for writer in range(3)
     ]
     for writer in writers:
@@ -298,10 +287,10 @@ def test_several_processes_that_write_at_once_lose_nothing(path):
     expected = {f"p{writer}_{number}" for writer in range(3) for number in range(10)}
     assert {experiment.name for experiment in reader.list_experiments()} == expected
     assert [reader.config[f"_note_{writer}"] for writer in range(3)] == [9, 9, 9]
-    assert problems == {None}  # nobody ever saw half a file
+    assert problems == {None}  # half a file was never read
 
 
-def test_what_would_be_too_large_to_read_again_is_not_written(tmp_path):
+def test_a_file_too_large_to_read_back_is_not_written(tmp_path):
     path = tmp_path / "ab_test_config.json"
     manager = ABTestManager(path)
     many = [f"{number:05d}-{'x' * 194}" for number in range(30_000)]

@@ -1,4 +1,4 @@
-"""Rollouts against the running service, with real models: nobody touches one until it has ended."""
+"""Rollouts in a running service with real models, without manual actions."""
 
 import json
 import signal
@@ -17,6 +17,7 @@ from scheduler_env.network import read_checkpoint, save_checkpoint
 from scheduler_env.standard_cycle import standard_instance
 from tests.checkpoints import SEED
 from tests.conftest import NEW_PROCESS, LiveService, live_service
+from tests.instances import params_of
 from tests.waiting import until
 
 pytestmark = pytest.mark.slow
@@ -25,13 +26,8 @@ ROLLOUT = {"stages": [0.2, 0.5, 1.0], "min_samples": 50, "min_hours": 0}
 CLIENTS, BATCH = 4, 100
 
 
-def params_of(user: int) -> list[float]:
-    """The plant of a user: everybody has one of their own."""
-    return [float(hours) for hours in np.random.default_rng(user).integers(2, 20, 15)]
-
-
 def ask(service: LiveService, experiment: str, user: int) -> dict[str, object]:
-    """What one user is answered; greedy schedules, so that models and not the search are compared."""
+    """The answer for one user; greedy schedules, so that the models are compared and not the search."""
     answer = service.post(
         "/run_algorithm",
         json={"params": params_of(user), "experiment": experiment, "user_id": f"u{user}", "time_budget_ms": 0},
@@ -41,7 +37,7 @@ def ask(service: LiveService, experiment: str, user: int) -> dict[str, object]:
 
 
 def rollout_ends(service: LiveService, experiment: str, most_users: int) -> int:
-    """Sends one request of each new user until the rollout has ended; how many were sent."""
+    """Send one request of each new user until the rollout has ended; return their number."""
     sent = 0
 
     def has_ended() -> bool:
@@ -51,7 +47,7 @@ def rollout_ends(service: LiveService, experiment: str, most_users: int) -> int:
         while sent < most_users:
             list(clients.map(lambda user: ask(service, experiment, user), range(sent, sent + BATCH)))
             sent += BATCH
-            time.sleep(1.2)  # longer than the service usually takes to look; where it takes longer, more are sent
+            time.sleep(1.2)  # longer than a usual review; if it takes longer, more requests are sent
             if has_ended():
                 return sent
     until(has_ended, lambda: json.dumps(service.get(f"/experiments/{experiment}/results").json(), indent=1)[:6_000])
@@ -69,7 +65,7 @@ def exposed(service: LiveService, experiment: str) -> dict[str, int]:
 
 
 def worse_model(service: LiveService) -> str:
-    """The key of the shipped model with noise on its weights: valid schedules, at least 8 % longer, still validated."""
+    """The key of the shipped model with noise on its weights: valid, at least 8 % longer, still validated."""
     plants = [standard_instance(params_of(user)) for user in range(60)]
     good = np.array([load_agent(SEED).solve(plant).schedule.makespan_h for plant in plants])
     for seed in range(60):
@@ -95,7 +91,7 @@ def noisy(path: Path, sigma: float, seed: int) -> None:
     save_checkpoint(path, network, {"config": {"noise": sigma, "seed": seed}})
 
 
-def test_a_model_made_worse_is_stopped_by_itself_during_the_first_stage(tmp_path):
+def test_a_worse_model_is_stopped_automatically_in_the_first_stage(tmp_path):
     with live_service(tmp_path) as service:
         bad = worse_model(service)
         default = json.loads((tmp_path / "ab_test_config.json").read_text())["default_model"]
@@ -104,9 +100,9 @@ def test_a_model_made_worse_is_stopped_by_itself_during_the_first_stage(tmp_path
         sent = rollout_ends(service, "bad_ramp", most_users=3_000)
         last = history(service, "bad_ramp")[-1]
         assert (last["event"], last["before"]) == ("aborted", {"status": "active", "stage": 0.2})
-        # Whichever is certain first: that it is worse, or that it is so by more than the margin.
-        said = {"rollout": "B is worse than A: makespan", "guardrail": "Guardrail breached: makespan"}
-        assert said[last["actor"]] in last["reason"]
+        # Whichever is certain first: worse, or worse by more than the margin.
+        reasons = {"rollout": "B is worse than A: makespan", "guardrail": "Guardrail breached: makespan"}
+        assert reasons[last["actor"]] in last["reason"]
         users = exposed(service, "bad_ramp")
         assert users["model_b"] <= 0.3 * sent
         assert ask(service, "bad_ramp", 1)["experiment_info"]["reason"] == "experiment_not_active"
@@ -116,7 +112,7 @@ def test_a_model_made_worse_is_stopped_by_itself_during_the_first_stage(tmp_path
         print(f"stopped after {sent} users; exposed: {users}")
 
 
-def test_a_better_model_is_ramped_to_everyone_with_no_hand_on_it(tmp_path):
+def test_a_better_model_is_rolled_out_to_everyone_automatically(tmp_path):
     (tmp_path / "ab_test_config.json").write_text('{"experiments": {}, "default_model": "DDQN_v1.0"}')
     with live_service(tmp_path) as service:
         body = {"experiment_name": "ramp", "model_a": "DDQN_v1.0", "model_b": "DDQN_v2.0", "rollout": ROLLOUT}
@@ -139,7 +135,7 @@ def test_a_better_model_is_ramped_to_everyone_with_no_hand_on_it(tmp_path):
         assert "stable" in service.get("/models/DDQN_v1.0").json()["model"]["tags"]
 
 
-def test_after_a_kill_in_the_middle_of_a_ramp_stage_arms_and_counts_are_right(tmp_path):
+def test_after_a_kill_during_a_rollout_stage_arms_and_counts_are_correct(tmp_path):
     (tmp_path / "ab_test_config.json").write_text('{"experiments": {}, "default_model": "DDQN_v1.0"}')
     answered: dict[int, tuple[object, object]] = {}
     stop = threading.Event()
@@ -178,11 +174,11 @@ def test_after_a_kill_in_the_middle_of_a_ramp_stage_arms_and_counts_are_right(tm
         runs = PerformanceMonitor(tmp_path / "logs" / "performance.db").get_performance_data(experiment="ramp")
         recorded = {int(user[1:]) for user in runs["user_id"]}
         assert set(answered) <= recorded, "an answered run is missing"
-        assert len(recorded - set(answered)) <= CLIENTS  # recorded, and killed before the answer left
+        assert len(recorded - set(answered)) <= CLIENTS  # recorded, but killed before the answer was sent
         results = service.get("/experiments/ramp/results").json()["results"]
         for arm in ("model_a", "model_b"):
             assert results["total_requests"][arm] == int((runs["variant"] == arm).sum())
         for user, (variant, _) in list(answered.items())[:200]:
-            if variant is not None:  # nobody has left an arm
+            if variant is not None:  # no user has left an arm
                 url = f"/experiments/ramp/assignment?user_id=u{user}"
                 assert service.get(url).json()["assignment"]["variant_while_active"] == variant

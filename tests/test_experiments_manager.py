@@ -1,12 +1,9 @@
-"""ABTestManager: who gets which model, for how long, and what came of it."""
+"""ABTestManager: which user gets which model, for how long, and the results."""
 
 import builtins
 import json
 import os
-import subprocess
-import sys
 from collections import Counter
-from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pandas as pd
@@ -20,25 +17,11 @@ from scheduler_service.errors import (
     InvalidExperiment,
     ModelNotFound,
 )
-from scheduler_service.settings import PROJECT_ROOT
-from tests import preloaded
+from tests.clocks import Clock
 from tests.codes import coded
+from tests.programs import run_python
 
-START = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
 SPLIT = {"model_a": 0.7, "model_b": 0.3}
-
-
-class Clock:
-    """A clock that the test sets."""
-
-    def __init__(self):
-        self.now = START
-
-    def __call__(self):
-        return self.now
-
-    def forward(self, **time):
-        self.now += timedelta(**time)
 
 
 @pytest.fixture
@@ -58,7 +41,7 @@ def running(manager):
 
 
 class FakeRegistry:
-    """Resolves names as the model registry does; which models may be deployed, the test says."""
+    """Resolves names like the model registry; the test sets which models may be deployed."""
 
     KEYS = {"DDQN_v1.0": "DDQN_aa_v1.0.0", "DDQN_v2.0": "DDQN_bb_v2.0.0", "DDQN:stable": "DDQN_bb_v2.0.0"}  # noqa: RUF012
 
@@ -93,7 +76,7 @@ def test_an_experiment_is_written_in_the_guides_format(running, tmp_path):
     }
 
 
-def test_without_a_split_the_arms_get_halves(manager):
+def test_without_a_split_each_arm_gets_half(manager):
     assert manager.create_experiment("halves", "a", "b").traffic_split == {"model_a": 0.5, "model_b": 0.5}
 
 
@@ -125,16 +108,11 @@ def test_without_a_split_the_arms_get_halves(manager):
         ({"alpha": 1.0}, ("alpha",)),
     ],
 )
-def test_what_cannot_work_is_refused_with_its_place_and_not_written(manager, tmp_path, change, loc):
+def test_an_invalid_experiment_is_refused_with_its_place_and_not_written(manager, tmp_path, change, loc):
     with pytest.raises(InvalidExperiment) as caught:
         manager.create_experiment(
-            **{
-                "experiment_name": "exp",
-                "model_a": "DDQN_v1.0",
-                "model_b": "DDQN_v2.0",
-                "traffic_split": SPLIT,
-                **change,
-            }
+            **{"experiment_name": "exp", "model_a": "DDQN_v1.0", "model_b": "DDQN_v2.0", "traffic_split": SPLIT}
+            | change
         )
     assert [found for found, _ in caught.value.errors] == [loc]
     assert not (tmp_path / "ab_test_config.json").exists()
@@ -146,7 +124,7 @@ def test_a_name_can_be_used_once(running):
     assert running.get_experiment("ddqn_v1_vs_v2").model_a == "DDQN_v1.0"
 
 
-def test_models_that_the_registry_lacks_are_refused(tmp_path):
+def test_unregistered_models_are_refused(tmp_path):
     manager = ABTestManager(tmp_path / "c.json", registry=FakeRegistry())
     with pytest.raises(ModelNotFound):
         manager.create_experiment("exp", "DDQN_v1.0", "DDQN_v7.0")
@@ -160,14 +138,14 @@ def test_models_that_the_registry_lacks_are_refused(tmp_path):
     assert manager.get_experiment("exp").model_b == "DDQN_v2.0"
 
 
-def test_two_names_of_one_model_are_no_experiment(tmp_path):
+def test_two_names_of_the_same_model_are_refused(tmp_path):
     manager = ABTestManager(tmp_path / "c.json", registry=FakeRegistry())
     with pytest.raises(InvalidExperiment, check=coded("same_model", model="DDQN_bb_v2.0.0")) as caught:
         manager.create_experiment("exp", "DDQN_v2.0", "DDQN:stable")
     assert caught.value.errors[0][0] == ("model_b",)
 
 
-def test_an_experiment_of_models_that_are_gone_can_still_be_stopped(tmp_path):
+def test_an_experiment_of_deleted_models_can_still_be_stopped(tmp_path):
     ABTestManager(tmp_path / "c.json").create_experiment("exp", "gone_1", "gone_2")
     manager = ABTestManager(tmp_path / "c.json", registry=FakeRegistry())
     assert manager.stop_experiment("exp").status == "stopped"
@@ -176,7 +154,7 @@ def test_an_experiment_of_models_that_are_gone_can_still_be_stopped(tmp_path):
 # --- assigning ---
 
 
-def test_a_user_keeps_the_arm_when_the_service_restarts(tmp_path):
+def test_a_user_keeps_the_arm_across_a_restart(tmp_path):
     path = tmp_path / "c.json"
     manager = ABTestManager(path)
     manager.create_experiment("exp", "DDQN_v1.0", "DDQN_v2.0", SPLIT)
@@ -185,17 +163,11 @@ def test_a_user_keeps_the_arm_when_the_service_restarts(tmp_path):
         "import sys, json; from ab_testing import ABTestManager; manager = ABTestManager(sys.argv[1])\n"
         "print(json.dumps([manager.get_model_for_request('exp', user) for user in json.loads(sys.argv[2])]))"
     )
-    done = subprocess.run(
-        [preloaded.python(), "-c", code, str(path), json.dumps(users)],
-        cwd=PROJECT_ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = run_python("-c", code, str(path), json.dumps(users))
     assert json.loads(done.stdout) == [manager.get_model_for_request("exp", user) for user in users]
 
 
-def test_the_split_is_the_one_asked_for(running):
+def test_users_are_split_in_the_requested_ratio(running):
     chosen = Counter(running.get_model_for_request("ddqn_v1_vs_v2", f"user_{number}") for number in range(10_000))
     assert chosen["DDQN_v1.0"] == pytest.approx(7_000, abs=140)  # three standard errors
     assert chosen["DDQN_v2.1"] == 10_000 - chosen["DDQN_v1.0"]
@@ -206,7 +178,7 @@ def test_a_share_of_0_gets_nobody(manager):
     assert {manager.get_model_for_request("all_a", f"user_{number}") for number in range(1_000)} == {"a"}
 
 
-def test_a_raised_share_takes_users_and_gives_none_back(running):
+def test_a_raised_share_moves_users_into_the_arm_only(running):
     users = [f"user_{number}" for number in range(2_000)]
     before = {user for user in users if running.assign("ddqn_v1_vs_v2", user).variant == "model_b"}
     running.config["experiments"]["ddqn_v1_vs_v2"]["traffic_split"] = {"model_a": 0.5, "model_b": 0.5}
@@ -214,7 +186,7 @@ def test_a_raised_share_takes_users_and_gives_none_back(running):
     assert before < after
 
 
-def test_every_reason_is_given(running, clock):
+def test_every_reason_of_an_assignment_is_reported(running, clock):
     assigned = running.assign("ddqn_v1_vs_v2", "user_1")
     assert assigned.reason == "assigned"
     assert assigned.model == {"model_a": "DDQN_v1.0", "model_b": "DDQN_v2.1"}[assigned.variant]
@@ -226,7 +198,7 @@ def test_every_reason_is_given(running, clock):
 
 
 @pytest.mark.parametrize("user_id", ["", "张三", "\ud800", "x" * 10_000, "\x00", "👷"])
-def test_any_text_is_a_user(running, user_id):
+def test_any_text_is_a_valid_user(running, user_id):
     assert running.assign("ddqn_v1_vs_v2", user_id).reason == "assigned"
 
 
@@ -235,20 +207,20 @@ def test_an_assignment_reads_the_file_only_when_it_has_changed(tmp_path, monkeyp
     manager = ABTestManager(path)
     manager.create_experiment("ddqn_v1_vs_v2", "DDQN_v1.0", "DDQN_v2.0", SPLIT)
     long_ago_s = path.stat().st_mtime - 60.0
-    os.utime(path, (long_ago_s, long_ago_s))  # old enough for its stamp to be trusted
+    os.utime(path, (long_ago_s, long_ago_s))  # old enough for its time stamp to be trusted
     read = []
     monkeypatch.setattr(
-        builtins, "open", lambda *names, real=open, **more: read.append(names[0]) or real(*names, **more)
+        builtins, "open", lambda *names, real=open, **options: read.append(names[0]) or real(*names, **options)
     )
     for number in range(100):
         manager.get_model_for_request("ddqn_v1_vs_v2", f"user_{number}")
-    assert read.count(path) == 1, "the changed stamp, once"
+    assert read.count(path) == 1, "once, because of the changed time stamp"
 
 
 # --- the life of an experiment ---
 
 
-def test_an_experiment_ends_by_itself_after_its_days(running, clock):
+def test_an_experiment_ends_after_its_days(running, clock):
     clock.forward(days=7, seconds=-1)
     assert running.assign("ddqn_v1_vs_v2", "user_1").reason == "assigned"
     clock.forward(seconds=1)
@@ -266,7 +238,7 @@ def test_an_experiment_that_starts_later_is_scheduled(running, clock):
     assert running.assign("ddqn_v1_vs_v2", "user_1").reason == "assigned"
 
 
-def test_a_pause_sends_everyone_to_the_default_and_brings_them_back_to_the_same_arm(running):
+def test_a_pause_gives_everyone_the_default_and_then_the_same_arm_again(running):
     before = running.assign("ddqn_v1_vs_v2", "user_1")
     assert running.pause_experiment("ddqn_v1_vs_v2").status == "paused"
     assert running.assign("ddqn_v1_vs_v2", "user_1").reason == "experiment_not_active"
@@ -321,7 +293,7 @@ def test_the_newest_experiment_is_listed_first(running, clock):
 # --- results ---
 
 
-def test_the_results_carry_what_the_contract_promises(running):
+def test_the_results_have_the_members_of_the_contract(running):
     rng = np.random.default_rng(0)
     users = [f"user_{number}" for number in rng.integers(0, 200, 1_000)]
     variants = [running.assign("ddqn_v1_vs_v2", user).variant for user in users]
@@ -336,8 +308,8 @@ def test_the_results_carry_what_the_contract_promises(running):
     assert results["improvement_percentage"] == pytest.approx(100 * 2 / 56, abs=0.5)
     assert results["is_significant"] is True
     assert results["srm_p_value"] > 0.01
-    said = f"{results['verdict']}: {results['verdict_sentence']} Raw means of successful runs"
-    assert results["summary"].startswith(said)
+    start = f"{results['verdict']}: {results['verdict_sentence']} Raw means of successful runs"
+    assert results["summary"].startswith(start)
     assert json.loads(json.dumps(results, allow_nan=False)) == results
 
 
@@ -348,12 +320,3 @@ def test_the_results_use_the_experiments_own_metric_samples_and_alpha(manager):
     assert (results["metric"], results["direction"]) == ("success", "higher_is_better")
     assert (results["min_samples"], results["alpha"]) == (7, 0.01)
     assert results["improvement_percentage"] == -100.0
-
-
-def test_importing_the_manager_loads_neither_pandas_nor_scipy():
-    code = (
-        "import sys, ab_testing\n"
-        "print([name for name in ('pandas', 'scipy', 'statsmodels', 'torch', 'flask') if name in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"

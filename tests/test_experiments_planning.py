@@ -1,4 +1,4 @@
-"""What an experiment that is being thought of could find: against simulated experiments, and through the service."""
+"""Plans of experiments: compared with simulated experiments, and through the service."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -19,16 +19,16 @@ from tests.conftest import LiveService, live_service
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 SPREAD = 0.05
-"""Of the logarithms of makespan over lower bound, in `records`."""
+"""Standard deviation of the logarithms of makespan over lower bound in `records`."""
 
 
-def experiment(**more) -> Experiment:
+def experiment(**options) -> Experiment:
     start = to_iso(NOW)
-    return Experiment.parse({"name": "planned", "model_a": "a", "model_b": "b", "start_time": start} | more)
+    return Experiment.parse({"name": "planned", "model_a": "a", "model_b": "b", "start_time": start} | options)
 
 
 def records(users=200, days=10.0, each=1, model="a", seed=0) -> pd.DataFrame:
-    """`each` requests of every user, evenly over the last `days`; all of a user before the next one's."""
+    """`each` requests of every user, evenly over the last `days`; all requests of a user come before the next user."""
     rng = np.random.default_rng(seed)
     n = users * each
     bound = np.exp(rng.normal(4.0, 0.5, n))
@@ -47,7 +47,7 @@ def records(users=200, days=10.0, each=1, model="a", seed=0) -> pd.DataFrame:
     )
 
 
-def test_the_planned_users_find_the_wanted_effect_four_times_in_five():
+def test_the_planned_number_of_users_finds_the_effect_in_four_of_five_experiments():
     planned = plan(experiment(min_samples=2), 0.03, records(users=2_000, days=28.0), NOW, "a")
     n = planned.to_dict()["users_needed"]["model_a"]
     rng = np.random.default_rng(1)
@@ -60,7 +60,7 @@ def test_the_planned_users_find_the_wanted_effect_four_times_in_five():
     assert 0.7 < found / 200 < 0.95
 
 
-def test_at_the_planned_day_the_curve_shows_the_wanted_effect():
+def test_the_curve_reaches_the_wanted_effect_on_the_planned_day():
     planned = plan(experiment(min_samples=2), 0.02, records(), NOW, "a")
     days = planned.days_for(0.02)
     assert planned.detectable_after(days) == pytest.approx(0.02, rel=0.03)
@@ -68,7 +68,7 @@ def test_at_the_planned_day_the_curve_shows_the_wanted_effect():
 
 
 @pytest.mark.parametrize(
-    ("more", "needs_more"),
+    ("options", "needs_more"),
     [
         ({"alpha": 0.01}, True),
         ({"traffic_split": {"model_a": 0.9, "model_b": 0.1}}, True),
@@ -78,16 +78,16 @@ def test_at_the_planned_day_the_curve_shows_the_wanted_effect():
         ({"alpha": 0.2}, False),
     ],
 )
-def test_the_days_follow_from_the_setting(more, needs_more):
+def test_the_days_depend_on_the_settings(options, needs_more):
     runs = records(users=1_000, days=5.0)
-    usual, other = (plan(experiment(**each), 0.02, runs, NOW, "a").days_for(0.02) for each in ({}, more))
+    usual, other = (plan(experiment(**each), 0.02, runs, NOW, "a").days_for(0.02) for each in ({}, options))
     assert (other > usual) == needs_more
 
 
 def test_a_larger_effect_or_margin_needs_fewer_days():
-    def days(**more):
-        told = plan(experiment(min_samples=2, **more), 0.02, records(), NOW, "a").to_dict()
-        return told["days_needed"], told["days_to_non_inferior"]
+    def days(**options):
+        data = plan(experiment(min_samples=2, **options), 0.02, records(), NOW, "a").to_dict()
+        return data["days_needed"], data["days_to_non_inferior"]
 
     larger = plan(experiment(min_samples=2), 0.03, records(), NOW, "a").to_dict()["days_needed"]
     assert larger < days()[0]
@@ -95,36 +95,36 @@ def test_a_larger_effect_or_margin_needs_fewer_days():
     assert days(margin=0.02)[1] == pytest.approx(days()[0], rel=0.1)  # an equal model is as far from the margin
 
 
-def test_users_who_come_again_bring_no_more():
+def test_returning_users_do_not_count_again():
     again = pd.concat([records(users=60, days=14.0, seed=seed) for seed in range(5)])
     again["timestamp"] = again["timestamp"].sample(frac=1.0, random_state=1).to_numpy()
-    told = plan(experiment(), 0.001, again, NOW, "a").to_dict()
-    assert told["basis"]["users"] == 60
-    assert told["basis"]["new_users_per_day"] < 0.5
-    assert told["days_needed"] is None
-    assert told["users_needed"]["model_a"] > 30
+    data = plan(experiment(), 0.001, again, NOW, "a").to_dict()
+    assert data["basis"]["users"] == 60
+    assert data["basis"]["new_users_per_day"] < 0.5
+    assert data["days_needed"] is None
+    assert data["users_needed"]["model_a"] > 30
 
 
-def test_an_hour_of_records_is_no_flood():
-    told = plan(experiment(), 0.02, records(users=100, days=0.04), NOW, "a").to_dict()
-    assert told["basis"]["days"] == 1.0
-    assert told["basis"]["new_users_per_day"] == pytest.approx(100.0)
+def test_one_hour_of_records_is_not_extrapolated():
+    data = plan(experiment(), 0.02, records(users=100, days=0.04), NOW, "a").to_dict()
+    assert data["basis"]["days"] == 1.0
+    assert data["basis"]["new_users_per_day"] == pytest.approx(100.0)
 
 
-def test_sixty_planners_who_all_came_again_within_the_hour_are_no_sixty_new_ones_a_day():
+def test_sixty_users_who_returned_within_an_hour_are_not_sixty_new_ones_a_day():
     again = pd.concat([records(users=60, days=0.03, seed=seed) for seed in range(3)])
     first = records(users=60, days=0.03).assign(timestamp=pd.Timestamp(NOW - timedelta(days=0.05)))
-    told = plan(experiment(), 0.01, pd.concat([first, again]), NOW, "a").to_dict()
-    assert told["basis"]["users"] == 60
-    assert told["basis"]["new_users_per_day"] == 0.0
-    assert told["days_needed"] is None
+    data = plan(experiment(), 0.01, pd.concat([first, again]), NOW, "a").to_dict()
+    assert data["basis"]["users"] == 60
+    assert data["basis"]["new_users_per_day"] == 0.0
+    assert data["days_needed"] is None
 
 
-def test_the_newest_runs_of_a_busy_service_are_of_the_hour_that_they_took():
+def test_the_rate_of_a_busy_service_is_that_of_the_recorded_period():
     busy = records(users=MAX_RUNS // 20, days=0.05, each=20)
-    told = plan(experiment(), 0.02, busy, NOW, "a").to_dict()["basis"]
-    assert told["days"] == pytest.approx(0.05)
-    assert told["requests_per_day"] == pytest.approx(20 * MAX_RUNS)
+    data = plan(experiment(), 0.02, busy, NOW, "a").to_dict()["basis"]
+    assert data["days"] == pytest.approx(0.05)
+    assert data["requests_per_day"] == pytest.approx(20 * MAX_RUNS)
 
 
 def test_a_rollout_is_planned_at_its_last_stage_before_the_promotion():
@@ -132,12 +132,12 @@ def test_a_rollout_is_planned_at_its_last_stage_before_the_promotion():
     assert plan(ramped, 0.02, records(), NOW, "a").shares == (0.25, 0.25)
 
 
-@pytest.mark.parametrize("more", [{"coverage": 5e-324}, {"traffic_split": {"model_a": 1.0, "model_b": 0.0}}])
-def test_an_arm_that_nobody_falls_into_finds_nothing_ever(more):
-    told = plan(experiment(**more), 0.02, records(), NOW, "a").to_dict()
-    assert (told["days_needed"], told["users_needed"]) == (None, None)
-    assert told["minimum_detectable_effect_percentage"] is None
-    assert all(point["minimum_detectable_effect_percentage"] is None for point in told["curve"])
+@pytest.mark.parametrize("options", [{"coverage": 5e-324}, {"traffic_split": {"model_a": 1.0, "model_b": 0.0}}])
+def test_an_arm_without_users_never_finds_an_effect(options):
+    data = plan(experiment(**options), 0.02, records(), NOW, "a").to_dict()
+    assert (data["days_needed"], data["users_needed"]) == (None, None)
+    assert data["minimum_detectable_effect_percentage"] is None
+    assert all(point["minimum_detectable_effect_percentage"] is None for point in data["curve"])
 
 
 @pytest.mark.parametrize("effect", [5e-324, 1e-12, 0.999999])
@@ -153,15 +153,15 @@ def test_a_plan_for_an_extreme_effect_has_finite_figures_or_none(effect):
         (records().assign(gap=0.0), "gap", "baseline_not_positive"),
     ],
 )
-def test_records_that_do_not_do_have_a_reason_and_no_figures(runs, metric, code):
-    told = plan(experiment(success_metric=metric), 0.02, runs, NOW, "a").to_dict()
-    assert told["reason"]["code"] == code
-    assert (told["days_needed"], told["users_needed"], told["curve"]) == (None, None, [])
-    assert told["minimum_detectable_effect_percentage"] is None
+def test_unusable_records_give_a_reason_and_no_figures(runs, metric, code):
+    data = plan(experiment(success_metric=metric), 0.02, runs, NOW, "a").to_dict()
+    assert data["reason"]["code"] == code
+    assert (data["days_needed"], data["users_needed"], data["curve"]) == (None, None, [])
+    assert data["minimum_detectable_effect_percentage"] is None
 
 
 @pytest.mark.parametrize(
-    "more",
+    "options",
     [
         {"traffic_split": {"model_a": 1.0, "model_b": 0.0}},
         {"traffic_split": {"model_a": 0.0, "model_b": 1.0}},
@@ -172,18 +172,18 @@ def test_records_that_do_not_do_have_a_reason_and_no_figures(runs, metric, code)
         {"margin": 5e-324},
     ],
 )
-def test_an_experiment_at_the_border_of_sense_has_a_plan(more):
-    told = plan(experiment(**more), 5e-324, records(), NOW, "a").to_dict()
-    assert told["days_needed"] is None
-    json.dumps(told, allow_nan=False)
+def test_an_experiment_with_extreme_settings_has_a_plan(options):
+    data = plan(experiment(**options), 5e-324, records(), NOW, "a").to_dict()
+    assert data["days_needed"] is None
+    json.dumps(data, allow_nan=False)
 
 
-def test_one_plant_for_all_takes_users_all_the_same_and_a_baseline_near_zero_takes_more_than_come():
+def test_identical_plants_still_need_users_and_a_baseline_near_zero_needs_too_many():
     constant = plan(experiment(), 0.02, records().assign(makespan=50.0, lower_bound=40.0), NOW, "a").to_dict()
     assert 20 < constant["users_needed"]["model_a"] < 500
     near_zero = records().assign(gap=np.where(np.arange(200) == 7, 1e-4, 0.0))
-    told = plan(experiment(success_metric="gap"), 0.02, near_zero, NOW, "a").to_dict()
-    assert (told["reason"], told["users_needed"], told["days_needed"]) == (None, None, None)
+    data = plan(experiment(success_metric="gap"), 0.02, near_zero, NOW, "a").to_dict()
+    assert (data["reason"], data["users_needed"], data["days_needed"]) == (None, None, None)
 
 
 @pytest.mark.parametrize(
@@ -196,17 +196,17 @@ def test_one_plant_for_all_takes_users_all_the_same_and_a_baseline_near_zero_tak
     ],
 )
 def test_a_plan_says_whether_its_days_are_enough(minimum, is_open_ended, code):
-    told = plan(experiment(min_samples=2), minimum, records(), NOW, "a", is_open_ended=is_open_ended).to_dict()
-    assert told["conclusion_text"]["code"] == f"plan.{code}"
-    assert told["is_long_enough"] == (code in ("long_enough", "open_ended"))
+    data = plan(experiment(min_samples=2), minimum, records(), NOW, "a", is_open_ended=is_open_ended).to_dict()
+    assert data["conclusion_text"]["code"] == f"plan.{code}"
+    assert data["is_long_enough"] == (code in ("long_enough", "open_ended"))
 
 
 def test_without_a_figure_a_plan_concludes_nothing():
-    told = plan(experiment(), 0.02, records().iloc[:0], NOW, "a").to_dict()
-    assert (told["is_long_enough"], told["conclusion"], told["conclusion_text"]) == (None, None, None)
+    data = plan(experiment(), 0.02, records().iloc[:0], NOW, "a").to_dict()
+    assert (data["is_long_enough"], data["conclusion"], data["conclusion_text"]) == (None, None, None)
 
 
-def test_a_baseline_that_has_hardly_run_is_planned_from_the_runs_of_all_models():
+def test_a_baseline_with_few_runs_is_planned_from_the_runs_of_all_models():
     both = pd.concat([records(users=MIN_USERS - 1, model="a"), records(users=91, model="b", seed=1)])
     both["user_id"] = [f"u{number}" for number in range(100)]
     assert plan(experiment(), 0.02, both, NOW, "a").to_dict()["basis"]["model"] is None
@@ -217,7 +217,7 @@ def test_a_baseline_that_has_hardly_run_is_planned_from_the_runs_of_all_models()
     assert (basis["runs"], basis["users"], basis["requests_per_day"]) == (91, 91, pytest.approx(10.0))
 
 
-def test_columns_are_read_once():
+def test_each_column_is_read_once():
     assert len(set(planning_columns("success"))) == len(planning_columns("success"))
     assert planning_columns("success_rate") == planning_columns("success")
     assert MAX_DAYS > 0
@@ -226,18 +226,18 @@ def test_columns_are_read_once():
 # --- the course ---
 
 
-def test_the_course_ends_where_the_verdict_stands():
+def test_the_last_point_of_the_course_equals_the_verdict():
     runs = records(users=300)
     runs["variant"] = np.where(np.arange(300) % 2, "model_b", "model_a")
     runs["makespan"] *= np.where(runs["variant"] == "model_b", 0.97, 1.0)
     runs = runs.assign(execution_time=0.01, resource_utilization=0.3, user_satisfaction=np.nan)
     pairs = pd.DataFrame({"candidate": pd.Series(dtype="str"), "source": pd.Series(dtype="str"), "replay": []})
-    told = course(experiment(), runs, pairs)["users"]["model_b"]
+    result = course(experiment(), runs, pairs)["users"]["model_b"]
     verdict = examine(experiment(), runs, None, NOW).to_dict()["anytime_effect"]
-    assert told[-1]["improvement_percentage"] == pytest.approx(verdict["improvement_percentage"])
-    assert told[-1]["confidence_sequence"] == pytest.approx(verdict["confidence_sequence"])
-    assert told[0] == {"time": told[0]["time"], "improvement_percentage": None, "confidence_sequence": None}
-    assert len(told) == 40
+    assert result[-1]["improvement_percentage"] == pytest.approx(verdict["improvement_percentage"])
+    assert result[-1]["confidence_sequence"] == pytest.approx(verdict["confidence_sequence"])
+    assert result[0] == {"time": result[0]["time"], "improvement_percentage": None, "confidence_sequence": None}
+    assert len(result) == 40
 
 
 # --- through the service ---
@@ -249,20 +249,20 @@ def running(tmp_path_factory) -> LiveService:
         yield service
 
 
-def test_a_plan_without_records_says_so_and_one_with_them_has_figures(running):
+def test_a_plan_without_records_has_a_reason_and_one_with_records_has_figures(running):
     empty = running.post("/experiments/plan", json={}).json()["plan"]
     assert empty["reason"]["code"] == "no_data"
     for number in range(60):
         params = [5 + number % 13, 5, 8, 6, 7, 4 + number % 7, 6, 7, 6, 7, 7, 3 + number % 5, 4, 7, 5]
         running.run(params=params, user_id=f"user_{number}", time_budget_ms=0)
-    told = running.post("/experiments/plan", json={"model_a": "DDQN_v1.0", "minimum_effect": 0.01}).json()["plan"]
-    assert told["reason"] is None
-    assert (told["basis"]["runs"], told["basis"]["users"]) == (60, 60)
-    assert told["days_needed"] > 0.0
-    assert len(told["curve"]) == 40
+    body = running.post("/experiments/plan", json={"model_a": "DDQN_v1.0", "minimum_effect": 0.01}).json()["plan"]
+    assert body["reason"] is None
+    assert (body["basis"]["runs"], body["basis"]["users"]) == (60, 60)
+    assert body["days_needed"] > 0.0
+    assert len(body["curve"]) == 40
 
 
-def test_a_plan_is_checked_like_the_experiment_and_leaves_nothing_behind(running):
+def test_a_plan_is_validated_like_an_experiment_and_stores_nothing(running):
     before = json.loads((running.home / "ab_test_config.json").read_text())
     for body, place in (
         ({"traffic_split": {"model_a": 0.5, "model_b": 0.6}}, ["traffic_split"]),
@@ -278,15 +278,15 @@ def test_a_plan_is_checked_like_the_experiment_and_leaves_nothing_behind(running
 
 
 def test_an_experiment_may_be_called_plan(running):
-    made = running.post(
+    answer = running.post(
         "/experiments", json={"experiment_name": "plan", "model_a": "DDQN_v1.0", "model_b": "DDQN_v2.0"}
     )
-    assert made.status_code == 201
+    assert answer.status_code == 201
     assert running.get("/experiments/plan").json()["experiment"]["name"] == "plan"
     assert running.get("/experiments/plan/course").json()["course"]["users"] == {"model_b": []}
 
 
-def test_days_left_know_how_many_of_the_users_fall_into_the_two_arms_that_are_compared():
+def test_remaining_days_account_for_the_share_of_users_in_the_compared_arms():
     runs = records(users=600, days=10.0, seed=3)
     arms = np.array(["model_a", "model_b", "model_c"])[np.arange(600) % 3]
     runs = runs.assign(variant=arms, makespan=runs["makespan"] * np.where(arms == "model_c", 0.98, 1.0))

@@ -1,4 +1,4 @@
-"""What a promotion rests on is told before it, and what speaks against it has to be consented to, at every door."""
+"""The outlook of a promotion: the findings for and against it, and the consent that objections require."""
 
 import json
 from unittest.mock import Mock
@@ -23,7 +23,7 @@ HALVES = {"model_a": 0.5, "model_b": 0.5}
 
 @pytest.fixture
 def service(app, home):
-    """A client, and a function that records runs of `users` users of whom model_b's take `times` as long."""
+    """A client, and a function that records runs of `users` users; model_b's makespans are `times` as long."""
     client = app.test_client()
     keys = {arm: client.get(f"/models/{model}").json["model"]["model_key"] for arm, model in MODELS.items()}
 
@@ -47,9 +47,11 @@ def service(app, home):
     ABTestManager(home / "ab_test_config.json").config["default_model"] = MODELS["model_a"]
 
 
-def create(client, name, **more):
-    asked = {"experiment_name": name, "traffic_split": HALVES, "guardrails": False, "min_samples": 50} | MODELS | more
-    assert client.post("/experiments", json=asked).status_code == 201
+def create(client, name, **options):
+    request = (
+        {"experiment_name": name, "traffic_split": HALVES, "guardrails": False, "min_samples": 50} | MODELS | options
+    )
+    assert client.post("/experiments", json=request).status_code == 201
 
 
 def outlook(client, name, arm="model_b"):
@@ -60,13 +62,13 @@ def default_of(client):
     return client.get("/experiments").json["default_model"]
 
 
-def test_with_too_few_samples_an_interval_on_the_bad_side_is_told_first_and_hinders(service):
+def test_with_too_few_samples_an_unfavourable_interval_comes_first_but_does_not_block(service):
     client, record = service
     create(client, "few")
     record("few", 16, 1.05)
-    told = outlook(client, "few")
-    assert (told["verdict"], told["verdict_reason"]["code"]) == ("invalid", "too_few_samples")
-    raw = told["findings"][0]
+    result = outlook(client, "few")
+    assert (result["verdict"], result["verdict_reason"]["code"]) == ("invalid", "too_few_samples")
+    raw = result["findings"][0]
     assert (raw["basis"], raw["side"]) == ("raw_means", "worse")
     assert raw["interval_percentage"][1] < 0.0
     assert raw["change_percentage"] == pytest.approx([-each for each in raw["interval_percentage"][::-1]])
@@ -75,13 +77,13 @@ def test_with_too_few_samples_an_interval_on_the_bad_side_is_told_first_and_hind
     assert raw["users"] == {"model_a": 8, "model_b": 8}
     text = raw["text"]
     assert (text["code"], text["params"]["way"], text["params"]["side"]) == ("findings.one_sided", "longer", "worse")
-    assert told["needs_consent"]
+    assert result["needs_consent"]
     before = default_of(client)
     refused = client.post("/experiments/few/promote", json={"reason": "hope"})
     assert (refused.status_code, refused.content_type) == (409, "application/problem+json")
     assert refused.json["type"] == "/docs#consent-needed"
     assert {each["code"] for each in refused.json["params"]["why"]} == {
-        each["text"]["code"] for each in told["objections"]
+        each["text"]["code"] for each in result["objections"]
     }
     assert raw["sentence"] in refused.json["detail"]
     assert "although_worse" in refused.json["detail"]
@@ -95,14 +97,14 @@ def test_with_too_few_samples_an_interval_on_the_bad_side_is_told_first_and_hind
     assert line["figures"]["samples"] == {"model_a": 8, "model_b": 8}
 
 
-def test_a_split_that_is_wrong_hides_no_interval_on_the_bad_side(service):
+def test_a_wrong_split_does_not_hide_an_unfavourable_interval(service):
     client, record = service
     create(client, "mismatched")
     record("mismatched", 120, 1.3, only_b=200)
-    told = outlook(client, "mismatched")
-    assert (told["verdict"], told["verdict_reason"]["code"]) == ("invalid", "ratio_mismatch")
-    assert [each["side"] for each in told["findings"]] == ["worse", "worse"]
-    assert told["findings"][0]["is_of_verdict"]
+    result = outlook(client, "mismatched")
+    assert (result["verdict"], result["verdict_reason"]["code"]) == ("invalid", "ratio_mismatch")
+    assert [each["side"] for each in result["findings"]] == ["worse", "worse"]
+    assert result["findings"][0]["is_of_verdict"]
     assert client.post("/experiments/mismatched/promote").status_code == 409
 
 
@@ -110,29 +112,29 @@ def test_a_split_that_is_wrong_hides_no_interval_on_the_bad_side(service):
     ("times", "verdict", "side", "advised"),
     [(1.3, "worse", "worse", "stop"), (0.7, "better", "better", "promote"), (1.0, "non_inferior", "open", None)],
 )
-def test_the_advice_follows_the_verdict_in_results_and_outlook(service, times, verdict, side, advised):
+def test_results_and_outlook_give_the_advice_of_the_verdict(service, times, verdict, side, advised):
     client, record = service
     name = f"advised_{verdict}"
     create(client, name, margin=0.2)
     record(name, 400, times)
-    results, told = client.get(f"/experiments/{name}/results").json["results"], outlook(client, name)
+    results, body = client.get(f"/experiments/{name}/results").json["results"], outlook(client, name)
     assert (results["verdict"], results["advised_move"]) == (verdict, advised)
-    assert (told["verdict"], told["advised_move"], told["findings"][0]["side"]) == (verdict, advised, side)
-    assert told["needs_consent"] == (verdict == "worse")
+    assert (body["verdict"], body["advised_move"], body["findings"][0]["side"]) == (verdict, advised, side)
+    assert body["needs_consent"] == (verdict == "worse")
     answer = client.post(f"/experiments/{name}/promote", json={})
     assert answer.status_code == (409 if verdict == "worse" else 200)
 
 
-def test_without_any_run_there_is_nothing_against_it_and_no_interval(service):
+def test_without_runs_there_are_no_objections_and_no_interval(service):
     client, _ = service
     create(client, "empty")
-    told = outlook(client, "empty")
-    assert [each["side"] for each in told["findings"]] == ["unknown"]
-    assert told["findings"][0]["text"]["code"] == "findings.none"
-    assert told["findings"][0]["sentence"] == (
+    result = outlook(client, "empty")
+    assert [each["side"] for each in result["findings"]] == ["unknown"]
+    assert result["findings"][0]["text"]["code"] == "findings.none"
+    assert result["findings"][0]["sentence"] == (
         "No interval of B against A in makespan yet; A 0 users with 0 requests, B 0 users with 0 requests."
     )
-    assert not told["needs_consent"]
+    assert not result["needs_consent"]
     assert outlook(client, "empty", "model_a")["findings"] == []
     for arm, status in (("model_c", 422), ("x", 422)):
         assert client.get(f"/experiments/empty/outlook?arm={arm}").status_code == status
@@ -141,7 +143,7 @@ def test_without_any_run_there_is_nothing_against_it_and_no_interval(service):
     assert client.get("/experiments/empty/outlook").status_code == 409
 
 
-def test_what_cannot_be_promoted_is_refused_before_any_run_is_read(service, home):
+def test_a_promotion_that_is_not_allowed_is_refused_before_runs_are_read(service, home):
     client, _ = service
     create(client, "unread")
     manager = ABTestManager(home / "ab_test_config.json")
@@ -152,7 +154,7 @@ def test_what_cannot_be_promoted_is_refused_before_any_run_is_read(service, home
         manager.prospect("unread", "model_b", lambda: pytest.fail("read"))
 
 
-def test_the_last_stage_of_a_rollout_is_not_left_for_a_worse_model_without_consent(service):
+def test_the_last_stage_is_not_left_for_a_worse_model_without_consent(service):
     client, record = service
     ramp = {"stages": [0.5, 1.0], "auto": False}
     create(client, "ramp", traffic_split=None, rollout=ramp, shadow=False)
@@ -163,7 +165,7 @@ def test_the_last_stage_of_a_rollout_is_not_left_for_a_worse_model_without_conse
     assert client.get("/experiments/ramp").json["experiment"]["status"] == "concluded"
 
 
-def test_a_breached_guardrail_and_certain_failures_speak_against_it(service):
+def test_a_breached_guardrail_and_certain_failures_are_objections(service):
     client, record = service
     create(client, "guarded", guardrails={"makespan": 0.05}, margin=0.5)
     record("guarded", 400, 1.3)
@@ -172,15 +174,15 @@ def test_a_breached_guardrail_and_certain_failures_speak_against_it(service):
     assert codes[0] == "interval"
 
 
-def test_the_command_line_tells_it_first_and_takes_the_same_consent(service, home, capsys, monkeypatch):
+def test_the_command_line_shows_the_outlook_and_requires_the_same_consent(service, home, capsys, monkeypatch):
     client, record = service
-    create(client, "told")
-    record("told", 400, 1.3)
-    said = ("--home", str(home))
-    assert main(ABTestManager, ["results", "told", *said]) == 0
-    assert "to do so: python -m ab_testing stop told" in capsys.readouterr().out
+    create(client, "asked_about")
+    record("asked_about", 400, 1.3)
+    home_option = ("--home", str(home))
+    assert main(ABTestManager, ["results", "asked_about", *home_option]) == 0
+    assert "to do so: python -m ab_testing stop asked_about" in capsys.readouterr().out
     before = default_of(client)
-    assert main(ABTestManager, ["promote", "told", *said]) == 1
+    assert main(ABTestManager, ["promote", "asked_about", *home_option]) == 1
     err = capsys.readouterr().err
     assert err.startswith("AGAINST IT: B is ")
     assert "longer than A in makespan = worse" in err
@@ -189,14 +191,14 @@ def test_the_command_line_tells_it_first_and_takes_the_same_consent(service, hom
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     for answer in ("n", EOFError):  # Ctrl-D
         monkeypatch.setattr("builtins.input", Mock(side_effect=[answer]))
-        assert main(ABTestManager, ["promote", "told", "--although-worse", *said]) == 1
+        assert main(ABTestManager, ["promote", "asked_about", "--although-worse", *home_option]) == 1
         assert default_of(client) == before
     monkeypatch.setattr("builtins.input", lambda _: "y")
-    assert main(ABTestManager, ["promote", "told", "--although-worse", *said]) == 0
+    assert main(ABTestManager, ["promote", "asked_about", "--although-worse", *home_option]) == 0
     assert default_of(client) != before
 
 
-def test_python_promotes_without_records_as_before_and_checks_where_it_has_them(service, home):
+def test_python_promotes_without_records_and_checks_the_outlook_with_records(service, home):
     client, record = service
     create(client, "python")
     record("python", 400, 1.3)
@@ -214,9 +216,9 @@ def test_python_promotes_without_records_as_before_and_checks_where_it_has_them(
     monitor.close()
 
 
-def experiment(**more):
-    told = {"name": "e", **MODELS, "start_time": "2026-01-01T00:00:00+00:00"} | more
-    return Experiment.parse(json.loads(json.dumps(told)))
+def experiment(**options):
+    members = {"name": "e", **MODELS, "start_time": "2026-01-01T00:00:00+00:00"} | options
+    return Experiment.parse(json.loads(json.dumps(members)))
 
 
 def verdict(word, arm="model_b", *, is_certain=False):
@@ -236,7 +238,7 @@ def verdict(word, arm="model_b", *, is_certain=False):
     )
 
 
-def test_what_is_advised_depends_on_the_status():
+def test_the_advice_depends_on_the_status():
     ramp = {"auto": True}
     for status, worse, better, open_ in (
         ("active", "stop", "promote", None),
@@ -251,4 +253,4 @@ def test_what_is_advised_depends_on_the_status():
     several = experiment(model_c="DDQN_v3.0")
     assert advised_move(several, verdict("worse", "model_c")) == "stop_arm"
     assert advised_move(experiment(), verdict("better", is_certain=True)) is None
-    assert advised_move(experiment(rollout=ramp), verdict("better")) is None, "it goes on by itself"
+    assert advised_move(experiment(rollout=ramp), verdict("better")) is None, "the rollout continues by itself"

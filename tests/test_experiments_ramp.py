@@ -1,4 +1,4 @@
-"""How far a rollout can come with the users that are known: stages, what they show, and what would do."""
+"""The prospects of a rollout with the known users: stages, detectable effects, and alternatives."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -15,8 +15,8 @@ from scheduler_service.experiments.ramp import Ramp, ramp_of
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 
 
-def ramp(users: int, *, rollout: dict | None = None, days: float = 10.0, **more) -> Ramp:
-    """Of planners who come three times a day, always the same."""
+def ramp(users: int, *, rollout: dict | None = None, days: float = 10.0, **options) -> Ramp:
+    """Planners who send three requests a day, always the same."""
     rng = np.random.default_rng(1)
     n = int(users * days * 3)
     bound = np.exp(rng.normal(4.0, 0.5, n))
@@ -33,17 +33,17 @@ def ramp(users: int, *, rollout: dict | None = None, days: float = 10.0, **more)
         }
     )
     definition = {"name": "ramp", "model_a": "a", "model_b": "b", "start_time": to_iso(NOW), "rollout": rollout or {}}
-    found = ramp_of(plan(Experiment.parse(definition | more), 0.03, runs, NOW, "a"))
+    found = ramp_of(plan(Experiment.parse(definition | options), 0.03, runs, NOW, "a"))
     assert found is not None
     return found
 
 
-def test_users_who_always_come_again_are_no_more_than_they_are():
+def test_returning_users_are_not_counted_again():
     assert ramp(200).users == 200
     assert ramp(200, days=1.0).users == 200, "a day is too short to tell who will come"
 
 
-def test_the_more_users_take_part_the_less_has_to_differ_and_pairs_need_fewest():
+def test_more_users_can_show_a_smaller_effect_and_pairs_need_fewest():
     two_arms = [ramp(users).smallest_improvement for users in (200, 2_000)]
     pairs = [ramp(users, shadow=1.0).smallest_improvement for users in (200, 2_000)]
     assert pairs[0] < two_arms[0]
@@ -51,28 +51,28 @@ def test_the_more_users_take_part_the_less_has_to_differ_and_pairs_need_fewest()
     assert ramp(10).smallest_improvement is None
 
 
-def test_a_service_too_small_is_told_so_with_what_would_do():
-    said, weak, quicker = ramp(50).notes()
-    assert (said.code, said.params["users"], said.params["basis"]) == ("ramp.nothing", 50, "users")
+def test_a_service_with_too_few_users_is_told_the_alternatives():
+    note, weak, quicker = ramp(50).notes()
+    assert (note.code, note.params["users"], note.params["basis"]) == ("ramp.nothing", 50, "users")
     assert (weak.code, weak.params["share"]) == ("ramp.weak", 0.5)
     assert [each.code for each in weak.params["remedies"]] == ["ramp.remedy_shadow", "ramp.remedy_replay"]
     assert (quicker.code, quicker.params["stages"]) == ("ramp.sooner", [0.5, 1.0])
 
 
-def test_a_service_large_enough_is_told_what_it_can_show_and_keeps_its_stages():
+def test_a_service_with_enough_users_keeps_its_stages_and_is_told_the_detectable_effect():
     found = ramp(5_000, rollout={"min_samples": 10})
-    (said,) = found.notes()
-    assert (said.code, said.params["users"], said.params["basis"]) == ("ramp.least", 5_000, "users")
+    (note,) = found.notes()
+    assert (note.code, note.params["users"], note.params["basis"]) == ("ramp.least", 5_000, "users")
     assert found.proposed_stages is None
 
 
 @pytest.mark.parametrize(("users", "is_enough"), [(20, False), (2_000, True)])
-def test_whoever_asks_for_no_more_than_non_inferiority_is_told_whether_that_can_be_shown(users, is_enough):
+def test_for_a_non_inferiority_goal_the_note_says_whether_it_can_be_shown(users, is_enough):
     codes = [each.code for each in ramp(users, rollout={"promote_on": "non_inferior"}).notes()]
     assert ("ramp.non_inferior" in codes) != is_enough
 
 
-def test_stages_follow_one_another_and_short_ones_are_proposed_where_they_end_sooner():
+def test_stages_follow_one_another_and_shorter_ones_are_proposed_if_they_end_earlier():
     found = ramp(200)
     days = [each["days"] for each in found.stages()]
     assert days == sorted(days)
@@ -84,8 +84,8 @@ def test_stages_follow_one_another_and_short_ones_are_proposed_where_they_end_so
 
 
 @pytest.mark.parametrize("users", [0, 5])
-def test_without_records_nobody_can_tell(users):
+def test_without_records_there_is_no_forecast(users):
     found = ramp(users)
-    (said,) = found.notes()
-    assert said.code == "ramp.unknown"
+    (note,) = found.notes()
+    assert note.code == "ramp.unknown"
     json.dumps(found.to_dict(), allow_nan=False)

@@ -1,4 +1,4 @@
-"""Rollouts: who is exposed at each stage, what moves one, what never does, and what a kill leaves behind."""
+"""Rollouts: who is exposed at each stage, what advances a rollout, and what remains after a kill."""
 
 import itertools
 import json
@@ -18,9 +18,9 @@ from scheduler_service.settings import PROJECT_ROOT
 from scheduler_service.stats.guardrails import Guardrail
 from scheduler_service.words import WORDS, Message
 from tests import preloaded
+from tests.clocks import START, Clock
 from tests.codes import coded
 from tests.properties import examples
-from tests.test_experiments_manager import START, Clock
 from tests.waiting import HANG_S
 
 USERS = [f"用户_{number}" for number in range(4_000)]
@@ -28,7 +28,7 @@ V1, V2 = "DDQN_aaaaaaaa_v1.0.0", "DDQN_bbbbbbbb_v2.0.0"
 
 
 class Registry:
-    """The registry's side of a promotion, in memory: what may be deployed, and who bears `stable`."""
+    """The registry's part of a promotion, in memory: which models may be deployed, and which one is `stable`."""
 
     def __init__(self):
         self.keys = {"DDQN_v1.0": V1, "DDQN_v2.0": V2, V1: V1, V2: V2}
@@ -115,10 +115,10 @@ def plan(**changes):
 
 NEXT_DAY = START + timedelta(hours=25)
 
-# --- how long it runs ---
+# --- duration ---
 
 
-def test_a_rollout_runs_until_it_is_promoted_or_ended_unless_somebody_says_how_long(ramp, clock):
+def test_a_rollout_has_no_end_date_by_default(ramp, clock):
     assert ramp.get_experiment("ramp").is_open_ended
     clock.forward(days=400)
     assert ramp.get_experiment("ramp").status == "active"
@@ -126,45 +126,44 @@ def test_a_rollout_runs_until_it_is_promoted_or_ended_unless_somebody_says_how_l
 
 
 @pytest.mark.parametrize("days", [7, 14])
-def test_days_that_are_said_end_a_rollout(manager, clock, days):
-    made = manager.create_experiment("ramp", "DDQN_v1.0", "DDQN_v2.0", rollout={}, duration_days=days)
-    assert (made.duration_days, made.is_open_ended) == (days, False)
+def test_explicit_days_end_a_rollout(manager, clock, days):
+    created = manager.create_experiment("ramp", "DDQN_v1.0", "DDQN_v2.0", rollout={}, duration_days=days)
+    assert (created.duration_days, created.is_open_ended) == (days, False)
     clock.forward(days=days)
     assert manager.get_experiment("ramp").status == "completed"
 
 
-def test_an_experiment_without_a_rollout_takes_seven_days_and_the_sixth_argument_says_others(manager):
+def test_a_plain_experiment_takes_seven_days_unless_the_sixth_argument_differs(manager):
     assert manager.create_experiment("usual", "DDQN_v1.0", "DDQN_v2.0").duration_days == 7
     split = {"model_a": 0.5, "model_b": 0.5}
-    assert manager.create_experiment("said", "DDQN_v1.0", "DDQN_v2.0", split, "makespan", 3).duration_days == 3
+    assert manager.create_experiment("explicit", "DDQN_v1.0", "DDQN_v2.0", split, "makespan", 3).duration_days == 3
 
 
-def test_a_rollout_in_a_file_that_says_no_days_ends_after_seven_as_it_always_did(manager, clock):
-    # Otherwise an upgrade of the service would bring candidates back to users whose ramp was over.
+def test_a_rollout_without_days_in_an_existing_file_ends_after_seven(manager, clock):
+    # Otherwise an upgrade of the service would bring candidates back to users whose rollout was over.
     written = {"model_a": "DDQN_v1.0", "model_b": "DDQN_v2.0", "start_time": START.isoformat(), "rollout": {}}
     manager.config["experiments"]["by_hand"] = written
     clock.forward(days=7)
     assert manager.get_experiment("by_hand").status == "completed"
 
 
-def test_a_rollout_over_http_has_no_end_and_its_plan_tells_of_seven_days(service):
+def test_a_rollout_over_http_has_no_end_and_is_planned_for_seven_days(service):
     default = service.get("/experiments").json()["default_model"]
     body = {"model_a": default, "model_b": "DDQN_v1.0", "rollout": {"auto": False}}
     assert service.post("/experiments/plan", json=body).json()["plan"]["duration_days"] == 7
     assert service.post("/experiments/plan", json=body | {"duration_days": 30}).json()["plan"]["duration_days"] == 30
-    for name, days, told in [("no_end", {}, 3650), ("null_end", {"duration_days": None}, 3650)]:
-        made = service.post("/experiments", json=body | {"experiment_name": name} | days)
-        assert made.json()["experiment"]["duration_days"] == told, made.text
+    for name, days, expected in [
+        ("no_end", {}, 3650), ("null_end", {"duration_days": None}, 3650), ("an_end", {"duration_days": 30}, 30)
+    ]:  # fmt: skip
+        answer = service.post("/experiments", json=body | {"experiment_name": name} | days)
+        assert answer.json()["experiment"]["duration_days"] == expected, answer.text
         service.post(f"/experiments/{name}/stop")
-    made = service.post("/experiments", json=body | {"experiment_name": "an_end", "duration_days": 30})
-    assert made.json()["experiment"]["duration_days"] == 30
-    service.post("/experiments/an_end/stop")
 
 
-# --- who is exposed ---
+# --- exposure ---
 
 
-def test_each_stage_exposes_its_share_to_the_candidate_and_as_many_to_the_baseline(ramp):
+def test_each_stage_assigns_its_share_to_the_candidate_and_the_same_to_the_baseline(ramp):
     for share in DEFAULT_STAGES[:-1]:
         found = list(arms(ramp).values())
         assert found.count("model_b") / len(USERS) == pytest.approx(share, abs=0.025)
@@ -173,7 +172,7 @@ def test_each_stage_exposes_its_share_to_the_candidate_and_as_many_to_the_baseli
             ramp.advance_experiment("ramp")
 
 
-def test_no_user_switches_sides_between_stages(ramp):
+def test_no_user_changes_arms_between_stages(ramp):
     before = arms(ramp)
     for _ in range(2):
         ramp.advance_experiment("ramp")
@@ -182,7 +181,7 @@ def test_no_user_switches_sides_between_stages(ramp):
         before = after
 
 
-def test_the_rest_gets_the_default_model_and_belongs_to_no_arm(ramp):
+def test_other_users_get_the_default_model_and_no_arm(ramp):
     user = next(user for user, arm in arms(ramp).items() if arm is None)
     found = ramp.assign("ramp", user)
     assert (found.model, found.variant, found.reason) == ("DDQN_v1.0", None, "default")
@@ -190,7 +189,7 @@ def test_the_rest_gets_the_default_model_and_belongs_to_no_arm(ramp):
 
 @examples(100)
 @given(st.lists(st.floats(0.001, 0.5), min_size=1, max_size=6, unique=True), st.text(min_size=1, max_size=12))
-def test_whatever_the_stages_nobody_ever_leaves_an_arm(shares, user):
+def test_no_user_leaves_an_arm_whatever_the_stages(shares, user):
     stages = [*sorted(shares), 1.0]
     definition = {"name": "any", "model_a": "a", "model_b": "b", "start_time": START}
     found = [
@@ -201,15 +200,15 @@ def test_whatever_the_stages_nobody_ever_leaves_an_arm(shares, user):
     assert len(set(found[first:])) <= 1
 
 
-# --- what moves it ---
+# --- decisions ---
 
 
-def test_a_stage_that_has_everything_is_left():
+def test_a_stage_with_all_conditions_met_advances():
     assert decide(plan(), evidence(), NEXT_DAY).kind == "advance"
     assert decide(plan(stage=2), evidence(), NEXT_DAY).kind == "promote"
 
 
-def test_before_the_last_stage_certainly_not_worse_is_enough():
+def test_before_the_last_stage_non_inferiority_is_enough():
     assert decide(plan(), evidence(word="non_inferior"), NEXT_DAY).kind == "advance"
     assert decide(plan(), evidence(word="inconclusive"), NEXT_DAY).kind == "advance"  # the guardrails are kept
 
@@ -226,7 +225,7 @@ def test_before_the_last_stage_certainly_not_worse_is_enough():
     ],
 )
 @pytest.mark.parametrize("stage", [0, 2])
-def test_missing_data_moves_nothing(changes, code, stage):
+def test_missing_data_advances_nothing(changes, code, stage):
     decision = decide(plan(stage=stage), evidence(**changes), NEXT_DAY)
     assert (decision.kind, unmet(decision)) == ("hold", [code])
     (reason,) = decision.reasons
@@ -236,16 +235,16 @@ def test_missing_data_moves_nothing(changes, code, stage):
 
 
 @pytest.mark.parametrize("word", ["non_inferior", "inconclusive", "invalid", "identical"])
-def test_only_a_certainly_better_candidate_is_promoted(word):
+def test_only_a_better_candidate_is_promoted(word):
     decision = decide(plan(stage=2), evidence(word=word), NEXT_DAY)
     assert (decision.kind, unmet(decision)) == ("hold", ["verdict_better"])
     assert decision.reason == f"Waiting for: verdict better (now {WORDS.text(f'terms.verdict.{word}')})."
 
 
-def test_a_candidate_that_is_as_good_is_promoted_where_that_was_asked_for():
-    asked = plan(stage=2, promote_on="non_inferior")
-    assert decide(asked, evidence(word="non_inferior"), NEXT_DAY).kind == "promote"
-    assert decide(asked, evidence(word="inconclusive"), NEXT_DAY).kind == "hold"
+def test_a_non_inferior_candidate_is_promoted_if_configured():
+    rollout = plan(stage=2, promote_on="non_inferior")
+    assert decide(rollout, evidence(word="non_inferior"), NEXT_DAY).kind == "promote"
+    assert decide(rollout, evidence(word="inconclusive"), NEXT_DAY).kind == "hold"
 
 
 def test_a_stage_lasts_its_hours():
@@ -253,7 +252,7 @@ def test_a_stage_lasts_its_hours():
     assert decide(plan(), evidence(), START + timedelta(hours=24)).kind == "advance"
 
 
-def test_without_auto_only_people_move_it_yet_a_breach_stops_it():
+def test_without_auto_a_rollout_only_stops_by_itself_on_a_breach():
     assert decide(plan(auto=False), evidence(), NEXT_DAY).kind == "hold"
     breached = evidence(guardrails=kept_by(guardrail("success", "breached")))
     assert decide(plan(auto=False), breached, NEXT_DAY).kind == "abort"
@@ -261,22 +260,22 @@ def test_without_auto_only_people_move_it_yet_a_breach_stops_it():
 
 @pytest.mark.parametrize("rollout", [None, plan(), plan(stage=2)])
 @pytest.mark.parametrize("name", ["makespan", "success", "execution_time"])
-def test_a_breach_aborts_whatever_else_is_true(rollout, name):
+def test_a_breach_aborts_under_all_other_conditions(rollout, name):
     found = evidence(guardrails=kept_by(guardrail(), guardrail(name, "breached")), samples={}, is_mismatched=True)
     decision = decide(rollout, found, START)
     assert (decision.kind, decision.is_breach) == ("abort", True)
     assert [each.code for each in decision.reasons] == ["rollout.breached"]
 
 
-def test_a_certainly_worse_candidate_is_not_ramped_any_further():
+def test_a_worse_candidate_does_not_advance():
     assert decide(plan(), evidence(word="worse"), NEXT_DAY).kind == "abort"
-    assert decide(None, evidence(word="worse"), NEXT_DAY).kind == "hold"  # a plain experiment measures by how much
+    assert decide(None, evidence(word="worse"), NEXT_DAY).kind == "hold"  # a plain experiment may measure by how much
 
 
 @pytest.mark.parametrize(
     "stages", [[1.0], [0.5], [0.3, 0.1, 1.0], [0.1, 0.1, 1.0], [0.0, 1.0], [0.1, 0.8, 1.0], [0.1, float("nan"), 1.0]]
 )
-def test_stages_that_cannot_be_are_refused(manager, stages):
+def test_invalid_stages_are_refused(manager, stages):
     with pytest.raises(InvalidExperiment) as caught:
         manager.create_experiment("ramp", "DDQN_v1.0", "DDQN_v2.0", rollout={"stages": stages})
     assert [loc for loc, _ in caught.value.errors] == [("rollout", "stages")]
@@ -285,13 +284,13 @@ def test_stages_that_cannot_be_are_refused(manager, stages):
 @pytest.mark.parametrize(
     ("changes", "loc"),
     [
-        ({"model_a": "DDQN_v2.0", "model_b": "DDQN_v1.0"}, ("model_a",)),  # v1 answers by default
+        ({"model_a": "DDQN_v2.0", "model_b": "DDQN_v1.0"}, ("model_a",)),  # v1 is the default model
         ({"traffic_split": {"model_a": 0.7, "model_b": 0.3}}, ("rollout",)),
         ({"coverage": 0.5}, ("rollout",)),
         ({"model_c": "DDQN_v3.0"}, ("rollout",)),
     ],
 )
-def test_a_rollout_that_could_not_end_well_is_refused(manager, changes, loc):
+def test_a_rollout_that_could_not_be_promoted_is_refused(manager, changes, loc):
     with pytest.raises(InvalidExperiment) as caught:
         manager.create_experiment(
             **{"experiment_name": "ramp", "model_a": "DDQN_v1.0", "model_b": "DDQN_v2.0", "rollout": {}} | changes
@@ -299,14 +298,14 @@ def test_a_rollout_that_could_not_end_well_is_refused(manager, changes, loc):
     assert [found for found, _ in caught.value.errors] == [loc]
 
 
-def test_a_candidate_that_may_not_be_deployed_is_no_rollout(manager, registry):
+def test_a_rollout_of_a_candidate_that_may_not_be_deployed_is_refused(manager, registry):
     registry.is_deployable = False
     with pytest.raises(InvalidTransition, check=coded("never_validated")):
         manager.create_experiment("ramp", "DDQN_v1.0", "DDQN_v2.0", rollout={})
     assert manager.list_experiments() == []
 
 
-# --- promotion, and the way back ---
+# --- promotion and its reversal ---
 
 
 def test_a_promotion_of_the_service_keeps_its_reason_as_messages_in_both_histories(ramp, registry, clock):
@@ -324,7 +323,7 @@ def test_a_promotion_of_the_service_keeps_its_reason_as_messages_in_both_histori
     )
 
 
-def test_the_last_stage_moves_the_default_model_and_the_tag(ramp, registry):
+def test_the_last_stage_changes_the_default_model_and_the_tag(ramp, registry):
     for _ in DEFAULT_STAGES[:-1]:
         ramp.advance_experiment("ramp", actor="王工", reason="看过了")
     found = ramp.get_experiment("ramp")
@@ -334,7 +333,7 @@ def test_the_last_stage_moves_the_default_model_and_the_tag(ramp, registry):
     assert {ramp.get_model_for_request("ramp", user) for user in USERS} == {V2}
 
 
-def test_the_old_model_is_one_call_away(ramp, registry):
+def test_one_call_reverts_the_promotion(ramp, registry):
     ramp.promote_arm("ramp")
     ramp.revert_promotion("ramp", actor="王工", reason="现场反馈不好")
     assert ramp.default_model == "DDQN_v1.0"
@@ -343,8 +342,8 @@ def test_the_old_model_is_one_call_away(ramp, registry):
         ramp.revert_promotion("ramp")
 
 
-def test_a_tag_that_the_promotion_did_not_move_is_left_alone(manager, registry):
-    manager.config["default_model"] = "DDQN_v2.0"  # v1 bears `stable`, v2 answers: as the project is shipped
+def test_a_tag_not_moved_by_the_promotion_is_not_reverted(manager, registry):
+    manager.config["default_model"] = "DDQN_v2.0"  # v1 has the tag `stable`, v2 is the default: as shipped
     manager.create_experiment("back", "DDQN_v2.0", "DDQN_v1.0")
     manager.promote_arm("back")
     manager.revert_promotion("back")
@@ -352,14 +351,14 @@ def test_a_tag_that_the_promotion_did_not_move_is_left_alone(manager, registry):
     assert manager.get_experiment("back").promotion.are_tags_right
 
 
-def test_a_promotion_that_was_overtaken_is_not_reverted(ramp):
+def test_a_promotion_followed_by_another_change_is_not_reverted(ramp):
     ramp.promote_arm("ramp")
     ramp.config["default_model"] = "DDQN_v1.0"
     with pytest.raises(ExperimentConflict, check=coded("not_default_any_more")):
         ramp.revert_promotion("ramp")
 
 
-def test_a_plain_experiment_can_promote_its_winner_too(manager, registry):
+def test_the_winner_of_a_plain_experiment_can_be_promoted(manager, registry):
     manager.create_experiment("plain", "DDQN_v1.0", "DDQN_v2.0")
     assert manager.promote_arm("plain", "model_b").status == "concluded"
     assert (manager.default_model, registry.stable[-1]) == (V2, V2)
@@ -369,7 +368,7 @@ def test_a_plain_experiment_can_promote_its_winner_too(manager, registry):
         manager.promote_arm("plain", "model_c")
 
 
-def test_a_registry_that_refuses_leaves_everything_as_it_was(ramp, registry):
+def test_a_refusal_by_the_registry_changes_nothing(ramp, registry):
     registry.is_deployable = False
     with pytest.raises(InvalidTransition):
         ramp.promote_arm("ramp")
@@ -385,17 +384,17 @@ def test_only_an_active_rollout_advances(ramp, manager):
         ramp.advance_experiment("ramp")
 
 
-def test_who_names_the_stage_that_they_saw_passes_over_none(ramp):
+def test_naming_the_seen_stage_prevents_skipping_one(ramp):
     assert ramp.advance_experiment("ramp", from_stage=0).rollout.stage == 1
     with pytest.raises(ExperimentConflict, check=coded("another_stage", stage=1, expected=0)):
         ramp.advance_experiment("ramp", from_stage=0)
     assert ramp.get_experiment("ramp").rollout.stage == 1
 
 
-# --- what stays ---
+# --- persistence ---
 
 
-def test_the_history_tells_every_move_with_who_why_and_from_where(ramp):
+def test_the_history_records_every_move_with_who_why_and_from_where(ramp):
     ramp.advance_experiment("ramp", actor="王工", reason="看过了")
     ramp.pause_experiment("ramp", reason="检修")
     ramp.start_experiment("ramp")
@@ -411,19 +410,19 @@ def test_the_history_tells_every_move_with_who_why_and_from_where(ramp):
     assert all(before["after"] == after["before"] for before, after in itertools.pairwise(lines))
 
 
-def test_a_line_that_a_kill_cut_off_is_written_by_whoever_comes_next(ramp, tmp_path):
+def test_a_history_line_cut_off_by_a_kill_is_written_by_the_next_process(ramp, tmp_path):
     ramp.advance_experiment("ramp")
     file = tmp_path / "logs" / "experiments.jsonl"
     lines = file.read_bytes().splitlines(keepends=True)
-    file.write_bytes(lines[0] + lines[1][:40])  # as if the power had gone
+    file.write_bytes(lines[0] + lines[1][:40])  # as if the power had failed
     other = ABTestManager(tmp_path / "ab_test_config.json")
     other.settle()
     other.settle()
     assert [line["event"] for line in other.history.of("ramp")] == ["created", "advanced"]
 
 
-def test_tags_that_a_kill_left_behind_follow_later(ramp, registry, tmp_path, clock):
-    ABTestManager(tmp_path / "ab_test_config.json", clock=clock).promote_arm("ramp")  # this one has no registry
+def test_a_tag_not_moved_because_of_a_kill_is_moved_later(ramp, registry, tmp_path, clock):
+    ABTestManager(tmp_path / "ab_test_config.json", clock=clock).promote_arm("ramp")  # this manager has no registry
     ramp.config["experiments"]["ramp"]["promotion"]["are_tags_right"] = False
     ramp.config["experiments"]["ramp"]["promotion"]["model"] = V2
     ramp.config["experiments"]["ramp"]["promotion"]["previous_stable"] = V1
@@ -440,7 +439,7 @@ def test_state_survives_a_restart(ramp, tmp_path, clock):
     assert arms(again) == arms(ramp)
 
 
-def test_processes_that_advance_at_once_never_skip_a_line(tmp_path):
+def test_processes_that_advance_at_once_write_every_history_line(tmp_path):
     path = tmp_path / "ab_test_config.json"
     names = [f"ramp_{number}" for number in range(4)]
     manager = ABTestManager(path)
@@ -469,7 +468,7 @@ def test_processes_that_advance_at_once_never_skip_a_line(tmp_path):
         assert lines[-1]["after"]["stage"] == manager.get_experiment(name).rollout.share
 
 
-def test_the_file_holds_what_people_can_read_and_edit(ramp, tmp_path):
+def test_the_file_is_readable_and_editable_by_people(ramp, tmp_path):
     written = json.loads((tmp_path / "ab_test_config.json").read_text())["experiments"]["ramp"]
     assert written["rollout"]["stages"] == [0.1, 0.3, 0.5, 1.0]
     ramp.config["experiments"]["ramp"]["rollout"]["stage"] = 1

@@ -1,4 +1,4 @@
-"""The share of the requests that a rollout shadows where nobody said one."""
+"""The default share of requests that a rollout shadows."""
 
 import pytest
 
@@ -15,7 +15,7 @@ def few(users, taking_part):
 
 
 @pytest.mark.parametrize(
-    ("stages", "metric", "users", "share", "told"),
+    ("stages", "metric", "users", "share", "expected"),
     [
         ([0.1, 1.0], "makespan", 200, 1.0, few(200, 40)),
         (
@@ -33,19 +33,19 @@ def few(users, taking_part):
         ([0.1, 1.0], "success", 10, 0.0, ("shadow_not_judged", {"metric": "success"})),
     ],
 )
-def test_a_rollout_rests_on_pairs_where_too_few_users_take_part_in_its_first_stage(stages, metric, users, share, told):
+def test_a_rollout_uses_pairs_if_its_first_stage_has_too_few_users(stages, metric, users, share, expected):
     choice = default_shadow(stages, metric, users)
     assert choice.share == share
-    code, params = told
+    code, params = expected
     assert choice.reason == Message(f"ramp.{code}", params)
 
 
-def test_the_service_chooses_the_shadow_of_a_rollout_unless_it_is_said(tmp_path):
+def test_the_service_chooses_the_shadow_share_unless_it_is_given(tmp_path):
     app = create_app(Settings(home=tmp_path))
     client, monitor = app.test_client(), app.extensions[EXTENSION].monitor
 
-    def created(name, **more):
-        body = {"experiment_name": name, "model_a": "DDQN_v2.0", "model_b": "DDQN_v1.0", **more}
+    def created(name, **options):
+        body = {"experiment_name": name, "model_a": "DDQN_v2.0", "model_b": "DDQN_v1.0", **options}
         answer = client.post("/experiments", json=body)
         assert answer.status_code == 201, answer.json
         return answer.json["experiment"].get("shadow", 0.0), [
@@ -57,8 +57,8 @@ def test_the_service_chooses_the_shadow_of_a_rollout_unless_it_is_said(tmp_path)
         monitor.record_performance(*(PerformanceRecord(request_id=f"r{n}", user_id=f"u{n}", **usual) for n in numbers))
 
     record(range(50))
-    share, (told,) = created("small", rollout={})
-    assert (share, "of the 50 users known, 10 take part" in told) == (1.0, True)
+    share, (result,) = created("small", rollout={})
+    assert (share, "of the 50 users known, 10 take part" in result) == (1.0, True)
     assert created("null_is_absent", rollout={}, shadow=None)[0] == 1.0
     assert created("off", rollout={}, shadow=False) == (0.0, [])
     assert created("none", rollout={}, shadow=0) == (0.0, [])
@@ -68,6 +68,6 @@ def test_the_service_chooses_the_shadow_of_a_rollout_unless_it_is_said(tmp_path)
     plan = client.post("/experiments/plan", json={"rollout": {}}).json["plan"]["ramp"]
     assert (plan["basis"], plan["notes_text"][0]["code"]) == ("pairs", "ramp.shadow_few")
     record(range(50, 2_750))
-    share, (told,) = created("large", rollout={})
-    assert (share, told) == (0.0, "Shadow runs are off by default: the 2,750 users known are enough for two arms.")
+    share, (result,) = created("large", rollout={})
+    assert (share, result) == (0.0, "Shadow runs are off by default: the 2,750 users known are enough for two arms.")
     assert client.post("/experiments/plan", json={"rollout": {}}).json["plan"]["ramp"]["basis"] == "users"

@@ -1,4 +1,4 @@
-"""The effect by size of plant: right values, a level that all intervals hold together, and no class left out."""
+"""The effect by size of plant: correct values, a joint confidence level, and no class left out."""
 
 import numpy as np
 import pandas as pd
@@ -18,15 +18,15 @@ from scheduler_service.stats.effect import effect_of_arms
 MODELS = {"model_a": "DDQN_v2.0", "model_b": "DDQN_v1.0"}
 START = pd.Timestamp("2026-01-01T00:00:00Z")
 TIMES = {1: 1.0, 2: 1.02, 3: 1.02, 6: 0.95, 20: 0.9}
-"""Work points -> by which factor model_b's schedules differ; none with 8 to 15."""
+"""Work points -> factor on model_b's makespans; no runs with 8 to 15."""
 
 
-def experiment(**more):
-    return Experiment.parse({"name": "e", **MODELS, "start_time": START.isoformat(), "guardrails": False} | more)
+def experiment(**options):
+    return Experiment.parse({"name": "e", **MODELS, "start_time": START.isoformat(), "guardrails": False} | options)
 
 
 def frame(users_per_size=60, seed=7, times=TIMES, arms=("model_a", "model_b")):
-    """One run of each user; the gap varies, model_b's makespan is exactly `times` as long as it would have been."""
+    """One run of each user; the gap varies, model_b's makespan is exactly `times` as long."""
     rng = np.random.default_rng(seed)
     rows = []
     for size, factor in times.items():
@@ -45,17 +45,17 @@ def frame(users_per_size=60, seed=7, times=TIMES, arms=("model_a", "model_b")):
     return pd.DataFrame(rows).astype({"n_workpoints": "Int64", "user_satisfaction": "float64"})
 
 
-def broken_down(runs, pairs=None, arm="model_b", **more):
-    found = experiment(**more)
+def broken_down(runs, pairs=None, arm="model_b", **options):
+    found = experiment(**options)
     return breakdowns(examine(found, runs, pairs, START + pd.Timedelta("2D")), runs, pairs)[arm]
 
 
-def test_each_class_has_the_effect_of_its_requests_alone():
+def test_each_class_has_the_effect_of_its_own_requests():
     runs = frame(users_per_size=300)
-    told = {(each.low, each.high): each for each in broken_down(runs).classes}
-    assert tuple(told) == CLASSES
+    result = {(each.low, each.high): each for each in broken_down(runs).classes}
+    assert tuple(result) == CLASSES
     for (low, high), factor in {(1, 1): 1.0, (2, 3): 1.02, (4, 7): 0.95, (16, None): 0.9}.items():
-        finding = told[low, high].finding
+        finding = result[low, high].finding
         mine = runs[runs["n_workpoints"].between(low, high or 999)]
         values = user_values(mine, finding.metric, ("model_a", "model_b"), {"model_a": 0.5, "model_b": 0.5})
         again = effect_of_arms(values, finding.metric, 0.05 / 5)
@@ -63,11 +63,11 @@ def test_each_class_has_the_effect_of_its_requests_alone():
         assert finding.improvement == pytest.approx(1.0 - factor, abs=0.02)
         assert finding.bounds[0] < 1.0 - factor < finding.bounds[1]
         assert finding.baseline_mean == pytest.approx(mine[mine["variant"] == "model_a"]["makespan"].mean())
-    assert told[16, None].finding.side == "better"
-    assert told[1, 1].finding.side == "open"
+    assert result[16, None].finding.side == "better"
+    assert result[1, 1].finding.side == "open"
 
 
-def test_a_class_without_requests_is_told_as_one_and_unknown_sizes_are_counted():
+def test_an_empty_class_is_listed_and_unknown_sizes_are_counted():
     runs = frame()
     runs.loc[runs.index[:7], "n_workpoints"] = pd.NA
     found = broken_down(runs)
@@ -85,9 +85,9 @@ def test_five_intervals_and_several_candidates_share_the_error():
     assert broken_down(runs, arm="model_c", model_c="DDQN_v3.0").level == pytest.approx(1.0 - 0.05 / 2 / 5)
 
 
-def test_hours_follow_the_size_and_percentages_do_not():
-    told = {each["from_workpoints"]: each for each in broken_down(frame(times={1: 1.1, 20: 1.1})).to_dict()["classes"]}
-    small, large = told[1], told[16]
+def test_hours_scale_with_the_size_and_percentages_do_not():
+    data = {each["from_workpoints"]: each for each in broken_down(frame(times={1: 1.1, 20: 1.1})).to_dict()["classes"]}
+    small, large = data[1], data[16]
     assert small["improvement_percentage"] == pytest.approx(large["improvement_percentage"], abs=1.5)
     assert large["change"][1] > 10 * small["change"][1] > 0
     for each in (small, large):
@@ -95,16 +95,16 @@ def test_hours_follow_the_size_and_percentages_do_not():
         assert (each["unit"], each["change"]) == ("h", pytest.approx(shares))
 
 
-def test_all_intervals_hold_together_as_often_as_they_should():
-    """Of 60 experiments without any difference, of which 3 may be wrong on average."""
+def test_the_joint_coverage_of_all_intervals_is_as_stated():
+    """Of 60 experiments without a difference, 3 may be wrong on average."""
     wrong = 0
     for seed in range(60):
         found = broken_down(frame(users_per_size=40, seed=seed, times=dict.fromkeys((1, 2, 5, 9, 20), 1.0)))
         wrong += any(each.finding.side in ("better", "worse") for each in found.classes)
-    assert wrong <= 9  # more has a chance of 0.1 % where each is wrong with 5 %
+    assert wrong <= 9  # more has a probability of 0.1 % if each is wrong with 5 %
 
 
-def test_with_shadow_pairs_the_breakdown_is_of_the_same_pairs_as_the_verdict():
+def test_the_breakdown_of_shadow_pairs_uses_the_pairs_of_the_verdict():
     rng = np.random.default_rng(3)
     sizes = np.repeat([1, 20], 80)
     a = 12.0 * sizes * (1.0 + 0.01 * rng.standard_normal(160))
@@ -119,14 +119,14 @@ def test_with_shadow_pairs_the_breakdown_is_of_the_same_pairs_as_the_verdict():
     )  # fmt: skip
     found = broken_down(frame(), pairs, shadow=1.0)
     assert found.is_of_pairs
-    told = {each.low: each.finding for each in found.classes}
-    assert told[16].improvement == pytest.approx(0.1)
-    assert (told[16].samples["model_b"], told[16].users["model_b"], told[16].side) == (80, 80, "better")
-    assert told[1].side == "open"
-    assert told[2].side == "unknown"
+    result = {each.low: each.finding for each in found.classes}
+    assert result[16].improvement == pytest.approx(0.1)
+    assert (result[16].samples["model_b"], result[16].users["model_b"], result[16].side) == (80, 80, "better")
+    assert result[1].side == "open"
+    assert result[2].side == "unknown"
 
 
-def test_results_report_and_command_line_have_it(tmp_path, capsys):
+def test_results_report_and_command_line_include_it(tmp_path, capsys):
     client = create_app(Settings(home=tmp_path)).test_client()
     body = {
         "experiment_name": "sized",
@@ -147,14 +147,14 @@ def test_results_report_and_command_line_have_it(tmp_path, capsys):
     ]  # fmt: skip
     monitor.record_performance(*records)
     monitor.close()
-    told = client.get("/experiments/sized/results").json["results"]["by_size"]
-    assert [each["side"] for each in told["classes"]][2:] == ["better", "unknown", "better"]
-    large = told["classes"][-1]
+    data = client.get("/experiments/sized/results").json["results"]["by_size"]
+    assert [each["side"] for each in data["classes"]][2:] == ["better", "unknown", "better"]
+    large = data["classes"][-1]
     assert large["improvement_percentage"] == pytest.approx(10.0, abs=1.0)
-    for lang, said in (("zh", "不作判定"), ("en", "decides nothing")):
-        made = client.post("/reports/ab_test", json={"experiment_name": "sized", "lang": lang}).json["report"]
-        page = client.get(f"/reports/{made}").text
-        assert said in page
+    for lang, text in (("zh", "不作判定"), ("en", "decides nothing")):
+        data = client.post("/reports/ab_test", json={"experiment_name": "sized", "lang": lang}).json["report"]
+        page = client.get(f"/reports/{data}").text
+        assert text in page
         assert f"{large['improvement_percentage']:.2f}" in page
     assert main(ABTestManager, ["results", "sized", "--home", str(tmp_path)]) == 0
     out = capsys.readouterr().out

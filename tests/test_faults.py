@@ -1,4 +1,4 @@
-"""What breaks below a running service is named in /health, costs nothing that was acknowledged, and heals by itself.
+"""Faults below a running service are named in /health, lose nothing acknowledged, and clear without a restart.
 
 `python -m benchmarks.faults` does the same with whole disks, and writes the table of docs/operations.md.
 """
@@ -24,19 +24,18 @@ from scheduler_service.http.watch.checks import STALE_AFTER_S, Checks
 from scheduler_service.logs import LineFormatter, Relay, RepetitionFilter, SharedRotatingFileHandler
 from scheduler_service.telemetry.history import latest_runs
 from scheduler_service.telemetry.repair import repair
-from tests import preloaded
 from tests.codes import coded
 from tests.conftest import NEW_PROCESS, LiveService, live_service
-from tests.waiting import HANG_S, until
+from tests.databases import write_database
+from tests.programs import run_python
+from tests.waiting import HANG_S, in_threads, until
 
-ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = list(SAMPLE_PARAMS)
-VERSION_1 = ROOT / "tests" / "data" / "performance_v1.sql"
 
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory):
-    """A service of this module's own; every test mends what it breaks."""
+    """A service of this module; every test repairs what it breaks."""
     with live_service(tmp_path_factory.mktemp("faults"), command=NEW_PROCESS) as running:
         until_well(running)
         yield running
@@ -47,17 +46,17 @@ def until_well(service: LiveService) -> None:
 
 
 def until_named(service: LiveService, part: str, word: str) -> None:
-    """Until /health names it, which does not wait for what it looks at: what is broken is mended afterwards."""
+    """Wait until /health names the part; it does not wait for the part itself."""
 
-    def told() -> str:
+    def detail() -> str:
         return service.get("/health").json()["parts"][part]["detail"]
 
-    until(lambda: word in told(), told)
+    until(lambda: word in detail(), detail)
 
 
 @contextmanager
 def clients(service: LiveService, count: int = 3):
-    """Clients that ask for schedules one after the other; what they were answered, by request id or status."""
+    """Clients that request schedules one after the other; their answers by request id or status."""
     answered: list[str | int] = []
     is_over = threading.Event()
 
@@ -82,7 +81,7 @@ def clients(service: LiveService, count: int = 3):
 
 
 def more(answered: list[str | int]) -> None:
-    """Waits for some more answers."""
+    """Wait for some more answers."""
     before = len(answered)
     until(lambda: len(answered) > before + 10)
 
@@ -117,30 +116,30 @@ def damage(path: Path, at: int, n_bytes: int) -> None:
 # --- the database of a running service ---
 
 
-def test_a_deleted_database_comes_back_with_all_that_was_acknowledged(own):
+def test_a_deleted_database_is_restored_with_everything_acknowledged(own):
     with clients(own) as answered:
         more(answered)
         for file in database_of(own).parent.glob("performance.db*"):
             file.unlink()
         more(answered)
     ids = {answer for answer in answered if isinstance(answer, str)}
-    assert len(ids) == len(answered), "nobody is refused"
+    assert len(ids) == len(answered), "no client is refused"
     assert ids <= recorded(database_of(own))
     until_named(own, "database", "was deleted")
     assert own.get("/health").status_code == 200
 
 
-def test_a_database_that_is_moved_away_is_whole_and_a_new_one_goes_on(own):
+def test_a_moved_database_is_complete_and_a_new_one_is_started(own):
     away = database_of(own).with_name("moved.db")
     with clients(own) as answered:
         more(answered)
         database_of(own).rename(away)
         more(answered)
     assert set(answered) <= recorded(away, database_of(own))
-    assert not away.with_name("moved.db-wal").exists(), "it needs no log beside it"
+    assert not away.with_name("moved.db-wal").exists(), "no WAL file is needed"
 
 
-def test_a_database_that_stands_still_for_two_seconds_refuses_none_of_a_dozen_clients(own):
+def test_a_database_blocked_for_two_seconds_refuses_none_of_a_dozen_clients(own):
     with closing(sqlite3.connect(database_of(own), isolation_level=None)) as other, clients(own, 12) as answered:
         other.execute("BEGIN IMMEDIATE")
         begun = len(answered)
@@ -148,15 +147,15 @@ def test_a_database_that_stands_still_for_two_seconds_refuses_none_of_a_dozen_cl
         during = len(answered) - begun
         other.execute("ROLLBACK")
         more(answered)
-    assert during <= 12, "it stood still but for answers on their way"
+    assert during <= 12, "blocked, except for answers in progress"
     assert set(answered) <= recorded(database_of(own))
 
 
-def test_a_locked_database_refuses_a_crowd_and_leaves_reading_and_health_alone(own):
+def test_a_locked_database_refuses_a_crowd_but_neither_reads_nor_health(own):
     own.get("/performance")  # the first one also imports pandas
     with closing(sqlite3.connect(database_of(own), isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
-        # The first few are in the batch that stands still, and MAX_BLOCKED wait for the next one.
+        # The first few are in the blocked batch, and MAX_BLOCKED wait for the next one.
         with clients(own, MAX_BLOCKED + 26) as answered:
             until_named(own, "database", "locked")
             until(lambda: 503 in answered)
@@ -173,15 +172,14 @@ def test_a_damaged_database_is_named_and_repaired_while_the_service_runs(own):
     with closing(sqlite3.connect(database)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     damage(database, 0, 4_096)
-    own.get("/performance")  # whoever reads it meets the damage
+    own.get("/performance")  # reading it finds the damage
     until_named(own, "database", "python -m monitoring repair")
     refused(own, "is damaged")
-    command = [preloaded.python(), "-m", "monitoring", "repair", "--home", str(own.home), "--json"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = run_python("-m", "monitoring", "repair", "--home", str(own.home), "--json")
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert told["is_sound"] is False
-    assert Path(told["damaged"]).exists(), "nothing is deleted"
+    output = json.loads(done.stdout)
+    assert output["is_sound"] is False
+    assert Path(output["damaged"]).exists(), "nothing is deleted"
     until_well(own)
     after = own.run(params=SAMPLE)["request_id"]
     assert {kept, after} <= recorded(database)
@@ -191,8 +189,8 @@ def test_a_damaged_database_is_named_and_repaired_while_the_service_runs(own):
 # --- the disk ---
 
 
-def test_a_disk_without_room_refuses_runs_and_changes_and_heals(own):
-    """Made by a limit on the size of files, which needs no disk of its own; the benchmark fills one."""
+def test_a_full_disk_refuses_runs_and_changes_until_there_is_room(own):
+    """Simulated by a limit on file sizes, which needs no disk of its own; the benchmark fills a disk."""
     database, config = database_of(own), own.home / "ab_test_config.json"
     before = config.read_bytes()
     log_size = (own.home / "logs" / "flask_service.log").stat().st_size
@@ -208,19 +206,19 @@ def test_a_disk_without_room_refuses_runs_and_changes_and_heals(own):
         assert own.post("/reports/performance", json={}).status_code == 503
         assert own.get("/models").status_code == 200
         assert config.read_bytes() == before
-        assert not list(own.home.rglob("*.tmp")), "no half-written file is left"
+        assert not list(own.home.rglob("*.tmp")), "no partial file remains"
         assert (own.home / "logs" / "flask_service.log").stat().st_size == log_size
     finally:
         resource.prlimit(own.process.pid, resource.RLIMIT_FSIZE, unlimited)
     until_well(own)
     assert own.run(params=SAMPLE)["request_id"] in recorded(database)
-    own.said("lines are missing here")
+    own.wait_for_log("lines are missing here")
     assert own.output.read_text().count("is damaged") - damaged_before <= 2
     assert "Logging error" not in own.output.read_text()
 
 
 @pytest.mark.parametrize("folder", ["logs", "models", "reports"])
-def test_a_folder_that_turns_read_only_is_named_and_heals(own, folder):
+def test_a_read_only_folder_is_named_and_recovers(own, folder):
     path = str(own.home / folder)
     for command in (["--bind", path, path], ["-o", "remount,ro,bind", path]):
         if subprocess.run(["mount", *command], check=False, capture_output=True).returncode:
@@ -238,7 +236,7 @@ def test_a_folder_that_turns_read_only_is_named_and_heals(own, folder):
 
 
 @pytest.mark.parametrize("content", [None, b"no weights"])
-def test_a_lost_or_damaged_model_file_is_named_while_the_model_answers_from_memory(own, content):
+def test_a_lost_or_damaged_model_file_is_named_and_the_loaded_model_still_answers(own, content):
     key = own.run(params=SAMPLE)["experiment_info"]["model_used"]
     path = own.home / "models" / "models" / f"{key}.pth"
     before = path.read_bytes()
@@ -254,23 +252,23 @@ def test_a_lost_or_damaged_model_file_is_named_while_the_model_answers_from_memo
 @pytest.mark.parametrize(
     "content", [b"\x00\xff{", b"", b'{"experiments": {"a"', b'{"experiments": 3}', b"[" * 100_000, b" " * 2**25]
 )
-def test_a_broken_configuration_leaves_the_last_good_one_in_force(own, content):
+def test_a_broken_configuration_leaves_the_last_valid_one_in_effect(own, content):
     path = own.home / "ab_test_config.json"
     before = path.read_bytes()
     path.write_bytes(content)
     until_named(own, "experiments", "ab_test_config.json")
     assert own.run(params=SAMPLE)["experiment_info"]["reason"] == "default"
-    assert path.read_bytes() == content, "what an editor left is not overwritten"
+    assert path.read_bytes() == content, "the edited file is not overwritten"
     path.write_bytes(before)
     until_well(own)
 
 
-def test_nothing_of_all_this_was_an_internal_error(own):
+def test_no_fault_caused_an_internal_error(own):
     assert "internal error" not in own.log()
     assert "unexpected " not in own.log()
 
 
-def test_kill_9_under_load_loses_nothing_that_was_acknowledged(own):
+def test_kill_9_under_load_loses_nothing_acknowledged(own):
     with clients(own, 8) as answered:
         more(answered)
         own.process.kill()
@@ -280,14 +278,14 @@ def test_kill_9_under_load_loses_nothing_that_was_acknowledged(own):
         assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
 
 
-def test_a_service_starts_over_whatever_is_broken_and_heals_without_a_restart(own):
+def test_a_service_starts_with_everything_broken_and_recovers_without_a_restart(own):
     """Runs last: the service of the other tests was killed, and its home is used again."""
     home, database = own.home, database_of(own)
     damage(database, 0, 8_192)
     (home / "ab_test_config.json").write_bytes(b"{")
     (home / "models" / "tags.json").write_bytes(b"[")
     with live_service(home) as again:
-        again.get("/health")  # the first answer may take its time
+        again.get("/health")  # the first answer may take long
         for part, word in {"database": "repair", "experiments": "not valid", "models": "tags.json"}.items():
             until_named(again, part, word)
         assert again.get("/models").status_code == 200
@@ -299,7 +297,7 @@ def test_a_service_starts_over_whatever_is_broken_and_heals_without_a_restart(ow
         assert again.run(params=SAMPLE)["experiment_info"]["reason"] == "default"
 
 
-# --- parts alone ---
+# --- single parts ---
 
 
 @pytest.fixture
@@ -308,26 +306,17 @@ def monitor(tmp_path):
 
 
 def fill(monitor: PerformanceMonitor, count: int) -> None:
-    threads = [
-        threading.Thread(
-            target=lambda n=n: [
-                monitor.record_performance(
-                    PerformanceRecord(request_id=f"{n}-{i}", input_params={"params": SAMPLE}, placements=b"\x01\xff")
-                )
-                for i in range(count // 8)
-            ]
-        )
-        for n in range(8)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    def record(thread: int) -> None:
+        usual = {"input_params": {"params": SAMPLE}, "placements": b"\x01\xff"}
+        for number in range(count // 8):
+            monitor.record_performance(PerformanceRecord(request_id=f"{thread}-{number}", **usual))
+
+    in_threads(record, [(thread,) for thread in range(8)])
 
 
 @pytest.mark.parametrize("is_vacuumed", [False, True])
 @pytest.mark.parametrize(("first_page", "pages"), [(0, 1), (30, 2)])
-def test_repair_saves_every_row_that_is_on_a_sound_page(monitor, is_vacuumed, first_page, pages):
+def test_repair_saves_every_row_on_an_intact_page(monitor, is_vacuumed, first_page, pages):
     fill(monitor, 800)
     if is_vacuumed:
         monitor.upkeep.vacuum()
@@ -338,20 +327,18 @@ def test_repair_saves_every_row_that_is_on_a_sound_page(monitor, is_vacuumed, fi
     assert done is not None
     saved = recorded(monitor.db_path)
     assert saved <= before
-    assert len(saved) == done.saved["runs"] >= len(before) - 40 * pages, "a page holds some 20 rows"
+    assert len(saved) == done.saved["runs"] >= len(before) - 40 * pages, "a page has some 20 rows"
     if first_page == 0:
         assert saved == before
     monitor.record_performance(PerformanceRecord(request_id="after"))
     assert monitor.count_runs() == len(saved) + 1
-    assert repair(monitor.db_path) is None, "what is sound is left alone"
+    assert repair(monitor.db_path) is None, "an intact database is not changed"
 
 
 @pytest.mark.parametrize(("noted", "is_vacuumed"), [(None, False), (None, True), (b"[", True), (b'[["table"]]', True)])
-def test_repair_knows_where_the_tables_of_an_upgraded_database_are(tmp_path, noted, is_vacuumed):
-    """Its first page is that of no new one; without a note of the layout, or with a broken one, nothing is made up."""
-    path = tmp_path / "old.db"
-    with closing(sqlite3.connect(path)) as connection:
-        connection.executescript(VERSION_1.read_text("utf-8"))
+def test_repair_uses_the_recorded_layout_of_an_upgraded_database(tmp_path, noted, is_vacuumed):
+    """Its first page differs from that of a new one; with a missing or broken layout record, no row is invented."""
+    path = write_database(tmp_path / "old.db", 1)
     monitor = PerformanceMonitor(path, reports_dir=tmp_path)
     fill(monitor, 64)
     if is_vacuumed:
@@ -371,8 +358,8 @@ def test_repair_knows_where_the_tables_of_an_upgraded_database_are(tmp_path, not
     assert not list(tmp_path.glob(".*.tmp*"))
 
 
-def test_repair_trusts_no_layout_by_which_fewer_rows_are_readable(monitor):
-    """The note is of an earlier state of the file: it has the runs where the pairs are."""
+def test_repair_ignores_a_recorded_layout_that_reads_fewer_rows(monitor):
+    """The layout record describes an earlier state of the file: it has the runs where the pairs are."""
     fill(monitor, 64)
     monitor.record_feedback(min(recorded(monitor.db_path)), 5)
     monitor.close()
@@ -388,7 +375,7 @@ def test_repair_trusts_no_layout_by_which_fewer_rows_are_readable(monitor):
     assert (done.saved["runs"], done.saved["feedback"], recorded(monitor.db_path)) == (64, 1, before)
 
 
-def test_a_database_of_which_nothing_is_left_is_not_touched(tmp_path):
+def test_a_completely_destroyed_database_is_not_changed(tmp_path):
     path = tmp_path / "performance.db"
     path.write_bytes(b"x" * 50_000)
     with pytest.raises(StorageUnavailable, check=coded("nothing_to_save")):
@@ -397,7 +384,7 @@ def test_a_database_of_which_nothing_is_left_is_not_touched(tmp_path):
     assert not list(tmp_path.glob(".*.tmp*"))
 
 
-def test_a_log_that_cannot_be_written_says_so_once_and_later_how_much_is_missing(tmp_path, capsys):
+def test_an_unwritable_log_is_reported_once_and_later_with_the_number_of_lost_lines(tmp_path, capsys):
     path = tmp_path / "flask_service.log"
     path.symlink_to("/dev/full")
     handler = SharedRotatingFileHandler(path, max_bytes=10_000, backups=2)
@@ -416,7 +403,7 @@ def test_a_log_that_cannot_be_written_says_so_once_and_later_how_much_is_missing
     handler.close()
 
 
-def test_a_fault_is_said_once_a_minute_with_how_often(tmp_path):
+def test_a_repeated_fault_is_logged_once_a_minute_with_its_count(tmp_path):
     now = [0.0]
     filter_ = RepetitionFilter(clock=lambda: now[0])
 
@@ -432,7 +419,7 @@ def test_a_fault_is_said_once_a_minute_with_how_often(tmp_path):
     assert str(passes("the disk is full")).endswith("(repeated 3 times meanwhile)")
 
 
-def test_a_log_whose_disk_hangs_holds_nobody_up():
+def test_a_log_on_a_blocked_disk_blocks_no_request():
     goes_on, written = threading.Event(), []
 
     class Hanging(logging.Handler):
@@ -443,22 +430,22 @@ def test_a_log_whose_disk_hangs_holds_nobody_up():
     relay = Relay(Hanging())
     for number in range(100):
         relay.handle(logging.LogRecord("x", logging.INFO, "", 0, f"{number}", (), None))
-    assert written == [], "none of them has waited for the disk"
+    assert written == [], "no record waited for the disk"
     goes_on.set()
     relay.close()
 
 
 @pytest.mark.parametrize(("step_s", "word"), [(-18_000.0, "back by 18000 s"), (7_200.0, "forward by 7200 s")])
-def test_a_clock_that_is_set_is_noted(monkeypatch, step_s, word):
+def test_a_clock_change_is_logged(monkeypatch, step_s, word):
     checks, true_time = Checks(), time.time
     assert checks.check_clock() == ""
     monkeypatch.setattr(time, "time", lambda: true_time() + step_s)
     assert word in checks.check_clock()
     assert 0.0 <= checks.uptime_s < 3_600.0
-    assert word in checks.check_clock(), "it stays said"
+    assert word in checks.check_clock(), "reported again"
 
 
-def test_a_check_that_hangs_is_what_is_wrong_and_is_not_begun_again():
+def test_a_blocked_check_is_reported_and_not_started_again():
     begun, ended = [], []
     goes_on = threading.Event()
     goes_on.set()
@@ -474,15 +461,15 @@ def test_a_check_that_hangs_is_what_is_wrong_and_is_not_begun_again():
     goes_on.clear()
     time.sleep(STALE_AFTER_S)
     for _ in range(2):
-        told = checks.ask({"disk": hang, "clock": lambda: "well"})
-        assert told["clock"] == {"status": "ok", "detail": "well"}
-        assert "no answer for" in told["disk"]["detail"]
-    assert (len(begun), len(ended)) == (2, 1), "it is begun once, and nobody has waited for its end"
+        states = checks.ask({"disk": hang, "clock": lambda: "well"})
+        assert states["clock"] == {"status": "ok", "detail": "well"}
+        assert "no answer for" in states["disk"]["detail"]
+    assert (len(begun), len(ended)) == (2, 1), "started once, and no caller waited for its end"
     goes_on.set()
     until(lambda: checks.ask({"disk": hang})["disk"]["status"] == "ok")
 
 
-def test_a_file_that_vanishes_between_commits_is_never_written_unseen(monitor):
+def test_a_file_deleted_between_commits_is_noticed(monitor):
     monitor.record_performance(PerformanceRecord(request_id="a"))
     os.replace(monitor.db_path, monitor.db_path.with_name("elsewhere.db"))
     monitor.record_performance(PerformanceRecord(request_id="b"))
@@ -491,4 +478,4 @@ def test_a_file_that_vanishes_between_commits_is_never_written_unseen(monitor):
     monitor.record_performance(PerformanceRecord(request_id="c"))
     assert recorded(monitor.db_path) == {"a", "c"}
     (kept,) = monitor.db_path.parent.glob("performance.db.replaced-*")
-    assert recorded(kept) == {"b"}, "what was put over it is no reason to lose it"
+    assert recorded(kept) == {"b"}, "the replaced file is kept"

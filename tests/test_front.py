@@ -1,6 +1,6 @@
-"""deploy/front/haproxy.cfg: the real HAProxy before a real service, and before one that notes what arrives.
+"""deploy/front/haproxy.cfg: the real HAProxy in front of a real service, and of one that records requests.
 
-The configuration is the shipped one. Only addresses, and limits of time and number, are set by its variables.
+The configuration is the shipped one; variables set only addresses and limits of time and number.
 """
 
 import os
@@ -27,6 +27,7 @@ from scheduler_env import SAMPLE_PARAMS
 from scheduler_service.keys import digest_of
 from scheduler_service.settings import PROJECT_ROOT
 from tests.conftest import LiveService, live_service
+from tests.connections import read_all
 from tests.waiting import HANG_S, until
 
 CONFIGURATION = PROJECT_ROOT / "deploy" / "front" / "haproxy.cfg"
@@ -35,11 +36,7 @@ BEARER = {"Authorization": f"Bearer {KEY}"}
 BEHIND_A_FRONT = {"SCHED_API_KEYS": f"ops:admin:{digest_of(KEY)}", "SCHED_TRUSTED_PROXIES": "127.0.0.1"}
 CLIENT_TIMEOUT_S = 1
 END_S = 20.0
-QUICK = {
-    "FRONT_REQUEST_TIMEOUT": "1s",
-    "FRONT_CLIENT_TIMEOUT": f"{CLIENT_TIMEOUT_S}s",
-    "FRONT_CHECK_EVERY": "100ms",
-}
+QUICK = {"FRONT_REQUEST_TIMEOUT": "1s", "FRONT_CLIENT_TIMEOUT": f"{CLIENT_TIMEOUT_S}s", "FRONT_CHECK_EVERY": "100ms"}
 ANSWERS = {"/large": b"x" * 400_000, "/huge": b"x" * 32 * 2**20}
 PIECE_S = 0.1
 
@@ -59,13 +56,13 @@ class Front:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection
 
-    def said(self, text: str, times: int = 1) -> None:
+    def wait_for_log(self, text: str, times: int = 1) -> None:
         until(lambda: self.output.read_text("utf-8").count(text) >= times, f"{text!r} {times} times")
 
 
 @contextmanager
 def front(service: str, folder: Path, **variables: str) -> Iterator[Front]:
-    """HAProxy on a free port before `service` (host:port), with its master process, as its image starts it."""
+    """HAProxy on a free port in front of `service` (host:port), with its master process, started as its image does."""
     haproxy = shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin")
     assert haproxy is not None, "make debian-packages installs it; apt-get install haproxy"
     output = folder / "haproxy.txt"
@@ -82,19 +79,19 @@ def front(service: str, folder: Path, **variables: str) -> Iterator[Front]:
         )
         running = Front(listener.getsockname()[1], process, output)
     try:
-        running.said("Loading success")
+        running.wait_for_log("Loading success")
         yield running
     finally:
         process.terminate()
         try:
             process.wait(END_S)
-        except subprocess.TimeoutExpired:  # a master that is just reading its configuration again may miss it
+        except subprocess.TimeoutExpired:  # a master that is re-reading its configuration may miss the signal
             os.killpg(process.pid, signal.SIGKILL)
             process.wait(HANG_S)
 
 
 class Recorder(ThreadingHTTPServer):
-    """Answers everything and notes it, as a service that nothing protects."""
+    """Answers and records every request, like a service without protection."""
 
     daemon_threads = True
 
@@ -134,13 +131,13 @@ class Recording(BaseHTTPRequestHandler):
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
         self.send_response(status)
         self.send_header("Content-Length", str(len(content)))
-        with suppress(ConnectionError):  # who has seen enough is gone
+        with suppress(ConnectionError):  # the client has disconnected
             self.end_headers()
             self.wfile.write(content)
         self.server.answered.append(self.path)
 
     def log_message(self, *_: Any) -> None:
-        """Nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -153,7 +150,7 @@ def recorder() -> Iterator[Recorder]:
 
 @pytest.fixture
 def recorded(recorder, tmp_path) -> Iterator[Front]:
-    """A front before the recorder."""
+    """A front with the recorder behind it."""
     with front(recorder.address, tmp_path) as running:
         yield running
 
@@ -164,13 +161,13 @@ class Served:
     front: Front
     session: requests.Session = field(default_factory=requests.Session)
 
-    def ask(self, method: str, path: str, **more: Any) -> requests.Response:
-        return self.session.request(method, self.front.url + path, headers=BEARER, timeout=HANG_S, **more)
+    def ask(self, method: str, path: str, **options: Any) -> requests.Response:
+        return self.session.request(method, self.front.url + path, headers=BEARER, timeout=HANG_S, **options)
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory) -> Iterator[Served]:
-    """A front before the service."""
+    """A front with the service behind it."""
     folder = tmp_path_factory.mktemp("front")
     with (
         live_service(folder / "home", environment=BEHIND_A_FRONT) as service,
@@ -179,20 +176,11 @@ def served(tmp_path_factory) -> Iterator[Served]:
         yield Served(service, running)
 
 
-def rest(connection: socket.socket) -> bytes:
-    """All that comes until the other side ends the connection."""
-    told = b""
-    with suppress(ConnectionError):
-        while piece := connection.recv(65_536):
-            told += piece
-    return told
-
-
 def head(method: str, path: str, *headers: str) -> bytes:
     return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: localhost", *headers, "", ""]).encode()
 
 
-# --- what passes ---
+# --- forwarded requests ---
 
 
 def test_a_run_passes_and_needs_its_key(served):
@@ -207,44 +195,41 @@ def test_a_run_passes_and_needs_its_key(served):
 def test_pages_and_reports_pass(served):
     assert "<html" in served.ask("GET", "/").text
     assert "<html" in served.ask("GET", "/docs").text
-    made = served.ask("POST", "/reports/performance", json={"days": 1})
-    assert made.status_code in (200, 201), made.text
-    report = served.ask("GET", made.json()["url"])
+    created = served.ask("POST", "/reports/performance", json={"days": 1})
+    assert created.status_code in (200, 201), created.text
+    report = served.ask("GET", created.json()["url"])
     assert report.status_code == 200
     assert report.content.rstrip().endswith(b"</html>")
 
 
-def test_a_run_may_take_longer_than_clients_may_be_silent(served):
+def test_a_run_may_take_longer_than_the_client_timeout(served):
     plants = [{"id": str(n), "params": [1 + (n * i) % 9 for i in range(15)]} for n in range(1, 11)]
     answer = served.ask("POST", "/run_algorithm", json={"workpoints": plants, "time_budget_ms": 4_000})
     assert answer.status_code == 200, answer.text
     assert answer.elapsed.total_seconds() > 2 * CLIENT_TIMEOUT_S
 
 
-def test_a_client_that_waits_to_be_asked_for_its_body_is_asked(served):
+def test_a_client_that_expects_100_continue_gets_it(served):
     body = b'{"params": [10, 5, 8, 6, 7, 9, 6, 7, 6, 7, 7, 7, 4, 7, 5]}'
     with served.front.connect() as connection:
         fields = (f"Content-Length: {len(body)}", "Content-Type: application/json", f"X-API-Key: {KEY}")
         connection.sendall(head("POST", "/run_algorithm", *fields, "Expect: 100-continue", "Connection: close"))
         assert connection.recv(25, socket.MSG_WAITALL) == b"HTTP/1.1 100 Continue\r\n\r\n"
         connection.sendall(body)
-        assert rest(connection).startswith(b"HTTP/1.1 200 ")
+        assert read_all(connection).startswith(b"HTTP/1.1 200 ")
 
 
-# --- who it was ---
+# --- the client's address ---
 
 
-def test_the_service_is_told_the_clients_address_and_nothing_that_the_client_made_up(recorded, recorder):
-    claims = (
-        "X-Forwarded-For: 6.6.6.6",
-        "X-Forwarded-For: 7.7.7.7",
-        "Forwarded: for=8.8.8.8",
-        "X-Forwarded-Proto: https",
-    )
+def test_the_service_gets_the_clients_address_and_no_forged_one(recorded, recorder):
+    forged = ("X-Forwarded-For: 6.6.6.6", "X-Forwarded-For: 7.7.7.7", "Forwarded: for=8.8.8.8")
     trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     with recorded.connect(source="127.0.0.9") as connection:
-        connection.sendall(head("GET", "/x", *claims, f"traceparent: {trace}", "Connection: close"))
-        assert rest(connection).startswith(b"HTTP/1.1 200 ")
+        connection.sendall(
+            head("GET", "/x", *forged, "X-Forwarded-Proto: https", f"traceparent: {trace}", "Connection: close")
+        )
+        assert read_all(connection).startswith(b"HTTP/1.1 200 ")
     (arrived,) = recorder.requests
     assert arrived.headers.get_all("X-Forwarded-For") == ["127.0.0.9"]
     assert arrived.headers.get_all("X-Forwarded-Proto") == ["http"]
@@ -252,14 +237,14 @@ def test_the_service_is_told_the_clients_address_and_nothing_that_the_client_mad
     assert arrived.headers["traceparent"] == trace
 
 
-def test_the_log_of_the_service_tells_the_clients_address(served):
+def test_the_services_log_has_the_clients_address(served):
     with served.front.connect(source="127.0.0.9") as connection:
         connection.sendall(head("GET", "/models", "X-API-Key: a guess", "Connection: close"))
-        assert rest(connection).startswith(b"HTTP/1.1 401 ")
-    served.service.said("an unknown API key from 127.0.0.9")
+        assert read_all(connection).startswith(b"HTTP/1.1 401 ")
+    served.service.wait_for_log("an unknown API key from 127.0.0.9")
 
 
-# --- what is ended, or refused ---
+# --- aborted and refused requests ---
 
 DRIBBLED = {
     "head": (b"GET /x HTTP/1.1\r\nHost: localhost\r\n", b"A: b\r\n"),
@@ -269,12 +254,12 @@ DRIBBLED = {
 
 
 @pytest.mark.parametrize(("begun", "piece"), DRIBBLED.values(), ids=DRIBBLED)
-def test_a_request_that_dribbles_is_ended_and_the_service_does_not_hear_of_it(recorded, recorder, begun, piece):
+def test_a_slowly_sent_request_is_ended_before_it_reaches_the_service(recorded, recorder, begun, piece):
     with recorded.connect() as connection:
         connection.sendall(begun)
         connection.settimeout(PIECE_S)
-        told = until(lambda: answer_while_sending(connection, piece), "an end")
-    assert told.startswith(b"HTTP/1.1 408 ")
+        result = until(lambda: answer_while_sending(connection, piece), "an end")
+    assert result.startswith(b"HTTP/1.1 408 ")
     assert recorder.requests == []
 
 
@@ -297,17 +282,17 @@ FRAMED_BADLY = {
 
 
 @pytest.mark.parametrize("sent", FRAMED_BADLY.values(), ids=FRAMED_BADLY)
-def test_bad_framing_is_refused_and_what_follows_it_is_no_request(recorded, recorder, sent):
+def test_invalid_framing_is_refused_and_the_rest_is_not_read_as_a_request(recorded, recorder, sent):
     with recorded.connect() as connection:
         with suppress(ConnectionError):
             connection.sendall(sent + head("GET", "/smuggled"))
-        told = rest(connection)
-    assert told == b"" or told.startswith(b"HTTP/1.1 400 ")
-    assert told.count(b"HTTP/1.1 ") <= 1
+        result = read_all(connection)
+    assert result == b"" or result.startswith(b"HTTP/1.1 400 ")
+    assert result.count(b"HTTP/1.1 ") <= 1
     assert recorder.requests == []
 
 
-def test_of_a_length_beside_chunks_the_service_sees_the_chunks_alone(recorded, recorder):
+def test_with_length_and_chunks_the_service_gets_only_chunks(recorded, recorder):
     with recorded.connect() as connection:
         connection.sendall(head("POST", "/x", "Content-Length: 6", "Transfer-Encoding: chunked") + b"0\r\n\r\nX")
         until(lambda: recorder.requests)
@@ -317,13 +302,13 @@ def test_of_a_length_beside_chunks_the_service_sees_the_chunks_alone(recorded, r
 
 
 @pytest.mark.parametrize("waits", [False, True], ids=["sent", "announced"])
-def test_a_body_above_the_limit_is_refused_before_the_service_hears_of_it(recorded, recorder, waits):
+def test_a_body_above_the_limit_is_refused_by_the_front(recorded, recorder, waits):
     fields = ("Content-Length: 8388609", *(["Expect: 100-continue"] if waits else []))
     with recorded.connect() as connection:
         connection.sendall(head("POST", "/x", *fields))
-        told = rest(connection)
-    assert told.startswith(b"HTTP/1.1 413 ")
-    assert b"application/problem+json" in told
+        result = read_all(connection)
+    assert result.startswith(b"HTTP/1.1 413 ")
+    assert b"application/problem+json" in result
     assert recorder.requests == []
 
 
@@ -334,54 +319,58 @@ def test_a_chunked_body_above_the_limit_is_refused_by_the_service(served):
     assert answer.headers["Content-Type"] == "application/problem+json"
 
 
-def test_a_reader_that_never_reads_holds_nothing_of_the_service(recorded, recorder):
-    with socket.socket() as connection:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-        connection.connect(("127.0.0.1", recorded.port))
+def never_reading(running: Front) -> socket.socket:
+    """A connection with a small buffer, for a client that never reads."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    connection.connect(("127.0.0.1", running.port))
+    return connection
+
+
+def test_a_client_that_reads_nothing_occupies_nothing_in_the_service(recorded, recorder):
+    with never_reading(recorded) as connection:
         connection.sendall(head("GET", "/large"))
         until(lambda: "/large" in recorder.answered, "the answer has left")
 
 
-def test_a_reader_of_more_than_the_front_holds_is_ended(recorded):
-    with socket.socket() as connection:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-        connection.connect(("127.0.0.1", recorded.port))
+def test_a_client_that_reads_less_than_the_front_buffers_is_disconnected(recorded):
+    with never_reading(recorded) as connection:
         connection.sendall(head("GET", "/huge"))
-        recorded.said(" cD-- ")  # how HAProxy's log names the end by the timeout of a client that should read
+        recorded.wait_for_log(" cD-- ")  # HAProxy's log entry for the client timeout while sending
 
 
-def test_one_address_has_so_many_connections_and_the_others_do_not_notice(recorder, tmp_path):
+def test_connections_per_address_are_limited_and_others_are_not_affected(recorder, tmp_path):
     patient = {"FRONT_REQUEST_TIMEOUT": "1h", "FRONT_CLIENT_TIMEOUT": "1h", "FRONT_CONNECTIONS_PER_CLIENT": "5"}
     with front(recorder.address, tmp_path, **patient) as running, ExitStack() as connections:
         crowd = []
         for _ in range(8):
-            with suppress(ConnectionResetError):  # ended before it was told of it
+            with suppress(ConnectionResetError):  # disconnected without an answer
                 crowd.append(connections.enter_context(running.connect(source="127.0.0.9")))
         until(lambda: 8 - len(crowd) + len(select.select(crowd, [], [], 0)[0]) >= 3, "the end of three")
         assert requests.get(f"{running.url}/x", timeout=HANG_S).status_code == 200
-        answers = [asked(each)[:13] for each in crowd]
+        answers = [answer_on(each)[:13] for each in crowd]
         assert set(answers) <= {b"HTTP/1.1 200 ", b""}
         assert 1 <= answers.count(b"HTTP/1.1 200 ") <= 5
 
 
-def asked(connection: socket.socket) -> bytes:
-    """What it is answered; nothing, if it has been ended."""
+def answer_on(connection: socket.socket) -> bytes:
+    """The answer; empty if the connection was closed."""
     with suppress(ConnectionError):
         connection.sendall(head("GET", "/x", "Connection: close"))
-    return rest(connection)
+    return read_all(connection)
 
 
-def test_the_service_hears_of_a_client_that_has_left(recorded, recorder):
+def test_the_service_learns_that_a_client_has_disconnected(recorded, recorder):
     with recorded.connect() as connection:
         connection.sendall(head("GET", "/waits"))
         until(lambda: recorder.requests)
     assert recorder.left.wait(HANG_S)
 
 
-# --- when the service or the front ends ---
+# --- stops of the service or the front ---
 
 
-def test_without_a_service_the_front_says_so_as_the_service_would(tmp_path):
+def test_without_a_service_the_front_answers_in_the_services_format(tmp_path):
     with socket.socket() as nobody:  # has the port, and does not listen
         nobody.bind(("127.0.0.1", 0))
         with front(f"127.0.0.1:{nobody.getsockname()[1]}", tmp_path, FRONT_RETRIES="1") as running:
@@ -392,7 +381,7 @@ def test_without_a_service_the_front_says_so_as_the_service_would(tmp_path):
     assert answer.json()["status"] == 503
 
 
-def test_a_request_that_was_sent_is_not_sent_again(tmp_path):
+def test_a_request_that_was_sent_is_not_repeated(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         taken = []
 
@@ -411,44 +400,44 @@ def test_a_request_that_was_sent_is_not_sent_again(tmp_path):
     assert len([each for each in taken if each.startswith(b"POST")]) == 1
 
 
-def test_a_service_that_is_not_ready_answers_all_the_same_when_there_is_no_other(recorded, recorder):
+def test_a_service_that_is_not_ready_still_answers_if_there_is_no_other(recorded, recorder):
     recorder.is_ready = False
-    recorded.said("ready/scheduler1 is DOWN")
+    recorded.wait_for_log("ready/scheduler1 is DOWN")
     assert requests.get(f"{recorded.url}/x", timeout=HANG_S).status_code == 200
     recorder.is_ready = True
-    recorded.said("ready/scheduler1 is UP")
+    recorded.wait_for_log("ready/scheduler1 is UP")
 
 
 @contextmanager
 def asking(ask: Callable[[], str]) -> Iterator[list[str]]:
-    """Four clients that ask one request after the other while the block runs; what each was told."""
-    told: list[str] = []
+    """Four clients that send requests one after the other during the block; their answers."""
+    answers: list[str] = []
     is_over = threading.Event()
 
     def go_on() -> None:
         while not is_over.is_set():
             try:
-                told.append(ask())
-            except requests.RequestException as err:  # a connection that broke
-                told.append(repr(err))
+                answers.append(ask())
+            except requests.RequestException as err:  # the connection was closed
+                answers.append(repr(err))
 
     with ThreadPoolExecutor(4) as pool:
         clients = [pool.submit(go_on) for _ in range(4)]
         try:
-            yield told
+            yield answers
         finally:
             is_over.set()
         for each in clients:
             each.result()
 
 
-def more(told: list[str], n_requests: int = 20) -> None:
-    before = len(told)
-    until(lambda: len(told) >= before + n_requests)
+def more(answers: list[str], n_requests: int = 20) -> None:
+    before = len(answers)
+    until(lambda: len(answers) >= before + n_requests)
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_restart_of_the_service_is_waited_for_and_no_run_is_made_twice(tmp_path, workers):
+def test_a_restart_of_the_service_is_bridged_and_no_run_is_repeated(tmp_path, workers):
     home = tmp_path / "home"
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
@@ -458,28 +447,28 @@ def test_a_restart_of_the_service_is_waited_for_and_no_run_is_made_twice(tmp_pat
         body = {"params": [next(plants), *SAMPLE_PARAMS[1:]]}
         answer = requests.post(f"{running.url}/run_algorithm", json=body, headers=BEARER, timeout=HANG_S)
         if answer.status_code == 503 and answer.json()["type"] == "/docs#overloaded":
-            return "overloaded"  # a machine with much else to do; nothing was made
+            return "overloaded"  # a busy machine; no run was made
         return str(answer.status_code) if answer.status_code in (200, 502) else answer.text
 
     environment = BEHIND_A_FRONT | {"SCHED_PORT": port, "SCHED_WORKERS": workers}
     patient = {"FRONT_RETRIES": "300", "FRONT_CHECKS_FAILED": "100000"}
     with front(f"127.0.0.1:{port}", tmp_path, **patient) as running, ExitStack() as services:
         service = services.enter_context(live_service(home, environment=environment))
-        with asking(ask) as told:
-            more(told)
+        with asking(ask) as answers:
+            more(answers)
             until(lambda: 'route="/health/ready"' in service.get("/metrics", headers=BEARER).text, "the first check")
             assert service.stop() == 0
             services.enter_context(live_service(home, environment=environment))
-            more(told)
-    # 502: it was on its way when the service closed its socket, and nobody knows what became of it.
-    assert set(told) <= {"200", "overloaded", "502"}
-    assert told.count("502") <= 4, "one of each client"
+            more(answers)
+    # 502: the request was sent when the service closed its socket, so its fate is unknown.
+    assert set(answers) <= {"200", "overloaded", "502"}
+    assert answers.count("502") <= 4, "at most one per client"
     with sqlite3.connect(home / "logs" / "performance.db") as database:
         (n_runs,) = database.execute("SELECT count(*) FROM runs").fetchone()
-    assert told.count("200") <= n_runs <= told.count("200") + told.count("502")
+    assert answers.count("200") <= n_runs <= answers.count("200") + answers.count("502")
 
 
-def test_a_front_that_reads_its_configuration_again_loses_nothing(recorded):
+def test_reloading_the_fronts_configuration_loses_nothing(recorded):
     kept = threading.local()
 
     def ask() -> str:
@@ -488,10 +477,10 @@ def test_a_front_that_reads_its_configuration_again_loses_nothing(recorded):
         with kept.session.get(f"{recorded.url}/x", timeout=HANG_S) as answer:
             return str(answer.status_code)
 
-    with asking(ask) as told:
+    with asking(ask) as answers:
         for times in (2, 3):
-            more(told)
+            more(answers)
             recorded.process.send_signal(signal.SIGUSR2)
-            recorded.said("Loading success", times)
-        more(told)
-    assert set(told) == {"200"}
+            recorded.wait_for_log("Loading success", times)
+        more(answers)
+    assert set(answers) == {"200"}

@@ -1,4 +1,4 @@
-"""Whatever bytes come, a reader answers a value or one of its errors, and soon."""
+"""For any bytes a reader returns a value or raises one of its errors, quickly."""
 
 import json
 from contextlib import suppress
@@ -14,7 +14,7 @@ from scheduler_service.http.contract.runs import RunRequest
 from tests.fuzz.parsers import READERS, SEEDS, one_input
 
 MOST_ERRORS = 100
-"""That an answer names of those that a body has."""
+"""An answer lists at most this many mistakes."""
 BOUNDED = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 
 json_values = st.recursive(
@@ -30,7 +30,7 @@ def outcome(reader, data: bytes) -> None:
 
 
 @pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.__name__)
-def test_the_seeds_are_read_without_an_error(reader):
+def test_the_seeds_are_read_without_error(reader):
     for seed in SEEDS[reader]:
         reader(seed)
 
@@ -38,14 +38,14 @@ def test_the_seeds_are_read_without_an_error(reader):
 @pytest.mark.parametrize("number", range(len(READERS)), ids=lambda number: READERS[number].__name__)
 @BOUNDED
 @given(data=st.binary(max_size=200))
-def test_any_bytes_are_a_value_or_a_known_error(number, data):
+def test_any_bytes_give_a_value_or_a_known_error(number, data):
     one_input(bytes([number]) + data)
 
 
 @pytest.mark.parametrize("reader", READERS[:4], ids=lambda reader: reader.__name__)
 @BOUNDED
 @given(data=st.data())
-def test_a_good_document_with_one_member_replaced_is_a_value_or_a_known_error(reader, data):
+def test_a_valid_document_with_one_member_replaced_gives_a_value_or_a_known_error(reader, data):
     document = json.loads(SEEDS[reader][-1])
     place = document
     while True:
@@ -67,7 +67,7 @@ def test_a_good_document_with_one_member_replaced_is_a_value_or_a_known_error(re
     ],
     ids=["charts", "an object for charts", "fields"],
 )
-def test_masses_of_mistakes_are_refused_with_few_words(body):
+def test_many_mistakes_are_refused_with_a_short_message(body):
     with pytest.raises(InvalidInput) as refused:
         validated(RunRequest, parse_json(json.dumps(body).encode()))
     # 600,000 messages about 200,000 charts took 25 s.

@@ -1,8 +1,7 @@
-"""Gantt charts: what they show, whatever the names are; what they cost."""
+"""Gantt charts: their content for any names, and their size."""
 
 import itertools
 import random
-import warnings
 from xml.etree import ElementTree
 
 import pytest
@@ -14,16 +13,11 @@ from scheduler_env.standard_cycle import DEFAULT_TEAMS, crew_modes, standard_wor
 VIEWS = ("process", "workpoint", "team")
 
 
-@pytest.fixture(autouse=True)
-def _every_warning_fails():
-    """matplotlib only warns when a glyph is missing; pytest would show it and pass."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        yield
+pytestmark = pytest.mark.filterwarnings("error")  # matplotlib only warns about a missing glyph
 
 
 def greedy(instance: Instance) -> Schedule:
-    """A valid schedule: each step in its mode at a quarter of the range, as early as its team allows."""
+    """A valid schedule: each step in the mode at a quarter of its list, as early as its team allows."""
     capacity = instance.capacity
     placed: dict[int, ScheduledStep] = {}
 
@@ -73,7 +67,7 @@ def texts(figure) -> list[str]:
 
 
 @pytest.mark.parametrize(("view", "lang", "workpoints"), [*itertools.product(VIEWS, ("zh", "en"), (1, 3))])
-def test_a_view_is_a_picture_with_makespan_bound_and_teams_named(view, lang, workpoints):
+def test_a_view_shows_makespan_bound_and_teams(view, lang, workpoints):
     schedule = schedule_of(workpoints)
     assert schedule.violations() == []
 
@@ -89,14 +83,14 @@ def test_a_view_is_a_picture_with_makespan_bound_and_teams_named(view, lang, wor
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_twenty_work_points_fit_on_a_page_that_can_be_looked_at(view):
+def test_a_chart_of_twenty_work_points_has_a_usable_size(view):
     figure = gantt.figure(schedule_of(20), view)
     gantt.to_png(figure)
     assert figure.get_figheight() <= gantt.MAX_HEIGHT_IN
 
 
-def test_labels_of_many_rows_stay_legible_and_do_not_lie_over_one_another(monkeypatch):
-    monkeypatch.setattr(gantt, "MAX_HEIGHT_IN", 8.0)  # of as many inches for each row as the largest instance has
+def test_labels_of_many_rows_are_legible_and_do_not_overlap(monkeypatch):
+    monkeypatch.setattr(gantt, "MAX_HEIGHT_IN", 8.0)  # as many inches per row as the largest instance has
     figure = gantt.figure(schedule_of(20), "process")
     (axes,) = figure.axes
     labels = [text for text in axes.texts if text.get_ha() == "right" and text.get_position()[0] < 0.0]
@@ -120,11 +114,11 @@ def test_the_process_view_has_a_row_for_each_step_with_its_crew():
     ("name", "place"), [("锅炉", "E-101 锅炉"), ("锅炉 E-101", "锅炉 E-101"), ("锅炉 E-1011", "E-101 锅炉 E-1011")]
 )
 @pytest.mark.parametrize("view", ["process", "workpoint", "team"])
-def test_the_equipment_goes_by_its_number_in_every_view(view, name, place):
+def test_every_view_names_the_equipment_by_number(view, name, place):
     named = (("E-101", name), ("E-102", "换热器"))
-    workpoints = tuple(standard_workpoint(number, told, SAMPLE_PARAMS) for number, told in named)
+    workpoints = tuple(standard_workpoint(number, result, SAMPLE_PARAMS) for number, result in named)
     drawn = texts(gantt.figure(greedy(Instance(DEFAULT_TEAMS, workpoints)), view))
-    shown = place[:8] if view != "team" else ("E-101 ", "锅炉 E-101")  # a bar may have room for the number alone
+    shown = place[:8] if view != "team" else ("E-101 ", "锅炉 E-101")  # a bar may have room for the number only
     assert any(text.startswith(shown) for text in drawn)
     assert any(text.startswith("E-102") for text in drawn)
 
@@ -149,13 +143,10 @@ def test_crews_of_a_team_never_overlap_in_the_team_view():
         assert apart
 
 
-def test_names_from_users_are_drawn_literally_and_never_break_a_chart():
+def test_names_from_users_are_drawn_literally_and_break_no_chart():
     hostile = "$\\frac{1}{0}$ 𠮷😀\n<script>&" + "很长" * 200
     team = Team("$x^", 4)
-    instance = Instance(
-        (*DEFAULT_TEAMS, team),
-        (standard_workpoint("1", hostile), standard_workpoint("2", "")),
-    )
+    instance = Instance((*DEFAULT_TEAMS, team), (standard_workpoint("1", hostile), standard_workpoint("2", "")))
     step = instance.workpoints[0].steps[0]
     odd = type(step)("odd", hostile, "1", team.name, 1, crew_modes(3.0, team))
     instance = Instance(
@@ -170,12 +161,12 @@ def test_names_from_users_are_drawn_literally_and_never_break_a_chart():
         assert all(len(text) < 120 for text in texts(figure))
 
 
-def test_characters_that_the_font_lacks_become_a_visible_mark():
+def test_characters_missing_in_the_font_become_a_visible_mark():
     assert drawable("返修𠮷😀\x00") == f"返修{NOT_IN_FONT * 3}"
     assert drawable("a\n b" * 30, 10) == "a ba ba b…"
 
 
-def test_the_settings_of_matplotlib_are_the_old_ones_afterwards():
+def test_the_settings_of_matplotlib_are_restored():
     import matplotlib
 
     before = dict(matplotlib.rcParams)
@@ -190,6 +181,6 @@ def test_an_unknown_view_is_refused():
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_what_is_drawn_grows_no_faster_than_the_steps(view):
+def test_the_number_of_drawn_objects_is_linear_in_the_steps(view):
     artists = {count: len(gantt.figure(schedule_of(count), view).findobj()) for count in (3, 6, 12)}
     assert artists[12] - artists[6] <= 2.2 * (artists[6] - artists[3])

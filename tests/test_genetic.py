@@ -18,7 +18,7 @@ from tests.properties import examples
 
 
 def _evolved(instance, seed, evaluations):
-    """(problem, incumbent, the makespan that it began with)."""
+    """(problem, incumbent, initial makespan)."""
     problem = compile_instance(instance)
     incumbent = empty_incumbent(problem)
     improve_by_rules(problem, incumbent, rules=[Rule("SPT", 0.2, "serial")])
@@ -36,7 +36,7 @@ def _evolved(instance, seed, evaluations):
 
 @examples(100)
 @given(instance=instances(), seed=st.integers(0, 2**32), evaluations=st.integers(1, 12 * POPULATION))
-def test_schedules_keep_every_rule_and_are_never_longer(instance, seed, evaluations):
+def test_schedules_are_valid_and_never_longer(instance, seed, evaluations):
     problem, incumbent, began_h = _evolved(instance, seed, evaluations)
     assert incumbent.makespan_h <= began_h
     step = 1 if has_single_modes(problem) else SCHEDULES_PER_CHILD
@@ -62,7 +62,7 @@ def test_from_a_poor_start_it_comes_close_to_the_flagship_s_optimum(seed):
     assert incumbent.stage == "genetic"
 
 
-def test_a_deadline_ends_it_and_the_time_until_then_is_used():
+def test_a_deadline_ends_it_and_the_available_time_is_used():
     problem = compile_instance(random_instance(5, seed=1))
     incumbent = empty_incumbent(problem)
     improve_by_rules(problem, incumbent)
@@ -70,6 +70,6 @@ def test_a_deadline_ends_it_and_the_time_until_then_is_used():
     evolve(problem, incumbent, lower_bound_h=0.0, deadline_s=time.perf_counter(), seed=0)
     at_once = incumbent.evaluations - by_rules
     deadline_s = time.perf_counter() + 0.3
-    evolve(problem, incumbent, lower_bound_h=0.0, deadline_s=deadline_s, seed=0)  # no bound: nothing else ends it
+    evolve(problem, incumbent, lower_bound_h=0.0, deadline_s=deadline_s, seed=0)  # no bound: only the deadline ends it
     assert time.perf_counter() >= deadline_s
     assert incumbent.evaluations - by_rules > 2 * at_once

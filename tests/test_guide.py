@@ -110,10 +110,10 @@ def python(guide: LiveService, *snippets: str, before: str = "", after: str = ""
         model_manager, ab_manager = ModelVersionManager(), ABTestManager()
         monitor, analyzer = PerformanceMonitor(), ABTestAnalyzer(PerformanceMonitor())
         logger = logging.getLogger("guide")
-        told = {}
+        collected = {}
     """
     parts = [textwrap.dedent(preamble), textwrap.dedent(before), *snippets, textwrap.dedent(after)]
-    script = "\n".join([*parts, 'print("\\n" + json.dumps(told))'])
+    script = "\n".join([*parts, 'print("\\n" + json.dumps(collected))'])
     ended = subprocess.run(
         [preloaded.python(), "-c", script],
         cwd=guide.home,
@@ -136,7 +136,7 @@ def test_our_copy_of_the_guide_is_the_users():
     assert GUIDE.read_bytes() == ORIGINAL.read_bytes()
 
 
-def test_what_the_guide_installs_is_there():
+def test_the_packages_of_the_guide_are_installed():
     line = re.search(r"pip install (.*)", block("pip install"))
     assert line is not None
     for name in line[1].split():
@@ -212,9 +212,9 @@ def test_the_configuration_file_is_understood(guide):
         experiment = guide.get("/experiments/ddqn_v1_vs_v2").json()["experiment"]
         assert experiment["traffic_split"] == {"model_a": 0.7, "model_b": 0.3}
         assert experiment["status"] == "completed", "its seven days ended in January 2024"
-        told = guide.run(params=json.loads(text_of_run())["params"], experiment="ddqn_v1_vs_v2")["experiment_info"]
-        assert told["reason"] == "experiment_not_active"
-        assert told["model_used"] == real_key(guide, "_v1.0.0"), "the file's default model"
+        body = guide.run(params=json.loads(text_of_run())["params"], experiment="ddqn_v1_vs_v2")["experiment_info"]
+        assert body["reason"] == "experiment_not_active"
+        assert body["model_used"] == real_key(guide, "_v1.0.0"), "the file's default model"
     finally:
         time.sleep(0.01)
         config.write_text(before, encoding="utf-8")
@@ -228,23 +228,23 @@ def text_of_run() -> str:
 
 
 def test_both_reports_are_made(guide):
-    told = python(guide, block("monitor.generate_performance_report"), block("analyzer.generate_ab_test_report"),
-                  after="told |= {'performance': report_path, 'ab': ab_report}")  # fmt: skip
-    for path in (told["performance"], told["ab"]):
+    result = python(guide, block("monitor.generate_performance_report"), block("analyzer.generate_ab_test_report"),
+                  after="collected |= {'performance': report_path, 'ab': ab_report}")  # fmt: skip
+    for path in (result["performance"], result["ab"]):
         page = Path(path)
         assert page.parent == guide.home / "reports"
         assert "<html" in page.read_text("utf-8")
         assert guide.get(f"/reports/{page.name}").status_code == 200
-    assert f"报告生成: {told['performance']}" in told["printed"]
-    assert f"A/B测试报告: {told['ab']}" in told["printed"]
+    assert f"报告生成: {result['performance']}" in result["printed"]
+    assert f"A/B测试报告: {result['ab']}" in result["printed"]
 
 
 # --- 最佳实践 ---
 
 
 def test_the_release_process_from_training_to_production(guide):
-    """`training_config` and the like are the reader's; the literal model names are made real as tags of real models."""
-    told = python(
+    """The placeholders such as `training_config` are filled in; the literal model names are created as tags."""
+    result = python(
         guide,
         block("训练完成后注册模型"),
         block("提升模型状态"),
@@ -266,18 +266,18 @@ def test_the_release_process_from_training_to_production(guide):
                 model_manager.promote_model("DDQN_v1.0", "deployed")
                 model_manager.promote_model("DDQN_v2.0", "retired")
         """,
-        after="told |= {'key': new, 'default': ab_manager.default_model}",
+        after="collected |= {'key': new, 'default': ab_manager.default_model}",
     )
-    assert told["default"] == "new_model"
-    assert guide.get(f"/models/{told['key']}").json()["model"]["status"] == "deployed"
+    assert result["default"] == "new_model"
+    assert guide.get(f"/models/{result['key']}").json()["model"]["status"] == "deployed"
     experiment = guide.get("/experiments/production_test").json()["experiment"]
     assert experiment["traffic_split"] == {"model_a": 0.9, "model_b": 0.1}
     answer = guide.run(params=json.loads(text_of_run())["params"])
-    assert answer["experiment_info"]["model_used"] == told["key"], "the service follows the new default at once"
+    assert answer["experiment_info"]["model_used"] == result["key"], "the service follows the new default at once"
 
 
 def test_the_alerts_are_sent_when_thresholds_are_passed(guide):
-    told = python(
+    result = python(
         guide,
         block("def check_performance_alerts"),
         before="sent = []\nsend_alert = sent.append",
@@ -286,14 +286,14 @@ def test_the_alerts_are_sent_when_thresholds_are_passed(guide):
             quiet, sent[:] = list(sent), []
             PERFORMANCE_THRESHOLDS |= {"max_makespan": 1.0, "min_success_rate": 1.1}
             check_performance_alerts()
-            told |= {"quiet": quiet, "sent": sent}
+            collected |= {"quiet": quiet, "sent": sent}
         """,
     )
-    assert told["quiet"] == []
-    assert told["sent"] == ["性能告警: 平均完工时间超过阈值", "可用性告警: 成功率低于阈值"]
+    assert result["quiet"] == []
+    assert result["sent"] == ["性能告警: 平均完工时间超过阈值", "可用性告警: 成功率低于阈值"]
 
 
-def test_the_thresholds_are_those_of_the_guide():
+def test_the_thresholds_equal_those_of_the_guide():
     import monitoring
 
     written: dict = {}
@@ -316,36 +316,36 @@ def test_a_model_that_does_not_load_is_diagnosed(guide):
     (guide.home / "broken.pth").write_bytes(b"not a model")
     loop = """
         for model_path in ("best_model_v2.pth", "missing.pth", "broken.pth"):
-            logger.error = told.setdefault(model_path, []).append
+            logger.error = collected.setdefault(model_path, []).append
     """
     snippet = textwrap.indent(block("检查模型文件是否存在"), "    ")
-    told = python(guide, textwrap.dedent(loop) + snippet, before="import torch")
-    assert told["best_model_v2.pth"] == []
-    assert told["missing.pth"][0] == "模型文件不存在: missing.pth"
-    assert len(told["missing.pth"]) == 2, "and torch says the same"
-    assert told["broken.pth"][0].startswith("模型加载错误")
+    result = python(guide, textwrap.dedent(loop) + snippet, before="import torch")
+    assert result["best_model_v2.pth"] == []
+    assert result["missing.pth"][0] == "模型文件不存在: missing.pth"
+    assert len(result["missing.pth"]) == 2, "and torch says the same"
+    assert result["broken.pth"][0].startswith("模型加载错误")
 
 
 def test_the_distribution_of_users_can_be_checked(guide):
     """The guide's `...` stands for more users."""
     snippet = block("检查哈希分布")
     assert '"user_2", ...]' in snippet
-    told = python(
+    result = python(
         guide,
         snippet.replace('"user_2", ...]', '"user_2", *(f"user_{n}" for n in range(3, 401))]'),
         before="ab_manager.create_experiment('experiment', 'DDQN_v1.0', 'DDQN_v2.0', {'model_a': 0.7, 'model_b': 0.3})",
-        after="told['distribution'] = distribution",
+        after="collected['distribution'] = distribution",
     )
-    assert set(told["distribution"]) == {"DDQN_v1.0", "DDQN_v2.0"}
-    assert sum(told["distribution"].values()) == 400
-    assert abs(told["distribution"]["DDQN_v1.0"] - 280) < 40
-    assert "流量分布" in told["printed"]
+    assert set(result["distribution"]) == {"DDQN_v1.0", "DDQN_v2.0"}
+    assert sum(result["distribution"].values()) == 400
+    assert abs(result["distribution"]["DDQN_v1.0"] - 280) < 40
+    assert "流量分布" in result["printed"]
 
 
 def test_the_log_can_be_followed_and_its_times_sorted(guide):
     guide.run(params=json.loads(text_of_run())["params"])
     tail, grep = (line for line in block("tail -f").splitlines() if line and not line.startswith("#"))
-    guide.said("算法执行完成")
+    guide.wait_for_log("算法执行完成")
     followed = subprocess.run(["timeout", "3", "bash", "-c", tail], cwd=guide.home, capture_output=True, text=True)
     assert "算法执行完成" in followed.stdout
     printed = subprocess.run(["bash", "-c", grep], cwd=guide.home, capture_output=True, text=True, check=True).stdout
@@ -374,7 +374,7 @@ def test_the_spring_boot_client_gets_its_answer(guide):
 
 
 def test_the_vue_component_gets_its_answer(guide):
-    """With node at hand the component itself runs, on a small axios of the test's; else the same call is made."""
+    """With node the component itself runs, on a small axios of the test; otherwise the same call is sent."""
     script = block("axios.post")
     path = re.search(r"axios\.post\('(\S+)'", script)
     assert path is not None
@@ -407,7 +407,7 @@ def test_the_vue_component_gets_its_answer(guide):
     makespan, user_id = json.loads(ended.stdout)
     with closing(sqlite3.connect(guide.home / "logs" / "performance.db")) as database:
         recorded = database.execute("SELECT makespan FROM runs ORDER BY id DESC LIMIT 1").fetchone()
-    assert makespan == recorded[0]  # what the component shows is what was recorded
+    assert makespan == recorded[0]  # the component shows the recorded values
     assert user_id == "7"
 
 

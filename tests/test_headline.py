@@ -1,4 +1,4 @@
-"""The effect that a verdict rests on is said first, and so is that the raw means contradict it."""
+"""The headline of results: the effect that the verdict rests on, and a contradiction by the raw means."""
 
 import json
 import math
@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 
 from ab_testing import ABTestManager
-from enhanced_flask import make_folders, make_services
 from monitoring import PerformanceRecord
 from scheduler_service.clock import to_iso
 from scheduler_service.experiments.cli import main
@@ -20,10 +19,10 @@ from scheduler_service.http.contract.figures import Contradiction
 from scheduler_service.reporting.ab_test import ab_test_report
 from scheduler_service.reporting.formatting import Formatter
 from scheduler_service.reporting.page import html_of
-from scheduler_service.settings import Settings
 from scheduler_service.stats.guardrails import check_guardrails
 from scheduler_service.words import WORDS
 from tests.pages import Page
+from tests.parts import parts_over
 
 BEGIN = datetime(2026, 11, 20, tzinfo=UTC)
 NOW = BEGIN + timedelta(days=5)
@@ -35,9 +34,9 @@ def experiment(**options: object) -> Experiment:
 
 
 def runs_of(users: int = 600, *, better: float = 0.0, failing: float = 0.0, plants_of_b: float = 1.0) -> pd.DataFrame:
-    """One request a user, arms by turns: B's schedules shorter by `better`, its plants `plants_of_b` times as large.
+    """One request per user, arms alternating; B is shorter by `better`, on plants `plants_of_b` times as large.
 
-    B fails on the largest plants, so many of all.
+    B fails on the largest plants, in the given share of its requests.
     """
     rng = np.random.default_rng(users)
     is_b = np.arange(users) % 2 == 1
@@ -105,99 +104,99 @@ SMALL_PLANTS = runs_of(better=-0.04, plants_of_b=0.8)
         (runs_of(better=0.04, plants_of_b=1.25), ["requests"]),
     ],
 )
-def test_opposite_signs_are_said_first_with_their_causes(runs, causes):
-    told = seen(runs).to_dict()
-    raw, effect = told["improvement_percentage"], told["anytime_effect"]["improvement_percentage"]
+def test_opposite_signs_come_first_with_their_causes(runs, causes):
+    data = seen(runs).to_dict()
+    raw, effect = data["improvement_percentage"], data["anytime_effect"]["improvement_percentage"]
     assert raw * effect < 0.0, "the example"
-    assert told["raw_means_contradict"] is True
-    assert told["contradiction"]["causes"] == causes
-    assert told["summary"].startswith(f"{told['contradiction']['message']} {told['verdict']}: ")
-    said = told["contradiction"]["text"]["params"]
-    for figure, text in ((raw, said["raw"]["params"]), (effect, said["effect"]["params"])):
+    assert data["raw_means_contradict"] is True
+    assert data["contradiction"]["causes"] == causes
+    assert data["summary"].startswith(f"{data['contradiction']['message']} {data['verdict']}: ")
+    figures = data["contradiction"]["text"]["params"]
+    for figure, text in ((raw, figures["raw"]["params"]), (effect, figures["effect"]["params"])):
         assert text["by"] == pytest.approx(abs(figure) / 100.0)
         assert text["change"] == ("shorter" if figure > 0.0 else "longer")
 
 
-def test_a_candidate_that_fails_on_the_largest_plants_is_worse_beside_significantly_shorter_means():
-    """Row 5 of issue 17: "16.73 % better, significant" stood beside `worse`."""
-    told = seen(FAILING).to_dict()
-    assert (told["verdict"], told["is_significant"]) == ("worse", True)
-    assert told["improvement_percentage"] > 9.0
-    assert told["contradiction"]["failed_percentages"] == [0.0, pytest.approx(30.0)]
+def test_a_candidate_that_fails_on_the_largest_plants_is_worse_despite_shorter_means():
+    """A result of "16.73 % better, significant" contradicted the verdict `worse`."""
+    data = seen(FAILING).to_dict()
+    assert (data["verdict"], data["is_significant"]) == ("worse", True)
+    assert data["improvement_percentage"] > 9.0
+    assert data["contradiction"]["failed_percentages"] == [0.0, pytest.approx(30.0)]
     raw_means = WORDS.say(*seen(FAILING).comparisons["model_b"].messages)
-    parts = [told["contradiction"]["message"], told["verdict_sentence"], raw_means]
-    places = [told["summary"].index(part) for part in parts]
+    parts = [data["contradiction"]["message"], data["verdict_sentence"], raw_means]
+    places = [data["summary"].index(part) for part in parts]
     assert places == sorted(places)
 
 
-def test_the_requests_of_the_arms_are_compared_by_their_lower_bounds():
-    told = seen(SMALL_PLANTS).to_dict()["contradiction"]
+def test_the_arms_requests_are_compared_by_their_lower_bounds():
+    data = seen(SMALL_PLANTS).to_dict()["contradiction"]
     bounds = SMALL_PLANTS.groupby("variant")["lower_bound"].mean()
-    assert told["requests_longer_percentage"] == pytest.approx(100 * (bounds["model_b"] / bounds["model_a"] - 1))
+    assert data["requests_longer_percentage"] == pytest.approx(100 * (bounds["model_b"] / bounds["model_a"] - 1))
 
 
-def test_without_a_contradiction_the_summary_begins_with_the_verdict_and_names_the_raw_means():
-    told = seen(runs_of(better=0.03)).to_dict()
-    assert (told["raw_means_contradict"], told["contradiction"]) == (False, None)
-    assert told["summary"].startswith(f"better: {told['verdict_sentence']} Raw means of successful runs")
+def test_without_a_contradiction_the_summary_starts_with_the_verdict_and_gives_the_raw_means():
+    data = seen(runs_of(better=0.03)).to_dict()
+    assert (data["raw_means_contradict"], data["contradiction"]) == (False, None)
+    assert data["summary"].startswith(f"better: {data['verdict_sentence']} Raw means of successful runs")
 
 
-def test_equal_arms_contradict_nothing():
+def test_equal_arms_are_no_contradiction():
     runs = runs_of()
     runs[["makespan", "lower_bound"]] = [50.0, 45.0]
-    told = seen(runs).to_dict()
-    assert (told["improvement_percentage"], told["raw_means_contradict"]) == (0.0, False)
+    data = seen(runs).to_dict()
+    assert (data["improvement_percentage"], data["raw_means_contradict"]) == (0.0, False)
 
 
-def test_a_comparison_that_is_none_contradicts_nothing():
+def test_an_impossible_comparison_is_no_contradiction():
     lost = FAILING[(FAILING["variant"] == "model_a") | (np.arange(len(FAILING)) % 3 == 0)]
-    told = seen(lost).to_dict()
-    assert told["verdict_reason"]["code"] == "ratio_mismatch"
-    assert told["raw_means_contradict"] is False
+    data = seen(lost).to_dict()
+    assert data["verdict_reason"]["code"] == "ratio_mismatch"
+    assert data["raw_means_contradict"] is False
     exchanged = FAILING.assign(model_key=np.where(np.arange(len(FAILING)) < 100, "DDQN_1_v0", FAILING["model_key"]))
-    told = seen(exchanged).to_dict()
-    assert told["verdict_reason"]["code"] == "model_changed"
-    assert told["raw_means_contradict"] is False
+    data = seen(exchanged).to_dict()
+    assert data["verdict_reason"]["code"] == "model_changed"
+    assert data["raw_means_contradict"] is False
 
 
-def test_where_the_verdict_rests_on_pairs_the_raw_means_are_held_against_them():
+def test_a_verdict_on_pairs_is_compared_with_the_raw_means():
     runs = runs_of(better=0.05)
-    told = seen(runs, pairs_of(runs, 1.03), shadow=1.0).to_dict()
-    assert (told["verdict_basis"], told["verdict"]) == ("pairs", "worse")
-    assert told["improvement_percentage"] > 0.0
-    assert told["contradiction"]["causes"][0] == "pairs"
-    assert told["contradiction"]["effect_improvement_percentage"] == told["anytime_effect"]["improvement_percentage"]
+    data = seen(runs, pairs_of(runs, 1.03), shadow=1.0).to_dict()
+    assert (data["verdict_basis"], data["verdict"]) == ("pairs", "worse")
+    assert data["improvement_percentage"] > 0.0
+    assert data["contradiction"]["causes"][0] == "pairs"
+    assert data["contradiction"]["effect_improvement_percentage"] == data["anytime_effect"]["improvement_percentage"]
 
 
 def test_each_candidate_has_its_own_contradiction():
     runs = FAILING.copy()
     third = runs[runs["variant"] == "model_b"].assign(variant="model_c", model_key="DDQN_3c_v3.0.0", success=True)
     third = third.assign(user_id="c" + third["user_id"], makespan=third["lower_bound"] * 1.02)
-    told = seen(pd.concat([runs, third]), model_c="DDQN_v3.0").to_dict()
-    assert told["raw_means_contradict"] is True
-    assert told["comparisons"]["model_c"]["raw_means_contradict"] is False
+    data = seen(pd.concat([runs, third]), model_c="DDQN_v3.0").to_dict()
+    assert data["raw_means_contradict"] is True
+    assert data["comparisons"]["model_c"]["raw_means_contradict"] is False
 
 
-def test_a_metric_without_failures_or_plants_can_only_weigh_otherwise():
-    """A few slow requests decide the mean, the others the geometric mean."""
+def test_for_a_metric_without_failures_or_plants_only_weighting_can_explain_a_contradiction():
+    """A few slow requests dominate the mean, the others the geometric mean."""
     runs = runs_of()
     in_b = (runs["variant"] == "model_b").to_numpy()
     order = np.random.default_rng(5).random(len(runs))
     runs["execution_time"] = np.where(in_b, np.where(order < 0.02, 9.0, 0.010), 0.011 + 0.001 * order)
-    told = seen(runs, success_metric="execution_time").to_dict()
-    assert told["improvement_percentage"] < 0.0 < told["anytime_effect"]["improvement_percentage"]
-    assert told["contradiction"]["causes"] == ["weights"]
-    assert told["contradiction"]["requests_longer_percentage"] is None
+    data = seen(runs, success_metric="execution_time").to_dict()
+    assert data["improvement_percentage"] < 0.0 < data["anytime_effect"]["improvement_percentage"]
+    assert data["contradiction"]["causes"] == ["weights"]
+    assert data["contradiction"]["requests_longer_percentage"] is None
 
 
-# --- what people read ---
+# --- reports ---
 
 
 def page_of(runs: pd.DataFrame, lang: str) -> str:
     return Page(html_of(ab_test_report(seen(runs), runs, None, (), BEGIN, NOW, lang))).text
 
 
-def test_the_report_says_it_before_the_verdict_in_both_languages():
+def test_the_report_shows_it_before_the_verdict_in_both_languages():
     zh, en = page_of(FAILING, "zh"), page_of(FAILING, "en")
     assert zh.index("注意：原始均值与结论方向相反") < zh.index("B 不如 A") < zh.index("成功运行的原始均值（不计失败")
     assert "原始均值不含失败的运行（B 组失败 30 %，A 组 0 %）" in zh
@@ -212,8 +211,8 @@ def test_no_zero_has_a_sign(value):
     assert Formatter("en", UTC).signed_percent(-0.00005001) == "−0.01 %"
 
 
-def test_guardrails_of_equal_arms_print_no_minus_before_a_zero():
-    """Differences of a few millionths, as rounding leaves them."""
+def test_guardrails_of_equal_arms_print_no_negative_zero():
+    """Differences of a few millionths, as left by rounding."""
     runs = runs_of()
     runs["lower_bound"] = 45.0
     runs["makespan"] = 50.0 * np.where(runs["variant"] == "model_b", 1.0 - 1e-6, 1.0)
@@ -222,7 +221,7 @@ def test_guardrails_of_equal_arms_print_no_minus_before_a_zero():
     assert "-0.00" not in seen(runs).to_dict()["summary"]
 
 
-def test_guardrails_say_their_units_and_percent():
+def test_guardrails_show_units_and_percent():
     margins = {"makespan": 0.05, "success": 0.05, "execution_time": 0.5}
     found = {each.name: each.to_dict() for each in check_guardrails(FAILING, margins, "model_a", "model_b")}
     units = {name: (each["margin_unit"], each["unit"], each["harm_limit"]) for name, each in found.items()}
@@ -248,10 +247,8 @@ def test_the_results_fit_their_schema():
     assert Contradiction.__required_keys__ == set(seen(FAILING).to_dict()["contradiction"])
 
 
-def test_the_command_line_says_it_first(tmp_path, capsys):
-    settings = Settings(home=tmp_path)
-    make_folders(settings)
-    parts = make_services(settings)
+def test_the_command_line_prints_it_first(tmp_path, capsys):
+    parts = parts_over(tmp_path)
     keys = [parts.models.resolve(name) for name in ("DDQN_v1.0", "DDQN_v2.0")]
     parts.experiments.create_experiment("e", *keys, min_samples=30, guardrails=False)
     monitor = parts.monitor
@@ -273,7 +270,7 @@ def test_the_command_line_says_it_first(tmp_path, capsys):
     monitor.close()
     commands = ["results", "e", "--home", str(tmp_path)]
     assert main(ABTestManager, [*commands, "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
+    output = json.loads(capsys.readouterr().out)
     assert main(ABTestManager, commands) == 0
     text = capsys.readouterr().out
-    assert text.startswith(f"{told['contradiction']['message']}\n\nworse: ")
+    assert text.startswith(f"{output['contradiction']['message']}\n\nworse: ")

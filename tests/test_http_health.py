@@ -1,8 +1,7 @@
-"""Health's three questions to a real service: each trouble is named where it matters, and heals when its cause goes."""
+"""The three health routes of a real service: each fault is named where it matters, and clears with its cause."""
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 
@@ -20,7 +19,7 @@ PARTS = {"database", "models", "experiments", "thresholds", "disk", "folders", "
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory):
-    """A service of this module's own, since its files are taken away; every test puts them back."""
+    """A service of this module, since its files are removed; every test restores them."""
     with live_service(tmp_path_factory.mktemp("health")) as running:
         until_ready(running)
         yield running
@@ -36,67 +35,53 @@ def until_ready(service: LiveService) -> None:
 
 
 def until_named(service: LiveService, part: str) -> None:
-    """Until `/health` names this part alone: an answer may be a second old."""
+    """Wait until `/health` names this part alone; an answer may be a second old."""
     until(lambda: service.get("/health").json().get("failing") == [part], lambda: service.get("/health").text)
 
 
 def is_not_ready(service: LiveService, part: str, word: str) -> None:
-    """It says which part fails and why, asks to come back, and is alive all the same."""
+    """/health/ready names the failing part and the reason, with Retry-After, while /health/live is fine."""
     until_named(service, part)
     answer = service.get("/health/ready")
     assert answer.status_code == 503, answer.text
-    told = answer.json()
-    assert part in told["failing"]
-    assert told["parts"][part]["status"] == "failing"
-    assert word in told["parts"][part]["detail"]
-    assert f"{part}: " in told["error"]
+    body = answer.json()
+    assert part in body["failing"]
+    assert body["parts"][part]["status"] == "failing"
+    assert word in body["parts"][part]["detail"]
+    assert f"{part}: " in body["error"]
     assert int(answer.headers["Retry-After"]) >= 1
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert service.get("/health/live").status_code == 200
 
 
 def test_a_warm_service_is_ready_in_every_part(own):
-    told = own.get("/health/ready").json()
-    assert told["status"] == "ready"
-    assert {name: part["status"] for name, part in told["parts"].items()} == dict.fromkeys(PARTS, "ok")
+    body = own.get("/health/ready").json()
+    assert body["status"] == "ready"
+    assert {name: part["status"] for name, part in body["parts"].items()} == dict.fromkeys(PARTS, "ok")
 
 
-def test_a_deleted_database_is_named_and_heals(own):
-    database = own.home / "logs" / "performance.db"
-    database.rename(database.with_suffix(".away"))
-    is_not_ready(own, "database", "performance.db")
-    database.with_suffix(".away").rename(database)
+@pytest.mark.parametrize(
+    ("path", "replacement", "part", "word"),
+    [
+        ("logs/performance.db", None, "database", "performance.db"),
+        ("ab_test_config.json", "{ broken", "experiments", "ab_test_config.json"),
+        ("models/metadata", "a folder", "models", "DDQN_v2.0"),
+        ("reports", None, "folders", "reports"),
+    ],
+)
+def test_a_missing_or_broken_file_is_named_and_recovers(own, path, replacement, part, word):
+    file, away = own.home / path, own.home / "away"
+    file.rename(away)
+    if replacement == "a folder":
+        file.mkdir()
+    elif replacement:
+        file.write_text(replacement)
+    is_not_ready(own, part, word)
+    away.replace(file)
     until_ready(own)
 
 
-def test_a_broken_configuration_is_named_and_heals(own):
-    config = own.home / "ab_test_config.json"
-    before = config.read_bytes()
-    config.write_text("{ broken")
-    is_not_ready(own, "experiments", "ab_test_config.json")
-    config.write_bytes(before)
-    until_ready(own)
-
-
-def test_a_default_model_that_is_deleted_is_named_and_heals(own):
-    registry, away = own.home / "models" / "metadata", own.home / "away"
-    shutil.move(registry, away)
-    registry.mkdir()
-    is_not_ready(own, "models", "DDQN_v2.0")
-    registry.rmdir()
-    shutil.move(away, registry)
-    until_ready(own)
-
-
-def test_a_folder_that_is_gone_is_named_and_heals(own):
-    reports = own.home / "reports"
-    reports.rename(own.home / "away")
-    is_not_ready(own, "folders", "reports")
-    (own.home / "away").rename(reports)
-    until_ready(own)
-
-
-def test_a_read_only_folder_is_named_and_heals(own):
+def test_a_read_only_folder_is_named_and_recovers(own):
     logs = own.home / "logs"
     logs.chmod(0o555)
     try:
@@ -108,7 +93,7 @@ def test_a_read_only_folder_is_named_and_heals(own):
     until_ready(own)
 
 
-def test_a_service_is_not_ready_before_its_warm_up_is_over(app):
+def test_a_service_is_not_ready_before_the_end_of_its_warm_up(app):
     client = app.test_client()
     assert client.get("/health").status_code == 200
     cold = client.get("/health/ready")
@@ -133,42 +118,41 @@ print("scipy.optimize" in sys.modules)
 """
 
 
-def test_the_first_client_with_several_work_points_does_not_wait_for_the_search_to_be_loaded(tmp_path):
-    """Compiled functions are read from disk when they are first called: some 400 ms in all, of a budget of 20."""
-    told = subprocess.run(
-        [sys.executable, "-c", IS_LOADED, str(tmp_path)], cwd=PROJECT_ROOT, check=True, capture_output=True, text=True
-    )
-    assert told.stdout.splitlines()[-2:] == ["[]", "True"]
+def test_the_warm_up_loads_the_search_for_several_work_points(tmp_path):
+    """Compiled functions are read from disk at their first call: some 400 ms in all, compared with a budget of 20."""
+    command = [sys.executable, "-c", IS_LOADED, str(tmp_path)]
+    output = subprocess.run(command, cwd=PROJECT_ROOT, check=True, capture_output=True, text=True)
+    assert output.stdout.splitlines()[-2:] == ["[]", "True"]
 
 
-def test_a_failed_warm_up_does_not_keep_a_service_from_being_asked(app, tmp_path):
+def test_after_a_failed_warm_up_the_service_is_ready(app, tmp_path):
     config = tmp_path / "ab_test_config.json"
     config.write_text(json.dumps({"experiments": {}, "default_model": "DDQN_v77.0"}))
     warm_up(app.extensions[EXTENSION])
-    assert app.test_client().get("/health/ready").json["failing"] == ["models"], "the cause is named, nothing else"
+    assert app.test_client().get("/health/ready").json["failing"] == ["models"], "only the cause is named"
 
 
 @pytest.mark.parametrize("kind", ["compute", "improving", "storage"])
-def test_a_full_queue_is_named_and_heals(app, monkeypatch, kind):
+def test_a_full_queue_is_named_and_recovers(app, monkeypatch, kind):
     parts, client = app.extensions[EXTENSION], app.test_client()
     warm_up(parts)
     with monkeypatch.context() as full:
         full.setattr(getattr(parts, kind), "_capacity", 0)
-        told = client.get("/health/ready")
-        assert (told.status_code, told.json["failing"]) == (503, ["queues"])
-        assert f"the queue {kind} is full" in told.json["error"]
+        answer = client.get("/health/ready")
+        assert (answer.status_code, answer.json["failing"]) == (503, ["queues"])
+        assert f"the queue {kind} is full" in answer.json["error"]
         assert client.get("/health/live").status_code == 200
-        assert client.get("/metrics").status_code == 200, "what is full can still be seen"
+        assert client.get("/metrics").status_code == 200, "the full queue is visible"
     assert client.get("/health/ready").status_code == 200
 
 
-def test_liveness_touches_no_part(app, monkeypatch):
+def test_liveness_checks_no_part(app, monkeypatch):
     def fail(*_: object) -> None:
         raise StorageUnavailable("database_replaced", path="all.db")
 
     parts = app.extensions[EXTENSION]
     for threads in (parts.storage, parts.probing, parts.compute):
         monkeypatch.setattr(threads, "run", fail)
-    told = app.test_client().get("/health/live")
-    assert told.status_code == 200
-    assert told.json["status"] == "alive"
+    answer = app.test_client().get("/health/live")
+    assert answer.status_code == 200
+    assert answer.json["status"] == "alive"

@@ -1,4 +1,4 @@
-"""Nobody takes the service down by asking too often, too much or too slowly; nor writes the log in another's name."""
+"""Protection against too many, too large or too slow requests, and against forged log lines."""
 
 import hashlib
 import multiprocessing
@@ -6,7 +6,6 @@ import re
 import select
 import socket
 import time
-from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -22,6 +21,7 @@ from scheduler_service.http.guards.limits import (
 )
 from scheduler_service.settings import Settings
 from tests.conftest import live_service
+from tests.connections import connected, read_all
 from tests.waiting import HANG_S
 
 KEYS = {"slow": "the key of a slow client", "other": "the key of another client"}
@@ -32,12 +32,11 @@ FOREIGN = {"REMOTE_ADDR": "203.0.113.7"}
 
 @pytest.fixture(scope="module")
 def exposed(tmp_path_factory):
-    """Two worker processes beyond loopback; each key may ask once a second, and 20 times at once."""
+    """Two worker processes beyond loopback; each key is allowed one request a second, in bursts of 20."""
     environment = {
         "SCHED_API_KEYS": ",".join(ENTRIES),
         "SCHED_RATE_LIMIT": "60",
         "SCHED_ANONYMOUS_SCOPES": "run,read",
-        "SCHED_MAX_BODY_BYTES": "65536",
     }
     arguments = ["--host", "0.0.0.0", "--workers", "2"]
     with live_service(tmp_path_factory.mktemp("limited"), arguments=arguments, environment=environment) as running:
@@ -49,7 +48,7 @@ def bearer(name):
 
 
 def limit_at(per_minute, burst, *, slots=4):
-    """A limit with a clock that stands still, and the list whose entry moves it."""
+    """A limit with a fixed clock, and the list whose entry is the time."""
     now = [1_000.0]
     return RateLimit(per_minute, burst, slots=slots, clock=lambda: now[0]), now
 
@@ -57,7 +56,7 @@ def limit_at(per_minute, burst, *, slots=4):
 # --- the algorithm ---
 
 
-def test_a_burst_is_taken_at_once_and_then_one_request_an_interval():
+def test_a_burst_is_allowed_and_then_one_request_per_interval():
     limit, now = limit_at(60, 5)
     assert [limit.take(0).remaining for _ in range(5)] == [4, 3, 2, 1, 0]
     refused = limit.take(0)
@@ -76,7 +75,7 @@ def test_refused_requests_do_not_count():
     assert limit.take(0).is_allowed
 
 
-def test_a_client_that_was_silent_gets_its_burst_back_and_no_more():
+def test_an_idle_client_gets_its_burst_back_and_no_more():
     limit, now = limit_at(60, 5)
     for _ in range(5):
         limit.take(0)
@@ -84,7 +83,7 @@ def test_a_client_that_was_silent_gets_its_burst_back_and_no_more():
     assert sum(limit.take(0).is_allowed for _ in range(50)) == 5
 
 
-def test_in_the_long_run_the_rate_is_kept_whatever_the_pace():
+def test_the_long_term_rate_is_kept_at_any_pace():
     limit, now = limit_at(600, 10)
     taken = 0
     for _ in range(10_000):
@@ -93,7 +92,7 @@ def test_in_the_long_run_the_rate_is_kept_whatever_the_pace():
     assert taken == pytest.approx(10_000 * 0.013 * 10 + 10, abs=2)
 
 
-def test_one_client_does_not_use_up_anothers():
+def test_one_client_does_not_use_the_allowance_of_another():
     limit, _ = limit_at(60, 3)
     for _ in range(10):
         limit.take(0)
@@ -104,7 +103,7 @@ def _take(limit, count, results):
     results.put(sum(limit.take(0).is_allowed for _ in range(count)))
 
 
-def test_processes_that_are_forked_share_what_was_used():
+def test_forked_processes_share_the_used_allowance():
     fork = multiprocessing.get_context("fork")
     limit, results = RateLimit(1, 500, slots=1), fork.SimpleQueue()
     workers = [fork.Process(target=_take, args=(limit, 400, results)) for _ in range(4)]
@@ -112,14 +111,14 @@ def test_processes_that_are_forked_share_what_was_used():
         worker.start()
     for worker in workers:
         worker.join()
-    # Each lost update lets one through; what must not be is that each process has a limit of its own (1,600).
+    # Each lost update allows one more; separate limits per process would allow 1,600.
     assert 500 <= sum(results.get() for _ in workers) < 600
 
 
 # --- addresses ---
 
 
-def test_an_ipv6_client_is_its_network_and_this_machine_is_nobody(tmp_path):
+def test_an_ipv6_client_is_identified_by_its_network_and_loopback_is_exempt(tmp_path):
     limits = Limits(Settings(home=tmp_path, rate_limit=1))
     for number in range(MIN_BURST):
         assert limits.decide_for_address(f"2001:db8::{number:x}").is_allowed
@@ -129,14 +128,14 @@ def test_an_ipv6_client_is_its_network_and_this_machine_is_nobody(tmp_path):
         assert limits.decide_for_address(loopback) is None
 
 
-def test_the_same_client_by_either_family_is_one(tmp_path):
+def test_an_ipv4_address_mapped_to_ipv6_is_the_same_client(tmp_path):
     limits = Limits(Settings(home=tmp_path, rate_limit=1))
     for _ in range(MIN_BURST):
         limits.decide_for_address("203.0.113.7")
     assert not limits.decide_for_address("::ffff:203.0.113.7").is_allowed
 
 
-def test_guessing_keys_ends_soon_and_bothers_no_other_address(tmp_path):
+def test_guessing_keys_is_blocked_without_affecting_other_addresses(tmp_path):
     limits = Limits(Settings(home=tmp_path))
     for _ in range(FAILED_KEYS_BURST):
         limits.refuse_guessers("203.0.113.7")
@@ -150,7 +149,7 @@ def test_guessing_keys_ends_soon_and_bothers_no_other_address(tmp_path):
 def test_addresses_are_spread_over_the_slots(tmp_path):
     limits = Limits(Settings(home=tmp_path))
     slots = {limits._slot(f"10.0.{number // 250}.{number % 250}") for number in range(10_000)}
-    # The birthday problem: of 10,000 over 65,536 slots about 9,276 are different.
+    # Birthday problem: 10,000 addresses use about 9,276 different slots of 65,536.
     assert 9_100 < len(slots) < 9_450
     assert max(slots) < ADDRESS_SLOTS
 
@@ -166,7 +165,7 @@ def app(tmp_path_factory):
     )
 
 
-def test_whoever_asks_too_often_is_told_when_to_come_back(app):
+def test_a_client_above_its_rate_gets_a_retry_after(app):
     client = app.test_client()
     for left in range(MIN_BURST - 1, -1, -1):
         answer = client.get("/models", headers=bearer("slow"))
@@ -184,7 +183,7 @@ def test_whoever_asks_too_often_is_told_when_to_come_back(app):
         assert client.get(path, headers=bearer("slow"), environ_base=FOREIGN).status_code != 429
 
 
-def test_a_forwarded_address_is_not_believed(app):
+def test_a_forwarded_address_is_not_trusted(app):
     client = app.test_client()
     answers = [
         client.get("/nope", environ_base={"REMOTE_ADDR": "198.51.100.1"}, headers={"X-Forwarded-For": f"10.0.0.{n}"})
@@ -193,16 +192,16 @@ def test_a_forwarded_address_is_not_believed(app):
     assert [answer.status_code for answer in answers] == [404] * MIN_BURST + [429]
 
 
-def test_a_guesser_is_refused_also_with_a_right_key_until_it_has_waited(app):
-    def asked(key):
+def test_a_blocked_address_is_refused_even_with_a_valid_key(app):
+    def status_of(key):
         return app.test_client().get("/models", headers=bearer(key), environ_base=FOREIGN).status_code
 
-    assert [asked(f"guess {number}") for number in range(FAILED_KEYS_BURST)] == [401] * FAILED_KEYS_BURST
-    assert asked("guess") == 429
-    assert asked("other") == 429
+    assert [status_of(f"guess {number}") for number in range(FAILED_KEYS_BURST)] == [401] * FAILED_KEYS_BURST
+    assert status_of("guess") == 429
+    assert status_of("other") == 429
 
 
-def test_nothing_limits_whoever_has_no_key_on_loopback(app, tmp_path):
+def test_without_a_key_loopback_clients_are_not_limited(app, tmp_path):
     for where in (app, create_app(Settings(home=tmp_path, rate_limit=1))):
         answers = [where.test_client().get("/models") for _ in range(3 * MIN_BURST)]
         assert {answer.status_code for answer in answers} == {200}
@@ -213,11 +212,11 @@ def test_zero_means_no_limit(tmp_path):
     app = create_app(
         Settings(home=tmp_path, host="0.0.0.0", api_keys=ENTRIES, rate_limit=0, anonymous_scopes=("read",))
     )
-    for more in ({"headers": bearer("slow")}, {"environ_base": FOREIGN}):
-        assert {app.test_client().get("/models", **more).status_code for _ in range(2 * MIN_BURST)} == {200}
+    for options in ({"headers": bearer("slow")}, {"environ_base": FOREIGN}):
+        assert {app.test_client().get("/models", **options).status_code for _ in range(2 * MIN_BURST)} == {200}
 
 
-def test_two_workers_count_together(exposed):
+def test_two_workers_share_the_counts(exposed):
     began = time.monotonic()
     # A new connection each, so that both workers get some.
     statuses = [
@@ -229,7 +228,7 @@ def test_two_workers_count_together(exposed):
     assert MIN_BURST <= statuses.count(200) <= most
 
 
-# --- clients that speak HTTP badly, over real sockets: gevent's server, and gunicorn ---
+# --- invalid HTTP on real sockets: gevent's server, and gunicorn ---
 
 
 @pytest.fixture(params=["service", "exposed"])
@@ -237,25 +236,17 @@ def either(request):
     return request.getfixturevalue(request.param)
 
 
-def connected(service):
-    parts = urlsplit(service.url)
-    return socket.create_connection((parts.hostname, parts.port), timeout=HANG_S)
-
-
 def spoken(service, sent: bytes) -> bytes:
-    """Whatever comes back for `sent` until the server closes the connection; no more will come from this end."""
+    """Everything received for `sent` until the server closes the connection; our side sends nothing more."""
     with connected(service) as client:
-        received = b""
         try:
             client.sendall(sent)
             client.shutdown(socket.SHUT_WR)
-            while part := client.recv(65_536):
-                received += part
         except TimeoutError:
             raise
-        except OSError:  # closed before we had sent or read everything
+        except OSError:  # closed before everything was sent
             pass
-        return received
+        return read_all(client)
 
 
 def statuses(received: bytes) -> list[int]:
@@ -289,9 +280,9 @@ def test_oversized_heads_are_refused(either, sent):
     ("length", "status"),
     [("99999999999999", 413), ("9" * 30, 413), ("-1", 400), ("ten", 400), ("1_0", 400), ("+5", 400)],
 )
-def test_a_content_length_that_cannot_be_is_refused_at_once(either, length, status):
+def test_an_invalid_content_length_is_refused_immediately(either, length, status):
     with connected(either) as client:
-        client.sendall(post(f"Content-Length: {length}", body=b"{}"))  # the rest never comes
+        client.sendall(post(f"Content-Length: {length}", body=b"{}"))  # the rest is never sent
         assert statuses(client.recv(65_536)) in ([status], [400])
     still_answers(either)
 
@@ -309,32 +300,21 @@ def test_a_content_length_that_cannot_be_is_refused_at_once(either, length, stat
     ],
     ids=["two lengths", "both", "two encodings", "unknown encoding", "space", "no hex", "huge chunk"],
 )
-def test_a_request_whose_end_is_doubtful_is_one_refusal(either, sent):
-    told = statuses(spoken(either, sent))
-    assert len(told) <= 1, told
-    assert all(400 <= status <= 501 and status != 500 for status in told), told
+def test_ambiguous_framing_is_one_refusal(either, sent):
+    result = statuses(spoken(either, sent))
+    assert len(result) <= 1, result
+    assert all(400 <= status <= 501 and status != 500 for status in result), result
     still_answers(either)
 
 
-def test_a_chunked_body_over_the_limit_is_413(exposed):
-    def chunks():
-        for _ in range(20):
-            yield b" " * 8_192
-
-    answer = requests.post(
-        f"{exposed.url}/run_algorithm", data=chunks(), headers={"Content-Type": "application/json"}, timeout=HANG_S
-    )
-    assert answer.status_code == 413
-
-
-def test_clients_that_send_their_head_slowly_block_nobody(either):
+def test_clients_that_send_their_head_slowly_block_no_other(either):
     slow = [connected(either) for _ in range(100)]
     try:
         for client in slow:
             client.sendall(b"GET /health HTTP/1.1\r\nHost: lo")
         still_answers(either)
         given_up, _, _ = select.select(slow, [], [], 0.0)
-        assert len(given_up) < len(slow), "it has answered while it waited for some of them"
+        assert len(given_up) < len(slow), "answered while some slow clients were still connected"
         for _ in range(3):
             still_answers(either)
     finally:
@@ -342,26 +322,26 @@ def test_clients_that_send_their_head_slowly_block_nobody(either):
             client.close()
 
 
-# --- no line of the log is a client's ---
+# --- text of clients in the log ---
 
 
 FORGED = "x\n2026-01-01 00:00:00,000 INFO [-] scheduler.runs: 算法执行完成 9.9\r\x1b[2J\x1b[31m\u2028算法执行完成 8.8"
 
 
-def test_no_text_of_a_client_makes_a_line_or_a_colour_in_the_log(exposed):
+def test_no_text_of_a_client_creates_a_line_or_a_colour_in_the_log(exposed):
     before = exposed.log()
-    made = [
-        requests.post(f"{exposed.url}/run_algorithm", json={"params": SAMPLE} | more, timeout=HANG_S)
-        for more in ({"user_id": FORGED}, {"experiment": FORGED}, {"model": FORGED}, {"user_id": "\x1b]0;title\x07"})
+    answers = [
+        requests.post(f"{exposed.url}/run_algorithm", json={"params": SAMPLE} | options, timeout=HANG_S)
+        for options in ({"user_id": FORGED}, {"experiment": FORGED}, {"model": FORGED}, {"user_id": "\x1b]0;title\x07"})
     ]
-    assert [answer.status_code for answer in made] == [200, 200, 404, 200]
+    assert [answer.status_code for answer in answers] == [200, 200, 404, 200]
     requests.post(f"{exposed.url}/feedback", json={"request_id": FORGED, "user_satisfaction": 1}, timeout=HANG_S)
     requests.post(f"{exposed.url}/experiments/x%0a2026-01-01%20算法执行完成%207.7/start", timeout=HANG_S)
-    # Lines are written in the order in which they were said, so that this one comes last.
+    # Lines are written in order, so this one is the last.
     requests.post(
         f"{exposed.url}/run_algorithm", json={"params": SAMPLE}, headers={"X-Request-ID": "last"}, timeout=HANG_S
     )
-    added = exposed.said("[last] scheduler.runs")[len(before) :]
+    added = exposed.wait_for_log("[last] scheduler.runs")[len(before) :]
     assert sum("算法执行完成" in line for line in added.splitlines()) == 4
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028]", added)
     assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} [A-Z]+ \[", line) for line in added.split("\n")[:-1])

@@ -1,4 +1,4 @@
-"""Under load: who waits for whom, who is refused, what clients that have gone leave behind, what is not done twice."""
+"""Under load: queueing, refusals, disconnected clients, and the cache of answers."""
 
 import gc
 import json
@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from functools import partial
 from unittest.mock import patch
-from urllib.parse import urlsplit
 
 import gevent
 import pytest
@@ -33,6 +32,7 @@ from scheduler_service.http.watch.metrics import Metrics
 from scheduler_service.settings import Settings
 from tests.checkpoints import SEED
 from tests.conftest import LiveService, live_service
+from tests.connections import connected
 from tests.waiting import HANG_S, until
 
 SAMPLE = list(SAMPLE_PARAMS)
@@ -41,7 +41,7 @@ LARGE = [{"id": str(number), "name": f"W{number}"} for number in range(20)]  # 3
 
 @pytest.fixture(scope="module")
 def narrow(tmp_path_factory):
-    """A service with little room, and with a cache."""
+    """A service with small queues and a cache."""
     environment = {"SCHED_MAX_WAITING": "2", "SCHED_COMPUTE_THREADS": "1", "SCHED_ANSWER_CACHE_MIB": "8"}
     with live_service(tmp_path_factory.mktemp("narrow"), environment=environment) as running:
         running.run(params=SAMPLE[::-1])
@@ -53,8 +53,8 @@ def _n_runs(service: LiveService) -> int:
 
 
 def _send_and_keep(service: LiveService, **body: object) -> socket.socket:
-    """A run on its way, over a connection of its own."""
-    connection = socket.create_connection((urlsplit(service.url).hostname, urlsplit(service.url).port))
+    """A run in progress, on a connection of its own."""
+    connection = connected(service)
     content = json.dumps(body).encode()
     head = f"POST /run_algorithm HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(content)}\r\n"
     connection.sendall(head.encode() + b"Content-Type: application/json\r\n\r\n" + content)
@@ -64,7 +64,7 @@ def _send_and_keep(service: LiveService, **body: object) -> socket.socket:
 # --- the cache ---
 
 
-def test_what_was_answered_before_is_not_computed_again_but_recorded_as_a_run_of_its_own(narrow):
+def test_a_cached_answer_is_recorded_as_a_new_run(narrow):
     before = _n_runs(narrow)
     first, second = narrow.run(params=SAMPLE, user_id="a"), narrow.run(params=SAMPLE, user_id="b")
     assert (first["cached"], second["cached"]) == (False, True)
@@ -80,7 +80,7 @@ def test_what_was_answered_before_is_not_computed_again_but_recorded_as_a_run_of
 @pytest.mark.parametrize(
     "changed", [{"params": [*SAMPLE[:-1], 5.5]}, {"time_budget_ms": 7}, {"model": "DDQN_v1.0"}, {"seed": 7}]
 )
-def test_another_problem_budget_model_or_seed_is_computed(narrow, changed):
+def test_another_problem_budget_model_or_seed_is_not_cached(narrow, changed):
     narrow.run(params=SAMPLE)
     assert narrow.run(**{"params": SAMPLE} | changed)["cached"] is False
 
@@ -100,15 +100,15 @@ def test_without_room_nothing_is_cached(service):
 @pytest.mark.parametrize(
     ("waited_ms", "is_left", "is_kept"), [(0.0, False, True), (400.0, False, False), (0.0, True, False)]
 )
-def test_a_search_that_was_cut_short_is_not_answered_to_who_has_the_whole_time(tmp_path, waited_ms, is_left, is_kept):
+def test_a_search_cut_short_is_not_reused_for_a_full_budget(tmp_path, waited_ms, is_left, is_kept):
     parts = create_app(Settings(home=tmp_path)).extensions[EXTENSION]
     request, cache = RunRequest(workpoints=LARGE[:2], time_budget_ms=450), AnswerCache(2**20)
-    asked = partial(compute, request, "r", parts.models, parts.experiments, 60_000, cache)
-    assert asked(waited_ms=waited_ms, stop=lambda: is_left).run.is_cached is False
-    assert asked().run.is_cached is is_kept
+    compute_run = partial(compute, request, "r", parts.models, parts.experiments, 60_000, cache)
+    assert compute_run(waited_ms=waited_ms, stop=lambda: is_left).run.is_cached is False
+    assert compute_run().run.is_cached is is_kept
 
 
-def test_the_cache_drops_what_was_used_longest_ago_and_never_outgrows_its_room():
+def test_the_cache_evicts_the_least_recently_used_and_keeps_its_limit():
     from scheduler_env.agent import Agent
     from scheduler_env.network import QNetwork, signature_of
     from scheduler_env.standard_cycle import standard_instance
@@ -131,13 +131,13 @@ def test_the_order_of_members_does_not_matter_to_the_cache():
     assert key_of("m", one, 20.0) == key_of("m", other, 20.0) != key_of("m", one, 21.0)
 
 
-# --- full ---
+# --- full queues ---
 
 
-def test_beyond_the_queue_clients_are_told_at_once_to_come_back_and_every_answer_is_recorded(narrow):
+def test_above_the_queue_limit_clients_are_refused_immediately_and_every_answer_is_recorded(narrow):
     before = _n_runs(narrow)
 
-    answers: list[requests.Response] = []  # in the order in which they came
+    answers: list[requests.Response] = []  # in the order of arrival
 
     def ask(number: int) -> None:
         answers.append(
@@ -155,13 +155,13 @@ def test_beyond_the_queue_clients_are_told_at_once_to_come_back_and_every_answer
         if answer.status_code == 503:
             assert int(answer.headers["Retry-After"]) >= 1
             assert answer.headers["Content-Type"] == "application/problem+json"
-    assert statuses[-1] == 200, "a refusal need not wait for its turn"
+    assert statuses[-1] == 200, "refusals are sent immediately"
     assert _n_runs(narrow) == before + statuses.count(200)
     assert narrow.get("/health/ready").status_code == 200
 
 
-def test_runs_are_turned_away_before_they_are_read_while_the_queue_is_full(tmp_path):
-    """With a body that nobody could read: who reads it answers 400."""
+def test_with_a_full_queue_runs_are_refused_before_they_are_parsed(tmp_path):
+    """The body is invalid: parsing it would give 400."""
     app = create_app(Settings(home=tmp_path))
     client, compute = app.test_client(), app.extensions[EXTENSION].compute
     assert client.post("/run_algorithm", data=b"{").status_code == 415
@@ -187,15 +187,15 @@ def test_runs_are_turned_away_before_they_are_read_while_the_queue_is_full(tmp_p
         ({"workpoints": "nonsense"}, 15),
     ],
 )
-def test_the_size_of_a_problem_is_told_before_it_is_read(body, size):
+def test_the_size_of_a_problem_is_known_before_it_is_parsed(body, size):
     assert RunRequest.model_validate(body).size == size
 
 
-# --- deadlines and clients that leave ---
+# --- deadlines and disconnected clients ---
 
 
 def test_a_budget_counts_from_the_arrival(service):
-    """Sixteen searches of a second, eight at a time: the last of them have waited when they begin."""
+    """Sixteen searches of a second, eight at a time: the last ones have waited before they start."""
 
     def ask(number: int) -> None:
         body = {"workpoints": LARGE[:4], "time_budget_ms": 1_000, "user_id": f"arrival-{number}"}
@@ -214,16 +214,16 @@ def test_a_budget_counts_from_the_arrival(service):
         assert had_ms == pytest.approx(max(1_000.0 - taken_off_ms, default_ms))
 
 
-def test_a_client_that_leaves_ends_its_search(service):
+def test_a_disconnected_client_ends_its_search(service):
     searching = _send_and_keep(service, workpoints=LARGE[:4], time_budget_ms=60_000)
     until(lambda: service.queued() == 1)
     began_s = time.monotonic()
     searching.close()
     until(lambda: service.queued() == 0)
-    assert time.monotonic() - began_s < 50.0, "of the minute that it was given"
+    assert time.monotonic() - began_s < 50.0, "far less than its budget of a minute"
 
 
-def test_a_client_that_leaves_the_queue_is_never_computed(service):
+def test_a_request_whose_client_left_the_queue_is_never_computed(service):
     before = _n_runs(service)
     body = {"workpoints": LARGE[:4], "time_budget_ms": 6_000}
     busy = [_send_and_keep(service, **body) for _ in range(8)]
@@ -239,7 +239,7 @@ def test_a_client_that_leaves_the_queue_is_never_computed(service):
     until(lambda: 'status="499"' in service.get("/metrics").text)
 
 
-def test_charts_of_clients_that_leave_are_not_drawn(service):
+def test_charts_of_disconnected_clients_are_not_drawn(service):
     def left() -> float:
         counted = r'^http_requests_total\{.*route="/run_algorithm",status="499"\} (\S+)$'
         return sum(map(float, re.findall(counted, service.get("/metrics").text, re.MULTILINE)))
@@ -253,13 +253,13 @@ def test_charts_of_clients_that_leave_are_not_drawn(service):
     assert service.run(params=SAMPLE, charts="team")["result"]["plot_image"]
 
 
-def test_the_next_view_is_not_drawn_once_the_client_has_left():
+def test_the_next_view_is_not_drawn_after_the_client_has_disconnected():
     solution = load_agent(SEED).solve(standard_instance(SAMPLE_PARAMS))
     looks = iter([False, True])
     assert list(draw(solution, VIEWS, "png", lambda: next(looks))) == [VIEWS[0]]
 
 
-def test_a_report_does_not_wait_behind_charts(service):
+def test_a_report_does_not_wait_for_charts(service):
     waiting = [_send_and_keep(service, workpoints=LARGE, charts=list(VIEWS), time_budget_ms=0) for _ in range(8)]
     until(lambda: service.queued("drawing") >= 6)
     assert service.post("/reports/performance", json={"days": 1}).status_code == 201
@@ -268,7 +268,7 @@ def test_a_report_does_not_wait_behind_charts(service):
         connection.close()
 
 
-def test_health_answers_while_everything_computes(service):
+def test_health_answers_while_all_cores_compute(service):
     def ask(_number: int) -> int:
         body = {"workpoints": LARGE, "time_budget_ms": 6_000}
         return requests.post(service.url + "/run_algorithm", json=body, timeout=HANG_S).status_code
@@ -278,22 +278,22 @@ def test_health_answers_while_everything_computes(service):
         until(lambda: service.queued() == 6)
         for _ in range(20):
             assert service.get("/health/live").status_code == 200
-        assert not any(each.done() for each in computing), "it was answered before any of them"
+        assert not any(each.done() for each in computing), "answered before any of the computations"
         assert {each.result() for each in computing} == {200}
 
 
-def test_a_queue_whose_work_waits_too_long_takes_no_more_until_it_is_done(monkeypatch):
+def test_a_queue_with_a_long_wait_accepts_no_more_until_it_is_shorter(monkeypatch):
     monkeypatch.setattr(offload, "MAX_QUEUE_WAIT_S", 0.05)
     threads = NativeThreads(1, max_waiting=100, metrics=Metrics().queue("compute"))
     first, second = threading.Event(), threading.Event()
     jobs = [gevent.spawn(threads.run, first.wait)]
     gevent.sleep(0)
-    assert not threads.is_full  # one is at work, and nobody waits
+    assert not threads.is_full  # one is running, and none is waiting
     jobs += [gevent.spawn(threads.run, second.wait) for _ in range(2)]
     gevent.sleep(0.2)
     first.set()
     jobs[0].join()
-    while not threads.is_full:  # once the second has begun
+    while not threads.is_full:  # after the second has started
         gevent.sleep(0.01)
     with pytest.raises(Overloaded):
         threads.run(second.wait)
@@ -303,11 +303,11 @@ def test_a_queue_whose_work_waits_too_long_takes_no_more_until_it_is_done(monkey
 
 
 class Data:
-    """Stands for a body of some megabytes."""
+    """Represents a body of some megabytes."""
 
 
-def test_nothing_stays_of_work_that_failed():
-    """A cycle of the error, its traceback and the work kept gigabytes of refused bodies until the collector came."""
+def test_failed_work_leaves_no_references():
+    """A cycle of error, traceback and work kept gigabytes of refused bodies until the next garbage collection."""
     threads = NativeThreads(1, max_waiting=100, metrics=Metrics().queue("compute"))
 
     def refuse(_data: Data) -> None:

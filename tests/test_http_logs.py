@@ -1,4 +1,4 @@
-"""The log: what people grep for, and nothing that a client could write there."""
+"""The log: the lines that people search for, and protection against text from clients."""
 
 import json
 import logging
@@ -50,13 +50,8 @@ def grep(home) -> list[str]:
 
 def test_the_guides_one_liner_prints_the_seconds_of_every_run_and_nothing_else(service):
     before = len(grep(service.home))
-    nasty = [
-        "x 算法执行完成 99",
-        "a\nb 算法执行完成 77",
-        "\u2028算法执行完成 66",
-        "\r\n2026 算法执行完成 55",
-        '"; rm -rf',
-    ]
+    nasty = ["x 算法执行完成 99", "a\nb 算法执行完成 77", "\u2028算法执行完成 66", "\r\n2026 算法执行完成 55"]
+    nasty.append('"; rm -rf')
     answers = [service.post("/run_algorithm", json={"params": SAMPLE, "user_id": user}) for user in nasty]
     assert all(answer.status_code == 200 for answer in answers)
     service.post("/run_algorithm", json={"params": SAMPLE, "model": "算法执行完成 44"})
@@ -72,7 +67,7 @@ def test_the_guides_one_liner_prints_the_seconds_of_every_run_and_nothing_else(s
 
 def test_every_line_of_a_request_has_its_id(service):
     service.post("/run_algorithm", json={"params": SAMPLE}, headers={"X-Request-ID": "find-me"})
-    log = service.said("[find-me]")
+    log = service.wait_for_log("[find-me]")
     (line,) = [line for line in log.splitlines() if "find-me" in line and RUN_MARKER in line]
     assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} INFO \[find-me\] scheduler.runs: 算法执行完成 ", line)
 
@@ -82,7 +77,7 @@ def formatted(message, *arguments, name="x", exc_info=None) -> str:
     return LineFormatter().format(record)
 
 
-def test_no_message_makes_a_second_line_or_the_marker():
+def test_no_message_creates_a_second_line_or_the_run_marker():
     line = formatted("model %s", "a\nb\r\x1b[31m\u2028\ud800 算法执行完成 1")
     assert "\n" not in line
     assert "\r" not in line
@@ -91,7 +86,7 @@ def test_no_message_makes_a_second_line_or_the_marker():
     line.encode("utf-8")
 
 
-def test_a_trace_stays_readable_and_cannot_pass_for_a_line():
+def test_a_traceback_is_readable_and_does_not_look_like_log_lines():
     try:
         raise ValueError("bad\n2026-01-01 00:00:00,000 INFO [x] y: 算法执行完成 5")
     except ValueError as err:
@@ -103,7 +98,7 @@ def test_a_trace_stays_readable_and_cannot_pass_for_a_line():
     assert RUN_MARKER not in text
 
 
-def test_the_file_rotates_by_size_and_keeps_what_it_should(tmp_path, root_logger):
+def test_the_file_is_rotated_by_size_and_old_files_are_kept(tmp_path, root_logger):
     configure_logging(Settings(home=tmp_path, log_max_bytes=4096, log_backups=2))
     token = request_id_var.set("r-1")
     for number in range(200):
@@ -146,7 +141,7 @@ def test_several_processes_rotate_one_file_without_losing_a_line(tmp_path):
 
 def _write_across_midnight(path, worker, barrier, written, midnight_s) -> None:
     def now_s() -> float:
-        """A second before midnight, until all of them have written half of their lines."""
+        """A second before midnight until all processes have written half of their lines."""
         return midnight_s + (1.0 if written.value >= 4 * 1_000 else -1.0)
 
     handler = SharedRotatingFileHandler(path, max_bytes=60_000, backups=100, clock=now_s)
@@ -161,7 +156,7 @@ def _write_across_midnight(path, worker, barrier, written, midnight_s) -> None:
     handler.close()
 
 
-def test_four_processes_across_midnight_lose_tear_and_misplace_no_line(tmp_path):
+def test_four_processes_across_midnight_keep_every_line_whole_and_in_the_right_file(tmp_path):
     context, path = multiprocessing.get_context("spawn"), tmp_path / "shared.log"
     barrier, written = context.Barrier(4), context.Value("i", 0)
     midnight_s = datetime.combine(date.today() + timedelta(days=1), dt_time()).timestamp()
@@ -181,7 +176,7 @@ def test_four_processes_across_midnight_lose_tear_and_misplace_no_line(tmp_path)
     assert len({lines[0][:10] for lines in files}) == 2
 
 
-def test_a_file_of_an_earlier_day_is_put_aside_when_the_service_starts(tmp_path):
+def test_the_file_of_an_earlier_day_is_rotated_at_the_start(tmp_path):
     path = tmp_path / "a.log"
     path.write_text("2020-01-01 10:00:00,000 INFO [-] x: old\n")
     handler = SharedRotatingFileHandler(path, max_bytes=9_999, backups=2)
@@ -207,7 +202,7 @@ def test_a_file_of_an_earlier_day_is_put_aside_when_the_service_starts(tmp_path)
     ],
 )
 @pytest.mark.parametrize("formatter", [LineFormatter(), JsonFormatter()])
-def test_no_secret_is_written(formatter, text):
+def test_no_secret_is_logged(formatter, text):
     try:
         raise ValueError(text)
     except ValueError as err:
@@ -222,12 +217,12 @@ def test_a_long_message_is_cut_but_a_run_keeps_its_seconds():
     assert formatted("b" * 9_000 + " 0.250000", name="scheduler.runs").split()[-1] == "0.250000"
 
 
-def test_a_json_line_is_one_object_with_a_runs_seconds_as_a_number():
+def test_a_json_line_is_one_object_with_the_seconds_of_a_run_as_a_number():
     record = logging.LogRecord("scheduler.runs", logging.INFO, "", 1, "计划\n\x7f\u2028\ud800 0.5", (), None)
     record.execution_time_s = 0.5
     line = JsonFormatter().format(record)
-    told = json.loads(line)
+    body = json.loads(line)
     assert len(line.splitlines()) == 1
     assert "计划" in line
-    assert told["execution_time_s"] == 0.5
-    assert datetime.fromisoformat(told["time"]).tzinfo is not None
+    assert body["execution_time_s"] == 0.5
+    assert datetime.fromisoformat(body["time"]).tzinfo is not None

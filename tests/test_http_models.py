@@ -1,4 +1,4 @@
-"""Models and experiments over HTTP, as the contract has them."""
+"""Models and experiments over HTTP, as described in the contract."""
 
 import io
 import json
@@ -18,7 +18,7 @@ def client(app):
     return app.test_client()
 
 
-def registration(home, **more) -> dict:
+def registration(home, **options) -> dict:
     shutil.copy(SEEDS / "ddqn_v2.pth", home / "best_model.pth")
     return {
         "model_path": "./best_model.pth",
@@ -27,14 +27,14 @@ def registration(home, **more) -> dict:
         "performance_metrics": {"makespan": 53.0},
         "description": "改进奖励函数的DDQN模型",
         "created_by": "developer_name",
-    } | more
+    } | options
 
 
-def test_a_model_is_registered_listed_used_promoted_tagged_rolled_back_and_deleted(client, home):
-    made = client.post("/models/register", json=registration(home, tags=["canary"]))
-    assert made.status_code == 201, made.text
-    assert set(made.json) >= {"status", "model_key", "message"}
-    key = made.json["model_key"]
+def test_the_life_of_a_model_from_registration_to_deletion(client, home):
+    answer = client.post("/models/register", json=registration(home, tags=["canary"]))
+    assert answer.status_code == 201, answer.text
+    assert set(answer.json) >= {"status", "model_key", "message"}
+    key = answer.json["model_key"]
 
     listed = client.get("/models?algorithm=DDQN").json
     assert listed["total"] == len(listed["models"]) == 3
@@ -55,7 +55,7 @@ def test_a_model_is_registered_listed_used_promoted_tagged_rolled_back_and_delet
     assert client.post(f"/models/{key}/promote", json={"status": "validated"}).json["model"]["status"] == "validated"
     assert client.post(f"/models/{key}/promote", json={"status": "deployed"}).json["model"]["status"] == "deployed"
     assert client.get("/models/DDQN:stable").json["model"]["model_key"] == key
-    assert client.delete(f"/models/{key}").status_code == 409, "it is in use"
+    assert client.delete(f"/models/{key}").status_code == 409, "the model is in use"
 
     back = client.post("/models/rollback", json={"algorithm": "DDQN", "reason": "makespan rose"})
     assert back.json["model_key"] == before
@@ -66,7 +66,7 @@ def test_a_model_is_registered_listed_used_promoted_tagged_rolled_back_and_delet
 
 @pytest.fixture
 def own(tmp_path):
-    """A service of one's own, to change as one likes: (client, home)."""
+    """A service for one test: (client, home)."""
     return create_app(Settings(home=tmp_path)).test_client(), tmp_path
 
 
@@ -87,7 +87,7 @@ MOVES = {
 
 @pytest.mark.parametrize("move", MOVES)
 @pytest.mark.parametrize("path", [(), ("validated",), ("validated", "deployed"), ("retired",), ("tagged",)])
-def test_what_may_be_done_with_a_model_is_known_before(own, path, move):
+def test_the_outlook_lists_the_allowed_actions(own, path, move):
     client, home = own
     key = client.post("/models/register", json=registration(home)).json["model_key"]
     for step in path:
@@ -103,21 +103,21 @@ def test_what_may_be_done_with_a_model_is_known_before(own, path, move):
         assert done.status_code == 200, done.text
         assert move == "deleted" or done.json["model"]["status"] == move
     elif reason["code"] == "model_has_status":
-        assert done.status_code == 200, "asking again changes nothing"
+        assert done.status_code == 200, "a repetition changes nothing"
         assert done.json["model"]["status"] == move
     else:
         assert (done.status_code, done.json["detail"]) == (409, refusal)
         assert {name: done.json[name] for name in ("code", "params")} == reason
 
 
-def test_who_would_notice_is_known_before(own):
+def test_the_outlook_lists_who_is_affected(own):
     client, home = own
     key = client.post("/models/register", json=registration(home)).json["model_key"]
     stable = client.get("/models/DDQN:stable").json["model"]["model_key"]
     default = client.get("/models/DDQN_v2.0").json["model"]["model_key"]
-    made = {"experiment_name": "trial", "model_a": "DDQN:stable", "model_b": key, "traffic_split": {"model_a": 0.5}}
-    made["traffic_split"]["model_b"] = 0.5
-    assert client.post("/experiments", json=made).status_code == 201
+    halves = {"model_a": 0.5, "model_b": 0.5}
+    experiment = {"experiment_name": "trial", "model_a": "DDQN:stable", "model_b": key, "traffic_split": halves}
+    assert client.post("/experiments", json=experiment).status_code == 201
 
     before = outlook(client, key)
     assert (before["stable"], before["rollback_to"]) == (stable, None)
@@ -142,39 +142,31 @@ def test_the_outlook_says_that_damaged_weights_cannot_be_deployed(own):
     assert outlook(client, key)["reasons"]["deployed"]["code"] == "model_weights_changed"
 
 
-def test_there_is_no_outlook_for_a_model_that_is_not_there(client):
+def test_the_outlook_of_an_unknown_model_is_404(client):
     assert client.get("/models/DDQN_v9.9/outlook").status_code == 404
 
 
-def test_weights_can_be_uploaded(client):
-    form = {
-        "file": (io.BytesIO((SEEDS / "ddqn_v1.pth").read_bytes()), "weights.pth"),
-        "algorithm_name": "DDQN",
-        "training_params": json.dumps({"uploaded": True}),
-        "performance_metrics": "{}",
-        "bump": "minor",
-        "tags": '["uploaded"]',
+@pytest.mark.parametrize("has_types", [False, True])
+def test_weights_can_be_uploaded(client, has_types):
+    """Browsers and generated clients send the media type that OpenAPI's `encoding` states."""
+    texts = {
+        "algorithm_name": ("DDQN", "text/plain"),
+        "training_params": (json.dumps({"uploaded": has_types}), "application/json"),
+        "tags": (f'["uploaded-{has_types}"]', "application/json"),
     }
-    made = client.post("/models/register", data=form)
-    assert made.status_code == 201, made.text
-    assert client.get("/models/DDQN:uploaded").json["model"]["training_params"] == {"uploaded": True}
-
-
-def test_a_part_that_says_its_media_type_is_read_as_one_that_does_not(client):
-    """As browsers and generated clients send what OpenAPI's `encoding` says is JSON."""
     form = {
-        "file": (io.BytesIO((SEEDS / "ddqn_v1.pth").read_bytes()), "weights.pth"),
-        "algorithm_name": (io.BytesIO(b"DDQN"), "blob", "text/plain"),
-        "training_params": (io.BytesIO(b'{"seed": 77}'), "blob", "application/json"),
-        "tags": (io.BytesIO(b'["blobs"]'), "blob", "application/json"),
+        name: (io.BytesIO(text.encode()), "blob", media_type) if has_types else text
+        for name, (text, media_type) in texts.items()
     }
-    made = client.post("/models/register", data=form)
-    assert made.status_code == 201, made.text
-    assert client.get("/models/DDQN:blobs").json["model"]["training_params"] == {"seed": 77}
+    form["file"] = (io.BytesIO((SEEDS / "ddqn_v1.pth").read_bytes()), "weights.pth")
+    answer = client.post("/models/register", data=form | ({} if has_types else {"performance_metrics": "{}"}))
+    assert answer.status_code == 201, answer.text
+    model = client.get(f"/models/DDQN:uploaded-{has_types}").json["model"]
+    assert model["training_params"] == {"uploaded": has_types}
 
 
 @pytest.mark.parametrize(
-    "more",
+    "options",
     [
         {"tag": "x"},
         {"training_param": (b"{}", "blob")},
@@ -186,15 +178,15 @@ def test_a_part_that_says_its_media_type_is_read_as_one_that_does_not(client):
         {"training_params": (b" " * 2**20 + b"{}", "blob")},
     ],
 )
-def test_no_part_of_an_upload_is_dropped(client, more):
-    form = {"file": (b"x", "w.pth"), "algorithm_name": "DDQN"} | more
+def test_duplicate_and_unknown_parts_of_an_upload_are_refused(client, options):
+    form = {"file": (b"x", "w.pth"), "algorithm_name": "DDQN"} | options
     fields = {
         name: [as_part(each) for each in (value if isinstance(value, list) else [value])]
         for name, value in form.items()
     }
     answer = client.post("/models/register", data=fields, content_type="multipart/form-data")
     assert answer.status_code == 422, answer.text
-    assert answer.json["errors"][0]["loc"] == list(more)
+    assert answer.json["errors"][0]["loc"] == list(options)
 
 
 def as_part(value):
@@ -213,7 +205,7 @@ def as_part(value):
         ({"file": (b"x" * (9 * 2**20), "w.pth"), "algorithm_name": "DDQN"}, 413),
     ],
 )
-def test_an_upload_that_is_no_model_is_refused(client, form, status):
+def test_an_upload_that_is_not_a_model_is_refused(client, form, status):
     fields = {name: as_part(value) for name, value in form.items()}
     answer = client.post("/models/register", data=fields, content_type="multipart/form-data")
     assert answer.status_code == status, answer.text
@@ -221,7 +213,7 @@ def test_an_upload_that_is_no_model_is_refused(client, form, status):
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "../../etc/passwd", "./missing.pth", "models", "ab\x00c"])
-def test_a_path_that_is_no_model_of_ours_is_refused(client, home, path):
+def test_a_path_that_is_not_an_allowed_model_is_refused(client, home, path):
     answer = client.post("/models/register", json=registration(home, model_path=path))
     assert answer.status_code == 422, answer.text
     assert "root:" not in answer.text
@@ -238,11 +230,11 @@ def test_a_path_that_is_no_model_of_ours_is_refused(client, home, path):
         {"unknown": 1},
     ],
 )
-def test_a_registration_that_makes_no_sense_is_refused(client, home, change):
+def test_an_invalid_registration_is_refused(client, home, change):
     assert client.post("/models/register", json=registration(home) | change).status_code == 422
 
 
-def test_a_status_or_tag_that_does_not_exist_is_refused(client):
+def test_an_unknown_status_or_tag_is_refused(client):
     assert client.get("/models?status=famous").status_code == 422
     assert client.post("/models/DDQN_v1.0/promote", json={"status": "famous"}).status_code == 422
     assert client.post("/models/DDQN_v99.0/promote", json={"status": "validated"}).status_code == 404
@@ -250,7 +242,7 @@ def test_a_status_or_tag_that_does_not_exist_is_refused(client):
     assert client.post("/models/rollback", json={"algorithm": "SARSA", "reason": "x"}).status_code == 404
 
 
-def test_a_short_name_that_fits_several_models_lists_them(client, home):
+def test_an_ambiguous_short_name_lists_the_models(client, home):
     for patch in (0, 1):
         body = registration(home, training_params={"patch": patch}, version=f"7.0.{patch}")
         assert client.post("/models/register", json=body).status_code == 201
@@ -259,11 +251,11 @@ def test_a_short_name_that_fits_several_models_lists_them(client, home):
     assert len(answer.json["params"]["candidates"]) == 2
 
 
-def test_an_experiment_lives_as_the_contract_says(client):
+def test_the_life_of_an_experiment(client):
     body = {"experiment_name": "life", "model_a": "DDQN_v1.0", "model_b": "DDQN_v2.0", "duration_days": 7}
-    made = client.post("/experiments", json=body)
-    assert made.status_code == 201
-    assert made.json["experiment_name"] == "life"
+    answer = client.post("/experiments", json=body)
+    assert answer.status_code == 201
+    assert answer.json["experiment_name"] == "life"
     assert client.get("/experiments/life").json["experiment"]["status"] == "active"
     assert [each["name"] for each in client.get("/experiments").json["experiments"]] == ["life"]
     for action, status in (("pause", "paused"), ("start", "active"), ("stop", "stopped"), ("conclude", "concluded")):
@@ -274,7 +266,7 @@ def test_an_experiment_lives_as_the_contract_says(client):
     assert client.post("/experiments/life/explode").status_code == 404
 
 
-def test_results_before_the_first_run_are_honest(client):
+def test_results_before_the_first_run_are_empty(client):
     body = {"experiment_name": "empty", "model_a": "DDQN_v1.0", "model_b": "DDQN_v2.0"}
     assert client.post("/experiments", json=body).status_code == 201
     results = client.get("/experiments/empty/results").json["results"]

@@ -1,4 +1,4 @@
-"""Parameters of the query: none is dropped, and names in them stand for something."""
+"""Query parameters: unknown ones are refused, and names in them are resolved."""
 
 import pytest
 
@@ -25,7 +25,7 @@ def filled_in(path: str) -> str:
 
 
 @pytest.mark.parametrize("contract", CONTRACTS, ids=lambda contract: contract.key)
-def test_a_parameter_that_a_route_does_not_have_is_refused_by_name(running, contract):
+def test_an_unknown_parameter_is_refused_by_name(running, contract):
     answer = running.session.request(contract.method, f"{running.url}{filled_in(contract.path)}?modle_key=x")
     assert answer.status_code == 422, answer.text
     problem = answer.json()
@@ -37,7 +37,7 @@ def test_a_parameter_that_a_route_does_not_have_is_refused_by_name(running, cont
     )
 
 
-def test_a_parameter_given_twice_is_refused(running):
+def test_a_repeated_parameter_is_refused(running):
     answer = running.get("/runs?limit=1&limit=2")
     assert answer.status_code == 422
     (error,) = answer.json()["errors"]
@@ -45,26 +45,26 @@ def test_a_parameter_given_twice_is_refused(running):
 
 
 COUNTED = {
-    "/performance": lambda told: told["performance"]["total_requests"],
-    "/performance/trends": lambda told: sum(point["runs"] for point in told["trends"]["points"]),
-    "/runs": lambda told: len(told["runs"]),
-    "/models/history": lambda told: told["total"],
+    "/performance": lambda body: body["performance"]["total_requests"],
+    "/performance/trends": lambda body: sum(point["runs"] for point in body["trends"]["points"]),
+    "/runs": lambda body: len(body["runs"]),
+    "/models/history": lambda body: body["total"],
 }
 
 
 @pytest.mark.parametrize("name", ["DDQN_v2.0", "canary"])
 @pytest.mark.parametrize("path", COUNTED)
-def test_a_short_name_or_a_tag_finds_what_the_key_finds(running, path, name):
+def test_a_short_name_or_a_tag_finds_the_same_as_the_key(running, path, name):
     key = running.get(f"/models/{name}").json()["model"]["model_key"]
     by_key, by_name = (COUNTED[path](running.get(f"{path}?model_key={each}").json()) for each in (key, name))
     assert by_name == by_key > 0
 
 
 @pytest.mark.parametrize("path", COUNTED)
-def test_a_name_that_stands_for_nothing_is_said(running, path):
+def test_an_unknown_name_is_reported(running, path):
     assert running.get(f"{path}?model_key=DDQN_v9.9").status_code == 404
     if path != "/models/history":
         answer = running.get(f"{path}?experiment=ddqn_v1_vs_v3")
         assert answer.status_code == 404
-        assert "ddqn_v1_vs_v3" in answer.json()["detail"]
+        assert answer.json()["params"] == {"experiment": "ddqn_v1_vs_v3"}
         assert running.get(f"{path}?experiment=ddqn_v1_vs_v2").status_code == 200

@@ -1,4 +1,4 @@
-"""`POST /requests/read`: a planner's file becomes a request that a run takes, or a refusal that says where."""
+"""`POST /requests/read` turns a planner's file into a request for a run, or reports each mistake with its position."""
 
 import json
 
@@ -18,7 +18,7 @@ def read(service, content: str | bytes, kind: str = "text/csv", **query: str) ->
     return service.post(READ, data=data, headers={"Content-Type": kind}, params=query)
 
 
-def test_a_table_is_read_into_a_request_that_a_run_takes(service):
+def test_a_table_becomes_a_request_that_can_be_run(service):
     answer = read(service, ROW).json()
     assert (answer["status"], answer["n_workpoints"], answer["n_steps"], answer["findings"]) == ("success", 1, 3, [])
     result = service.run(**answer["request"])["result"]
@@ -27,7 +27,7 @@ def test_a_table_is_read_into_a_request_that_a_run_takes(service):
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "gb18030"])
 @pytest.mark.parametrize("kind", ["text/csv", "text/csv; charset=gb18030", "text/csv; charset=UTF-8"])
-def test_a_table_is_read_in_whatever_encoding_excel_wrote_it(service, encoding: str, kind: str):
+def test_a_table_is_read_in_every_encoding_that_excel_writes(service, encoding: str, kind: str):
     answer = read(service, CHINESE.encode(encoding), kind).json()
     assert answer["request"] == {
         "workpoints": [
@@ -57,14 +57,14 @@ def test_a_mistake_in_a_table_has_line_column_and_code(service):
     }
 
 
-def test_merged_cells_are_filled_down_on_request_only(service):
+def test_merged_cells_are_filled_down_only_on_request(service):
     merged = ROW.replace("\nA,weld", "\n,weld")
     assert refused(read(service, merged), 422)["errors"][0]["code"] == "blank_workpoint"
     assert read(service, merged, fill_down="true").json()["request"] == read(service, ROW).json()["request"]
     refused(read(service, json.dumps({"params": SAMPLE}), "application/json", fill_down="true"), 422)
 
 
-def test_a_file_is_checked_in_the_plant_that_it_is_for(service):
+def test_a_file_is_checked_against_the_given_plant(service):
     table = "workpoint_id,step,team,duration\nA,s,外协,7\n"
     assert refused(read(service, table), 422)["errors"][0]["loc"] == ["line", 2, "team"]
     answer = read(service, table, teams='{"外协": {"headcount": 4}}').json()
@@ -79,8 +79,8 @@ def test_a_file_is_checked_in_the_plant_that_it_is_for(service):
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_json_is_answered_with_nothing_added(service, encoding: str):
-    asked = {
+def test_json_is_returned_without_additions(service, encoding: str):
+    request = {
         "workpoints": [{"id": "a", "steps": [{"name": "s", "team": "team2", "duration": 7}]}, {"id": "b"}],
         "teams": {"team2": {"headcount": 6}},
         "crew_efficiency": "linear",
@@ -90,8 +90,8 @@ def test_json_is_answered_with_nothing_added(service, encoding: str):
         "time_budget_ms": 0,
         "charts": ["team"],
     }
-    answer = read(service, json.dumps(asked, ensure_ascii=False).encode(encoding), "application/json").json()
-    assert (answer["request"], answer["findings"], answer["n_steps"]) == (asked, [], 16)
+    answer = read(service, json.dumps(request, ensure_ascii=False).encode(encoding), "application/json").json()
+    assert (answer["request"], answer["findings"], answer["n_steps"]) == (request, [], 16)
 
 
 @pytest.mark.parametrize(
@@ -107,9 +107,9 @@ def test_json_is_answered_with_nothing_added(service, encoding: str):
         {},
     ],
 )
-def test_json_is_refused_as_a_run_refuses_it(service, wrong):
-    told = refused(read(service, json.dumps(wrong), "application/json"), 422)
-    assert told == refused(service.post("/run_algorithm", json=wrong), 422)
+def test_json_is_refused_like_the_body_of_a_run(service, wrong):
+    result = refused(read(service, json.dumps(wrong), "application/json"), 422)
+    assert result == refused(service.post("/run_algorithm", json=wrong), 422)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_json_is_refused_as_a_run_refuses_it(service, wrong):
         ("step," * 100_000, "text/csv", 422),
     ],
 )
-def test_what_is_no_such_file_is_refused(service, content: str | bytes, kind: str, status: int):
+def test_other_files_are_refused(service, content: str | bytes, kind: str, status: int):
     refused(read(service, content, kind), status)
 
 

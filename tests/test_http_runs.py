@@ -1,4 +1,4 @@
-"""A run over HTTP: what is answered, who answers it, and what is recorded."""
+"""A run over HTTP: the answer, the answering model, and the record."""
 
 import base64
 import math
@@ -18,7 +18,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def schedule_of(answer, payload) -> Schedule:
-    """The answered schedule, rebuilt from the request: every step must be in a mode that its instance has."""
+    """The answered schedule, rebuilt from the request: every step must use a mode of its instance."""
     instance = instance_from_request(payload)
     steps = {step.id: step for step in instance.steps}
     placed = []
@@ -47,7 +47,7 @@ def better_model(service):
 # --- the flagship ---
 
 
-def test_the_flagship_is_valid_short_and_the_same_every_time(service, better_model):
+def test_the_flagship_is_valid_short_and_deterministic(service, better_model):
     answers = [service.run(params=SAMPLE, model=better_model, time_budget_ms=0) for _ in range(3)]
     assert answers[0]["result"]["makespan"] <= 55.0
     schedule = schedule_of(answers[0], {"params": SAMPLE})
@@ -58,7 +58,7 @@ def test_the_flagship_is_valid_short_and_the_same_every_time(service, better_mod
 
 def test_the_answer_has_every_field_of_the_contract(service):
     answer = service.run(params=SAMPLE, user_id="user_12345")
-    result, performance, told = answer["result"], answer["performance"], answer["experiment_info"]
+    result, performance, actual = answer["result"], answer["performance"], answer["experiment_info"]
     assert answer["status"] == "success"
     assert result["makespan"] == performance["makespan"] >= result["lower_bound"] > 0
     assert result["gap"] == pytest.approx(result["makespan"] / result["lower_bound"] - 1)
@@ -76,19 +76,15 @@ def test_the_answer_has_every_field_of_the_contract(service):
     assert result["gantt_charts"] == {}
     assert "plot_image" not in result
     assert result["model_info"]["algorithm"] == "DDQN"
-    assert result["model_info"]["model_key"] == told["model_used"]
+    assert result["model_info"]["model_key"] == actual["model_used"]
     assert 0 < performance["execution_time"] < 10
-    assert told == {
-        "experiment": None,
-        "variant": None,
-        "model_used": told["model_used"],
-        "user_id": "user_12345",
-        "user_id_generated": False,
-        "reason": "default",
-    }
+    user = {"user_id": "user_12345", "user_id_generated": False}
+    assert (
+        actual == {"experiment": None, "variant": None, "model_used": actual["model_used"], "reason": "default"} | user
+    )
 
 
-def test_the_vue_client_finds_the_same_under_its_path(service):
+def test_the_path_of_the_vue_client_works(service):
     answer = service.post("/api/algorithm/run", json={"params": SAMPLE, "experiment": "ddqn_optimization_test"})
     assert answer.status_code == 200
     assert answer.json()["experiment_info"]["reason"] == "experiment_not_found"
@@ -126,7 +122,7 @@ def test_three_work_points_one_without_steps(service):
         assert start >= times["boiler.2"][1] - 1e-6 or end <= times["boiler.2"][0] + 1e-6, "welding runs alone"
 
 
-def test_fifty_work_points(service):
+def test_a_request_with_fifty_work_points(service):
     payload = {"workpoints": {str(n): {"params": [1 + (n * i) % 9 for i in range(15)]} for n in range(1, 51)}}
     answer = service.run(**payload)
     assert len(answer["result"]["schedule_details"]) == 750
@@ -145,7 +141,7 @@ def test_more_time_never_gives_a_longer_schedule(service):
 # --- charts ---
 
 
-def test_charts_are_pictures_and_only_those_asked_for(service):
+def test_only_the_requested_charts_are_drawn(service):
     result = service.run(params=SAMPLE, charts=["process", "team"])["result"]
     assert set(result["gantt_charts"]) == {"process", "team"}
     assert all(base64.b64decode(chart).startswith(PNG) for chart in result["gantt_charts"].values())
@@ -153,73 +149,66 @@ def test_charts_are_pictures_and_only_those_asked_for(service):
     assert set(service.run(params=SAMPLE, charts="workpoint")["result"]["gantt_charts"]) == {"workpoint"}
 
 
-def test_a_chart_can_be_had_as_a_vector_picture(service):
+def test_a_chart_is_available_as_svg(service):
     chart = service.run(params=SAMPLE, charts="team", chart_format="svg")["result"]["plot_image"]
     assert ElementTree.fromstring(base64.b64decode(chart)).tag == "{http://www.w3.org/2000/svg}svg"
 
 
-# --- who asks, and who answers ---
+# --- users and models ---
 
 
-def test_without_a_user_the_request_is_the_unit_and_the_answer_says_so(service):
+def test_without_a_user_the_request_is_the_unit(service):
     for body in ({}, {"user_id": ""}, {"user_id": None}):
         answer = service.run(params=SAMPLE, **body)
         assert answer["experiment_info"]["user_id"] == answer["request_id"]
         assert answer["experiment_info"]["user_id_generated"] is True
 
 
-def test_a_numeric_user_id_is_as_good_as_its_text(service):
+def test_a_numeric_user_id_equals_its_text(service):
     assert service.run(params=SAMPLE, user_id=42)["experiment_info"]["user_id"] == "42"
 
 
-def test_a_pinned_model_answers_whatever_its_name(service):
+def test_a_pinned_model_answers_under_each_of_its_names(service):
     for model in service.get("/models", params={"algorithm": "DDQN"}).json()["models"]:
         short = f"{model['algorithm']}_v{model['version'].rpartition('.')[0]}"
         for name in (model["model_key"], short):
-            told = service.run(params=SAMPLE, model=name, experiment="whatever", user_id="u")["experiment_info"]
-            assert (told["model_used"], told["reason"]) == (model["model_key"], "pinned")
-            assert told["experiment"] is None
+            info = service.run(params=SAMPLE, model=name, experiment="whatever", user_id="u")["experiment_info"]
+            assert (info["model_used"], info["reason"]) == (model["model_key"], "pinned")
+            assert info["experiment"] is None
 
 
 def test_a_pinned_model_that_does_not_exist_is_an_error(service):
     answer = service.post("/run_algorithm", json={"params": SAMPLE, "model": "DDQN_v99.0"})
-    assert answer.status_code == 404
-    assert "DDQN_v99.0" in answer.json()["error"]
+    assert (answer.status_code, answer.json()["params"]) == (404, {"name": "DDQN_v99.0"})
 
 
 def test_an_algorithm_pins_its_current_model(service):
-    told = service.run(params=SAMPLE, algorithm="DDQN")["experiment_info"]
-    assert told["reason"] == "pinned"
+    result = service.run(params=SAMPLE, algorithm="DDQN")["experiment_info"]
+    assert result["reason"] == "pinned"
     assert service.post("/run_algorithm", json={"params": SAMPLE, "algorithm": "SARSA"}).status_code == 404
     mismatch = service.post("/run_algorithm", json={"params": SAMPLE, "algorithm": "SARSA", "model": "DDQN_v1.0"})
     assert mismatch.status_code == 422
 
 
 @pytest.mark.parametrize("action", ["pause", "stop", "conclude"])
-def test_an_experiment_that_is_over_is_never_an_error(service, action):
+def test_an_ended_experiment_is_never_an_error(service, action):
     name = f"over_{action}"
     assert service.post("/experiments", json=two_models(name)).status_code == 201
     assert service.run(params=SAMPLE, experiment=name, user_id="u")["experiment_info"]["reason"] == "assigned"
     assert service.post(f"/experiments/{name}/{action}").status_code == 200
-    told = service.run(params=SAMPLE, experiment=name, user_id="u")["experiment_info"]
-    assert (told["reason"], told["variant"], told["experiment"]) == ("experiment_not_active", None, name)
+    result = service.run(params=SAMPLE, experiment=name, user_id="u")["experiment_info"]
+    assert (result["reason"], result["variant"], result["experiment"]) == ("experiment_not_active", None, name)
 
 
 def two_models(name, share_a=0.5) -> dict:
-    return {
-        "experiment_name": name,
-        "model_a": "DDQN_v1.0",
-        "model_b": "DDQN_v2.0",
-        "traffic_split": {"model_a": share_a, "model_b": 1 - share_a},
-        "success_metric": "makespan",
-        "duration_days": 7,
-    }
+    split = {"model_a": share_a, "model_b": 1 - share_a}
+    return {"experiment_name": name, "model_a": "DDQN_v1.0", "model_b": "DDQN_v2.0", "traffic_split": split}
 
 
-# --- what is recorded ---
+# --- records ---
 
 
-def test_a_run_is_recorded_as_it_was_answered(service):
+def test_the_record_of_a_run_equals_its_answer(service):
     answer = service.run(params=SAMPLE, user_id="recorded")
     (row,) = runs_of(service, answer["request_id"]).to_dict("records")
     assert row["makespan"] == answer["result"]["makespan"]
@@ -228,25 +217,25 @@ def test_a_run_is_recorded_as_it_was_answered(service):
     assert (row["user_id"], row["reason"], bool(row["success"])) == ("recorded", "default", True)
 
 
-def test_the_recorded_runs_are_listed_newest_first_page_by_page_with_their_verdicts(service):
-    told = [service.run(params=SAMPLE, user_id=f"listed_{number}", model="DDQN_v2.0") for number in range(3)]
-    service.post("/feedback", json={"request_id": told[1]["request_id"], "user_satisfaction": 4, "comment": "fine"})
+def test_recorded_runs_are_listed_newest_first_in_pages_with_their_verdicts(service):
+    results = [service.run(params=SAMPLE, user_id=f"listed_{number}", model="DDQN_v2.0") for number in range(3)]
+    service.post("/feedback", json={"request_id": results[1]["request_id"], "user_satisfaction": 4, "comment": "fine"})
     first = service.get("/runs?limit=2").json()
     second = service.get(f"/runs?limit=1&before={first['next']}").json()
     listed = [*first["runs"], *second["runs"]]
-    assert [run["request_id"] for run in listed] == [answer["request_id"] for answer in told[::-1]]
+    assert [run["request_id"] for run in listed] == [answer["request_id"] for answer in results[::-1]]
     assert [run["user_satisfaction"] for run in listed] == [None, 4, None]
     assert listed[1]["comment"] == "fine"
-    assert listed[0]["makespan"] == told[2]["result"]["makespan"]
-    assert all(run["model_key"] == told[0]["result"]["model_info"]["model_key"] for run in listed)
+    assert listed[0]["makespan"] == results[2]["result"]["makespan"]
+    assert all(run["model_key"] == results[0]["result"]["model_info"]["model_key"] for run in listed)
     assert service.get("/runs?model_key=nobody").status_code == 404
 
 
-def test_a_recorded_run_tells_what_was_asked_for_so_that_it_can_be_asked_again(service):
-    asked = {"workpoints": [{"id": "a"}, {"id": "b", "params": SAMPLE[::-1]}], "crew_efficiency": "linear"}
-    told = service.run(**asked, time_budget_ms=0)
-    found = service.get(f"/runs/{told['request_id']}").json()
-    assert found["input"] == asked
+def test_a_recorded_run_includes_its_request_for_a_repetition(service):
+    request = {"workpoints": [{"id": "a"}, {"id": "b", "params": SAMPLE[::-1]}], "crew_efficiency": "linear"}
+    result = service.run(**request, time_budget_ms=0)
+    found = service.get(f"/runs/{result['request_id']}").json()
+    assert found["input"] == request
     assert service.run(**found["input"], time_budget_ms=0)["result"]["makespan"] == found["run"]["makespan"]
     assert service.get("/runs/nobody").status_code == 404
 
@@ -258,28 +247,28 @@ def test_a_recorded_run_tells_what_was_asked_for_so_that_it_can_be_asked_again(s
         *(f"search={'x' * 201}", "without_experiments=maybe"),
     ],
 )
-def test_a_list_of_runs_that_cannot_be_is_refused(service, query):
+def test_an_invalid_query_of_runs_is_refused(service, query):
     answer = service.get(f"/runs?{query}")
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["loc"] == [query.partition("=")[0]]
 
 
-def test_the_answer_says_which_steps_are_critical_and_how_many_people_there_are(service):
-    asked = {"workpoints": [{"id": "a"}, {"id": "b"}], "teams": {"team3": {"headcount": 12}}}
-    answer = service.run(**asked)
+def test_the_answer_includes_critical_steps_and_headcounts(service):
+    request = {"workpoints": [{"id": "a"}, {"id": "b"}], "teams": {"team3": {"headcount": 12}}}
+    answer = service.run(**request)
     critical = {step["id"] for step in answer["result"]["schedule_details"] if step["critical"]}
-    assert critical == schedule_of(answer, asked).critical_steps
+    assert critical == schedule_of(answer, request).critical_steps
     assert answer["result"]["team_headcount"]["team3"] == 12
     assert set(answer["result"]["team_headcount"]) == set(answer["result"]["team_utilization"])
 
 
-def test_invalid_input_is_not_a_run(service):
+def test_invalid_input_is_not_recorded_as_a_run(service):
     refused = service.post("/run_algorithm", json={"params": SAMPLE[:14]}, headers={"X-Request-ID": "not-a-run"})
     assert refused.status_code == 422
     assert runs_of(service, "not-a-run").empty
 
 
-def test_feedback_belongs_to_its_run(service):
+def test_feedback_is_stored_with_its_run(service):
     request_id = service.run(params=SAMPLE)["request_id"]
     body = {"request_id": request_id, "user_satisfaction": 4, "comment": "不错"}
     assert service.post("/feedback", json=body).status_code == 200
@@ -300,9 +289,9 @@ def test_a_thousand_requests_of_200_users_split_70_30_and_results_agree_with_a_r
         answers = list(pool.map(ask, range(1_000)))
     arms: dict[str, set[str]] = {}
     for answer in answers:
-        told = answer["experiment_info"]
-        assert told["reason"] == "assigned"
-        arms.setdefault(told["user_id"], set()).add(told["variant"])
+        result = answer["experiment_info"]
+        assert result["reason"] == "assigned"
+        arms.setdefault(result["user_id"], set()).add(result["variant"])
     assert all(len(seen) == 1 for seen in arms.values()), "each user stays on one arm"
     on_a = sum(seen == {"model_a"} for seen in arms.values())
     assert abs(on_a - 140) <= 4 * math.sqrt(200 * 0.7 * 0.3), "within 4 standard errors"
@@ -315,10 +304,10 @@ def test_a_thousand_requests_of_200_users_split_70_30_and_results_agree_with_a_r
     counts, means = runs["variant"].value_counts(), runs.groupby("variant")["makespan"].mean()
     assert results["total_requests"] == counts.to_dict()
     for arm in ("model_a", "model_b"):
-        told = results["average_metrics"][arm]["makespan"]
-        assert told["count"] == counts[arm]
-        assert told["mean"] == pytest.approx(means[arm])
-        assert told["min"] == pytest.approx(runs[runs["variant"] == arm]["makespan"].min())
+        result = results["average_metrics"][arm]["makespan"]
+        assert result["count"] == counts[arm]
+        assert result["mean"] == pytest.approx(means[arm])
+        assert result["min"] == pytest.approx(runs[runs["variant"] == arm]["makespan"].min())
     assert results["improvement_percentage"] == pytest.approx(
         (means["model_a"] - means["model_b"]) / means["model_a"] * 100
     )
@@ -326,12 +315,12 @@ def test_a_thousand_requests_of_200_users_split_70_30_and_results_agree_with_a_r
     assert figures.status_code == 200, figures.text
 
 
-def test_a_run_is_given_a_name_and_an_owner_and_is_found_by_them(service):
+def test_a_run_can_be_named_and_found_by_name_and_owner(service):
     request_id = service.run(params=SAMPLE)["request_id"]
     other = service.run(params=SAMPLE)["request_id"]
     path = f"/runs/{request_id}/name"
-    said = {"name": "Boiler 2, １２月 検査", "owner": "张工"}
-    assert service.put(path, json=said).json() == {"status": "success", "request_id": request_id} | said
+    label = {"name": "Boiler 2, １２月 検査", "owner": "张工"}
+    assert service.put(path, json=label).json() == {"status": "success", "request_id": request_id} | label
 
     def found(search: str) -> list[str]:
         return [run["request_id"] for run in service.get("/runs", params={"search": search}).json()["runs"]]
@@ -342,7 +331,7 @@ def test_a_run_is_given_a_name_and_an_owner_and_is_found_by_them(service):
         assert found(search) == [], search
     assert {request_id, other} <= set(found(""))
     run = service.get(f"/runs/{request_id}").json()["run"]
-    assert {name: run[name] for name in said} == said
+    assert {name: run[name] for name in label} == label
     assert service.put(path, json={"owner": "李工"}).status_code == 200
     assert (found("boiler"), found("张工"), found("李工")) == ([], [], [request_id])
     assert service.put(path, json={}).status_code == 200
@@ -360,18 +349,18 @@ def test_a_run_is_given_a_name_and_an_owner_and_is_found_by_them(service):
         ({"title": "x"}, "title"),
     ],
 )
-def test_a_name_that_cannot_be_is_refused(service, body, field):
+def test_an_invalid_name_is_refused(service, body, field):
     request_id = service.run(params=SAMPLE)["request_id"]
     answer = service.put(f"/runs/{request_id}/name", json=body)
     assert (answer.status_code, answer.json()["errors"][0]["loc"]) == (422, [field])
 
 
-def test_only_a_run_on_record_is_named(service):
+def test_only_a_recorded_run_can_be_named(service):
     assert service.put("/runs/nobody/name", json={"name": "x"}).status_code == 404
     assert service.put("/runs/nobody/name", json={}).status_code == 404
 
 
-def test_runs_of_experiments_can_be_left_out_of_the_list(service):
+def test_runs_of_experiments_can_be_excluded_from_the_list(service):
     PerformanceMonitor(service.home / "logs" / "performance.db").record_performance(
         PerformanceRecord(request_id="assigned_one", experiment="some", variant="model_a", reason="assigned")
     )

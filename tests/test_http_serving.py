@@ -1,4 +1,4 @@
-"""How the service lives: quick to start, quick to answer while it computes, and gone without losing a request."""
+"""The server process: fast start, responsive while computing, and stopping without losing a request."""
 
 import os
 import re
@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import gevent
 import pytest
@@ -23,16 +22,10 @@ from scheduler_service.http.server.connections import ConnectionCounts, Server
 from scheduler_service.http.server.serving import DRAIN_S, listening_socket
 from scheduler_service.settings import PROJECT_ROOT
 from tests.conftest import NEW_PROCESS, LiveService, live_service
+from tests.connections import connected, read_all
 from tests.waiting import HANG_S, until
 
 SAMPLE = [10, 5, 8, 6, 7, 9, 6, 7, 6, 7, 7, 7, 4, 7, 5]
-SLOW = ("torch", "pandas", "matplotlib", "scipy", "seaborn", "statsmodels", "numba", "sklearn")
-
-
-def test_starting_imports_nothing_slow():
-    code = f"import enhanced_flask, sys; print([name for name in {SLOW!r} if name in sys.modules])"
-    told = subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT, capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == "[]"
 
 
 def test_health_answers_while_schedules_are_computed(service):
@@ -45,11 +38,11 @@ def test_health_answers_while_schedules_are_computed(service):
         until(lambda: service.queued() == 4)
         for _ in range(10):
             assert service.get("/health").status_code == 200
-        assert not any(each.done() for each in computing), "health was answered before any of them"
+        assert not any(each.done() for each in computing), "health was answered before any computation"
         assert {each.result() for each in computing} == {200}
 
 
-def test_accepted_connections_do_not_wait_for_nagle():
+def test_accepted_connections_disable_nagle():
     listener = listening_socket("127.0.0.1", 0)
     with socket.create_connection(listener.getsockname()):
         accepted, _ = listener.accept()
@@ -64,7 +57,7 @@ def two_workers(tmp_path_factory):
         yield running
 
 
-def test_two_workers_agree(two_workers):
+def test_two_workers_give_the_same_answers(two_workers):
     body = {"experiment_name": "shared", "model_a": "DDQN_v1.0", "model_b": "DDQN_v2.0"}
     assert two_workers.post("/experiments", json=body).status_code == 201
     arms: dict[str, set[str]] = {}
@@ -77,30 +70,30 @@ def test_two_workers_agree(two_workers):
             timeout=HANG_S,
         )
         assert answer.status_code == 200, answer.text
-        told = answer.json()["experiment_info"]
-        arms.setdefault(told["user_id"], set()).add(told["variant"])
+        info = answer.json()["experiment_info"]
+        arms.setdefault(info["user_id"], set()).add(info["variant"])
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(ask, range(60)))
     assert all(len(seen) == 1 for seen in arms.values())
     results = requests.get(f"{two_workers.url}/experiments/shared/results", timeout=HANG_S).json()["results"]
     assert sum(results["total_requests"].values()) == 60
-    told = requests.get(f"{two_workers.url}/metrics", timeout=HANG_S).text
-    counted = re.findall(r'http_requests_total\{.*route="/run_algorithm".*\} ([\d.]+)', told)
-    assert sum(map(float, counted)) == 60, "the workers' numbers are added up"
-    assert two_workers.said("算法执行完成", 60).count("算法执行完成") == 60
+    metrics = requests.get(f"{two_workers.url}/metrics", timeout=HANG_S).text
+    counted = re.findall(r'http_requests_total\{.*route="/run_algorithm".*\} ([\d.]+)', metrics)
+    assert sum(map(float, counted)) == 60, "summed over the workers"
+    assert two_workers.wait_for_log("算法执行完成", 60).count("算法执行完成") == 60
 
 
-def test_sigterm_finishes_what_is_in_flight(tmp_path):
+def test_sigterm_finishes_requests_in_progress(tmp_path):
     with live_service(tmp_path, command=NEW_PROCESS) as running:
-        finishes_what_is_in_flight(running)
+        finishes_requests_in_progress(running)
 
 
-def test_sigterm_finishes_what_is_in_flight_in_every_worker(two_workers):
-    finishes_what_is_in_flight(two_workers)
+def test_sigterm_finishes_requests_in_progress_in_every_worker(two_workers):
+    finishes_requests_in_progress(two_workers)
 
 
-def finishes_what_is_in_flight(running: LiveService) -> None:
+def finishes_requests_in_progress(running: LiveService) -> None:
     running.run(params=SAMPLE)
     idle = requests.Session()
     assert idle.get(f"{running.url}/health", timeout=HANG_S).status_code == 200  # and its connection stays open
@@ -118,7 +111,7 @@ def finishes_what_is_in_flight(running: LiveService) -> None:
         requests.get(f"{running.url}/health", timeout=HANG_S)
 
 
-def test_a_port_that_is_taken_is_said_and_ends_with_1(service, tmp_path):
+def test_a_port_in_use_is_reported_and_ends_with_1(service, tmp_path):
     port = service.url.rpartition(":")[2]
     ended = subprocess.run(
         [sys.executable, "enhanced_flask.py", "--port", port, "--home", str(tmp_path)],
@@ -129,7 +122,7 @@ def test_a_port_that_is_taken_is_said_and_ends_with_1(service, tmp_path):
     assert "Traceback" not in ended.stderr
 
 
-def test_another_home_is_the_only_place_written_to(tmp_path):
+def test_only_the_configured_home_is_written_to(tmp_path):
     seeds = PROJECT_ROOT / "models" / "seed"
     before = {path: path.stat().st_mtime_ns for path in seeds.iterdir()}
     with live_service(tmp_path / "home") as running:
@@ -142,12 +135,12 @@ def test_another_home_is_the_only_place_written_to(tmp_path):
         assert running.get("/models").json()["total"] == len(first), "the seeds are registered once"
 
 
-# --- signals, and the processes ---
+# --- signals and worker processes ---
 
 
 @pytest.fixture(scope="module")
 def supervised(tmp_path_factory):
-    """Two workers as `deploy/` has them, that hang when they are still for 10 s: a busy machine is still for less."""
+    """Two workers as in `deploy/`, killed after 10 s without a heartbeat; a busy machine delays it by less."""
     home = tmp_path_factory.mktemp("supervised")
     gunicorn = [str(Path(sys.executable).parent / "gunicorn"), "-c", str(PROJECT_ROOT / "deploy" / "gunicorn.conf.py")]
     with live_service(
@@ -163,7 +156,7 @@ def workers_of(running: LiveService) -> set[int]:
 
 @contextmanager
 def load_on(running: LiveService) -> Iterator[list[int]]:
-    """Four clients with connections that they keep; the statuses of their answers, 0 for none."""
+    """Four clients with persistent connections; the statuses of their answers, 0 for none."""
     statuses: list[int] = []
     is_over = threading.Event()
 
@@ -181,23 +174,23 @@ def load_on(running: LiveService) -> Iterator[list[int]]:
         try:
             until(lambda: len(statuses) > 20)
             yield statuses
-            more = len(statuses) + 20
-            until(lambda: len(statuses) > more)
+            enough = len(statuses) + 20
+            until(lambda: len(statuses) > enough)
         finally:
             is_over.set()
         for each in asking:
             each.result()
 
 
-def test_the_configuration_of_deploy_serves_the_same(supervised):
+def test_the_configuration_of_deploy_gives_the_same_answers(supervised):
     assert supervised.run(params=SAMPLE)["status"] == "success"
     until(lambda: len(workers_of(supervised)) == 2)
-    supervised.said("gunicorn.error: Booting worker")  # its lines are in our log
+    supervised.wait_for_log("gunicorn.error: Booting worker")  # its lines are in our log
     assert not (supervised.home / ".gunicorn").exists()
 
 
 @pytest.mark.parametrize(("siblings", "is_taken"), [(14, True), (13, False)])
-def test_of_many_connections_a_worker_leaves_the_next_to_a_sibling_only_if_that_has_far_fewer(siblings, is_taken):
+def test_a_worker_leaves_a_connection_to_another_only_if_that_has_far_fewer(siblings, is_taken):
     counts = memoryview(bytearray(8)).cast("i")
     ConnectionCounts(counts, 1).set_count(siblings)
     ours = ConnectionCounts(counts, 0)
@@ -211,13 +204,12 @@ def test_of_many_connections_a_worker_leaves_the_next_to_a_sibling_only_if_that_
         gevent.killall(held)
 
 
-def test_connections_opened_at_once_are_shared_evenly(supervised):
-    supervised.said("warmed up", 2)
+def test_simultaneous_connections_are_shared_evenly(supervised):
+    supervised.wait_for_log("warmed up", 2)
     before = {pid: n_sockets(pid) for pid in workers_of(supervised)}
-    port = int(supervised.url.rpartition(":")[2])
     with ExitStack() as held:
         for _ in range(32):
-            held.enter_context(socket.create_connection(("127.0.0.1", port)))
+            held.enter_context(connected(supervised))
         until(lambda: sum(n_sockets(pid) - before[pid] for pid in before) >= 32)
         assert all(n_sockets(pid) - before[pid] >= 12 for pid in before)
 
@@ -228,7 +220,7 @@ def n_sockets(pid: int) -> int:
     )
 
 
-def test_sighup_replaces_every_worker_and_no_request_fails(supervised):
+def test_sighup_replaces_every_worker_without_a_failed_request(supervised):
     until(lambda: len(workers_of(supervised)) == 2)
     before = workers_of(supervised)
     with load_on(supervised) as statuses:
@@ -237,25 +229,18 @@ def test_sighup_replaces_every_worker_and_no_request_fails(supervised):
     assert set(statuses) == {200}
 
 
-def test_a_worker_that_was_killed_is_replaced_while_the_other_answers(supervised):
+@pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "blocked"])
+def test_a_killed_or_blocked_worker_is_replaced(supervised, fault):
     until(lambda: len(workers_of(supervised)) == 2)
     victim = min(workers_of(supervised))
-    os.kill(victim, signal.SIGKILL)
+    os.kill(victim, fault)
     until(lambda: len(workers_of(supervised) - {victim}) == 2)
     with load_on(supervised) as statuses:
         pass
     assert set(statuses) == {200}
 
 
-def test_a_worker_that_hangs_is_killed_and_replaced(supervised):
-    until(lambda: len(workers_of(supervised)) == 2)
-    victim = min(workers_of(supervised))
-    os.kill(victim, signal.SIGSTOP)
-    until(lambda: len(workers_of(supervised) - {victim}) == 2)
-    assert supervised.run(params=SAMPLE)["status"] == "success"
-
-
-def test_workers_that_are_idle_do_not_wait_for_their_clients(supervised):
+def test_idle_workers_stop_without_waiting_for_their_clients(supervised):
     until(lambda: len(workers_of(supervised)) == 2)
     with requests.Session() as idle:
         assert idle.get(f"{supervised.url}/health", timeout=HANG_S).status_code == 200
@@ -264,29 +249,29 @@ def test_workers_that_are_idle_do_not_wait_for_their_clients(supervised):
         assert time.monotonic() - began_s < DRAIN_S
 
 
-def test_sighup_in_one_process_costs_no_request(service):
+def test_sighup_without_workers_fails_no_request(service):
     with load_on(service) as statuses:
         service.process.send_signal(signal.SIGHUP)
-        service.said("SIGHUP: models")
+        service.wait_for_log("SIGHUP: models")
     assert set(statuses) == {200}
 
 
 @pytest.mark.parametrize("arguments", [[], ["--workers", "2"]])
-def test_a_second_sigterm_cuts_off_what_is_in_flight_and_says_what(tmp_path, arguments):
+def test_a_second_sigterm_aborts_requests_in_progress_and_logs_them(tmp_path, arguments):
     with live_service(tmp_path, arguments=arguments) as running:
         running.run(params=SAMPLE)
         with ThreadPoolExecutor(1) as pool:
             slow = pool.submit(running.run, workpoints=[{}] * 5, time_budget_ms=30_000)
             until(lambda: running.queued() == 1)
             running.process.send_signal(signal.SIGTERM)
-            running.said("stopping: 1 requests are in flight")
+            running.wait_for_log("stopping: 1 requests are in flight")
             assert running.stop() == 0
             with pytest.raises(requests.ConnectionError):
                 slow.result()
         assert "1 requests are cut off: POST /run_algorithm after" in running.log()
 
 
-# --- what is no request ---
+# --- invalid requests ---
 
 HEAD = b"GET /health/live HTTP/1.1\r\nHost: x\r\n"
 
@@ -317,19 +302,17 @@ HEAD = b"GET /health/live HTTP/1.1\r\nHost: x\r\n"
         (b"GET /" + b"a" * 9_000 + b" HTTP/1.1\r\n\r\n", 414),
     ],
 )
-def test_what_two_servers_may_understand_differently_is_refused(service, sent, status):
-    with socket.create_connection(("127.0.0.1", int(service.url.rpartition(":")[2])), timeout=HANG_S) as client:
+def test_ambiguous_requests_are_refused(service, sent, status):
+    with connected(service) as client:
         client.sendall(sent)
         client.shutdown(socket.SHUT_WR)
-        answer = b""
-        while part := client.recv(65_536):
-            answer += part
+        answer = read_all(client)
     assert answer.startswith(b"HTTP/1.1 %d " % status)
     assert answer.count(b"HTTP/1.1 ") == 1
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_memory_of_bodies_goes_back_when_their_clients_have_left(tmp_path):
+def test_the_memory_of_bodies_is_freed_after_their_clients_disconnect(tmp_path):
     def resident_mib() -> float:
         pages = int((Path("/proc") / str(running.process.pid) / "statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
@@ -337,22 +320,22 @@ def test_memory_of_bodies_goes_back_when_their_clients_have_left(tmp_path):
     head = b"POST /run_algorithm HTTP/1.1\r\nHost: localhost\r\nContent-Length: 8000000\r\n\r\n"
     with live_service(tmp_path, command=NEW_PROCESS) as running:
         running.run(params=[5.0] * 15)
-        before, address = resident_mib(), urlsplit(running.url)
+        before = resident_mib()
         for _ in range(2):
-            clients = [socket.create_connection((address.hostname, address.port)) for _ in range(30)]
+            clients = [connected(running) for _ in range(30)]
             for client in clients:
                 client.sendall(head + b" " * 7_900_000)
             until(lambda: resident_mib() > before + 200)
             for client in clients:
                 client.close()
-            until(lambda: resident_mib() < before + 120)  # some 60 stay with the allocator, whatever comes next
+            until(lambda: resident_mib() < before + 120)  # some 60 MiB stay with the allocator
 
 
 @pytest.mark.parametrize(
     ("target", "host", "status"),
     [
         ("GET http://localhost:5001/health/live", "x", 200),
-        ("GET http://localhost/models", "evil.example", 200),  # the target counts, whatever the header says
+        ("GET http://localhost/models", "evil.example", 200),  # the target overrides the header
         ("GET http://evil.example/models", "localhost", 403),
         ("GET http://a@localhost/models", "localhost", 403),
         ("GET http://localhost", "localhost", 200),
@@ -367,8 +350,7 @@ def test_memory_of_bodies_goes_back_when_their_clients_have_left(tmp_path):
         ("CONNECT /models", "localhost", 405),
     ],
 )
-def test_a_target_is_read_in_every_form_that_has_a_meaning_here(service, target, host, status):
-    address = urlsplit(service.url)
-    with closing(socket.create_connection((address.hostname, address.port), HANG_S)) as client:
+def test_every_valid_form_of_a_target_is_accepted(service, target, host, status):
+    with connected(service) as client:
         client.sendall(f"{target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
         assert client.recv(100).startswith(b"HTTP/1.1 %d " % status)

@@ -1,4 +1,4 @@
-"""The watch over experiments: who is judged, when, by which process, and what a trouble leaves standing."""
+"""The watch over experiments: which are reviewed, when, by which process, and how faults are isolated."""
 
 from datetime import timedelta
 from types import SimpleNamespace
@@ -32,7 +32,7 @@ def parts(tmp_path):
 
 @pytest.fixture
 def judged(parts, monkeypatch):
-    """The names of the experiments that are judged, in turn."""
+    """The names of the reviewed experiments, in order."""
     names = []
     monkeypatch.setattr(parts.experiments, "review", lambda name, *_: names.append(name))
     return names
@@ -44,10 +44,10 @@ def run_each(parts, *names):
         parts.monitor.record_performance(record)
 
 
-def test_active_experiments_that_could_be_moved_are_judged_once_until_there_is_something_new(parts, judged):
+def test_active_experiments_are_reviewed_once_until_there_is_something_new(parts, judged):
     watch = ExperimentWatch(parts)
     watch.review()
-    assert judged == [], "there is nothing to judge them by"
+    assert judged == [], "no runs to review"
     run_each(parts, *NAMES)
     for _ in range(3):
         watch.review()
@@ -57,7 +57,7 @@ def test_active_experiments_that_could_be_moved_are_judged_once_until_there_is_s
     assert judged == ["first", "second", "second"]
 
 
-def test_pairs_and_changes_are_something_new(parts, judged):
+def test_new_pairs_and_changes_cause_a_review(parts, judged):
     run_each(parts, *NAMES)
     watch = ExperimentWatch(parts)
     watch.review()
@@ -72,7 +72,7 @@ def test_pairs_and_changes_are_something_new(parts, judged):
     assert judged == ["first", "second", "first", "second", "paused"]
 
 
-def test_another_database_is_all_new(parts, judged):
+def test_another_database_causes_a_review_of_all(parts, judged):
     run_each(parts, "first", "first", "first")
     watch = ExperimentWatch(parts)
     watch.review()
@@ -81,7 +81,7 @@ def test_another_database_is_all_new(parts, judged):
     assert experiments_since(parts.monitor.engine, 9, 9) == ({"first"}, 3, 0)
 
 
-def test_a_rollout_is_judged_when_its_stage_may_be_left_and_otherwise_one_in_a_round(parts, judged, monkeypatch):
+def test_a_rollout_is_reviewed_when_its_stage_is_due_and_otherwise_in_rotation(parts, judged, monkeypatch):
     now = SimpleNamespace(time=utc_now(), s=1_000.0)
     monkeypatch.setattr("scheduler_service.http.watch.watching.utc_now", lambda: now.time)
     monkeypatch.setattr("scheduler_service.http.watch.watching.time", SimpleNamespace(monotonic=lambda: now.s))
@@ -100,11 +100,11 @@ def test_a_rollout_is_judged_when_its_stage_may_be_left_and_otherwise_one_in_a_r
     now.s += UNCHANGED_INTERVAL_S
     for _ in range(5):
         watch.review()
-    assert len(judged) == 9, "each once, one in a round"
+    assert len(judged) == 9, "one per round, each once"
     assert set(judged[6:]) == set(ramps)
 
 
-def test_only_the_holder_of_the_lease_judges(parts, judged):
+def test_only_the_process_with_the_lease_reviews(parts, judged):
     run_each(parts, *NAMES)
     with locked(parts.settings.ab_config_file.with_name("experiments.lease")):
         ExperimentWatch(parts).review()
@@ -113,9 +113,7 @@ def test_only_the_holder_of_the_lease_judges(parts, judged):
     assert judged == ["first", "second"]
 
 
-def test_whatever_is_wrong_with_one_experiment_the_others_are_judged_and_the_log_says_it_once(
-    parts, monkeypatch, caplog
-):
+def test_a_fault_of_one_experiment_is_logged_once_and_does_not_affect_the_others(parts, monkeypatch, caplog):
     names = []
 
     def review(name, *_):
@@ -129,11 +127,11 @@ def test_whatever_is_wrong_with_one_experiment_the_others_are_judged_and_the_log
     watch.review()
     watch.review()
     assert names[:2] == ["first", "second"]
-    assert len(names) == 3, "a trouble may be over by now"
+    assert len(names) == 3, "the fault may be gone"
     assert caplog.text.count("experiment first could not be reviewed: a defect of ours") == 1
 
 
-def test_long_looks_are_followed_by_a_rest(parts, monkeypatch):
+def test_a_long_review_is_followed_by_a_pause(parts, monkeypatch):
     names, now = [], SimpleNamespace(s=1_000.0)
 
     def review(name, *_):
@@ -143,21 +141,21 @@ def test_long_looks_are_followed_by_a_rest(parts, monkeypatch):
     monkeypatch.setattr("scheduler_service.http.watch.watching.time", SimpleNamespace(monotonic=lambda: now.s))
     monkeypatch.setattr(parts.experiments, "review", review)
     watch = ExperimentWatch(parts)
-    for _ in range(4):  # the first tells nothing of the next, the second took long
+    for _ in range(4):  # the first determines no pause, the second took long
         run_each(parts, "first")
         watch.review()
     assert names.count("first") == 2
     now.s += PAUSE_FACTOR * 0.05
     watch.review()
-    assert names.count("first") == 3, "what came during the rest is judged after it"
+    assert names.count("first") == 3, "runs recorded during the pause are reviewed after it"
 
 
-# --- requests that fail ---
+# --- failing requests ---
 
 
 @pytest.fixture
 def failing(tmp_path, monkeypatch):
-    """A service whose experiment's candidate cannot be loaded any more; the watch rests no moment."""
+    """A service with an experiment whose candidate cannot be loaded; the watch makes no pauses."""
     monkeypatch.setattr("scheduler_service.http.watch.watching.BREAKER_PAUSE_FACTOR", 0.0)
     app = create_app(Settings(home=tmp_path))
     parts = app.extensions[EXTENSION]
@@ -177,13 +175,13 @@ def ask(app, experiment, user="u"):
     return answer.json["experiment_info"]
 
 
-def test_a_candidate_that_fails_is_stopped_within_its_first_20_requests_though_one_user_sends_them_all(failing):
+def test_a_failing_candidate_is_stopped_within_its_first_20_requests_even_from_one_user(failing):
     app, parts = failing
-    watch, told = ExperimentWatch(parts), []
-    while (info := ask(app, "bad"))["reason"] == "fallback" and len(told) < 100:
-        told.append(info)
+    watch, answers = ExperimentWatch(parts), []
+    while (info := ask(app, "bad"))["reason"] == "fallback" and len(answers) < 100:
+        answers.append(info)
         watch.check_breakers(parts.failed_runs.wait(0.0))
-    assert len(told) == 13
+    assert len(answers) == 13
     assert info["reason"] == "experiment_not_active"
     last = parts.experiments.history.of("bad")[-1]
     assert (last["event"], last["actor"], last["after"]) == ("aborted", "guardrail", {"status": "stopped"})
@@ -194,7 +192,7 @@ def test_a_candidate_that_fails_is_stopped_within_its_first_20_requests_though_o
     assert last["figures"] == {"guardrails": {"requests": {"state": "breached", "harm": 1.0}}}
 
 
-def test_the_look_of_every_second_stops_it_too_and_the_results_name_the_breaker(failing):
+def test_the_periodic_review_also_stops_it_and_the_results_name_the_breaker(failing):
     app, parts = failing
     for _ in range(20):
         ask(app, "bad")
@@ -205,7 +203,7 @@ def test_the_look_of_every_second_stops_it_too_and_the_results_name_the_breaker(
     assert (breaker["state"], breaker["harm"], breaker["margin"]) == ("breached", 1.0, 0.5)
 
 
-def test_who_switched_the_guardrails_off_has_no_breaker_either(failing):
+def test_switching_the_guardrails_off_also_switches_the_breaker_off(failing):
     app, parts = failing
     watch = ExperimentWatch(parts)
     for _ in range(30):
@@ -216,7 +214,7 @@ def test_who_switched_the_guardrails_off_has_no_breaker_either(failing):
     assert app.test_client().get("/experiments/unguarded/results").json["results"]["guardrails"] == []
 
 
-def test_only_runs_in_which_an_arms_own_model_failed_wake_the_watch(failing):
+def test_only_failures_of_an_arms_own_model_wake_the_watch(failing):
     app, parts = failing
     ask(app, None)
     assert parts.failed_runs.wait(0.0) == frozenset()

@@ -1,4 +1,4 @@
-"""Decoding, justification and annealing: valid, never longer, the same for the same seed and effort."""
+"""Decoding, justification and annealing: valid, never longer, deterministic for a seed and number of evaluations."""
 
 import time
 from pathlib import Path
@@ -37,10 +37,10 @@ def _by_rule(instance, rule):
 
 @examples(100)
 @given(instance=instances(), rule=st.sampled_from(ALL_RULES))
-def test_decoding_by_start_time_makes_no_step_later_and_breaks_no_rule(instance, rule):
+def test_decoding_by_start_time_delays_no_step_and_is_valid(instance, rule):
     problem, mode, start, makespan_h = _by_rule(instance, rule)
     order = np.argsort(start, kind="stable")
-    # A step of no length may start together with its successor; the list has to name the predecessor first.
+    # A step without duration may start together with its successor; the list must name the predecessor first.
     order = np.array(sorted(order, key=lambda j: (start[j], list(problem.topological).index(j))), dtype=np.int64)
     again = np.empty_like(start)
     decoder = new_decoder(problem)
@@ -52,7 +52,7 @@ def test_decoding_by_start_time_makes_no_step_later_and_breaks_no_rule(instance,
 
 @examples(100)
 @given(instance=instances(), rule=st.sampled_from(ALL_RULES), seed=st.integers(0, 2**32))
-def test_justification_and_annealing_keep_every_rule_and_never_lengthen(instance, rule, seed):
+def test_justification_and_annealing_are_valid_and_never_lengthen(instance, rule, seed):
     problem, mode, start, makespan_h = _by_rule(instance, rule)
     order = np.empty(start.size, dtype=np.int64)
     decoder = new_decoder(problem, incremental=True)
@@ -77,7 +77,7 @@ def test_the_same_seed_and_number_of_evaluations_give_the_same_schedule(n_workpo
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_more_time_never_makes_a_schedule_longer_and_the_answer_says_what_found_it(seed):
+def test_more_time_never_gives_a_longer_schedule_and_the_answer_names_the_method(seed):
     instance = random_instance(2, seed)
     greedy, improved = AGENT.solve(instance), AGENT.solve(instance, time_budget_ms=60)
     assert greedy.stage == "greedy"
@@ -86,7 +86,7 @@ def test_more_time_never_makes_a_schedule_longer_and_the_answer_says_what_found_
     assert (improved.stage != "greedy") == (improved.schedule.makespan_h < greedy.schedule.makespan_h - 1e-9)
 
 
-def test_a_deadline_ends_the_search_and_the_time_until_then_is_used():
+def test_a_deadline_ends_the_search_and_the_available_time_is_used():
     problem = compile_instance(random_instance(5, seed=1))
     incumbent = empty_incumbent(problem)
     improve_by_rules(problem, incumbent)
@@ -95,7 +95,7 @@ def test_a_deadline_ends_the_search_and_the_time_until_then_is_used():
     assert time.perf_counter() >= deadline_s
 
 
-def test_no_search_begins_after_the_deadline():
+def test_no_search_starts_after_the_deadline():
     problem = compile_instance(random_instance(5, seed=1))
     incumbent = empty_incumbent(problem)
     improve_by_rules(problem, incumbent)
@@ -105,14 +105,14 @@ def test_no_search_begins_after_the_deadline():
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_search_reaches_the_proven_optimum_of_the_flagship_from_the_rules_on(seed):
+def test_search_reaches_the_proven_optimum_of_the_flagship_from_every_rule(seed):
     found = AGENT.solve(standard_instance(SAMPLE_PARAMS), time_budget_ms=HOUR_MS, seed=seed, max_evaluations=100)
     assert found.schedule.makespan_h == pytest.approx(52.87, abs=0.005)
 
 
 @examples(100)
 @given(instance=instances(), rules=st.lists(st.sampled_from(ALL_RULES), min_size=1))
-def test_the_rules_together_are_as_good_as_the_best_of_them(instance, rules):
+def test_all_rules_together_are_as_good_as_the_best_one(instance, rules):
     problem = compile_instance(instance)
     incumbent = empty_incumbent(problem)
     improve_by_rules(problem, incumbent, rules=rules)
@@ -123,14 +123,14 @@ def test_the_rules_together_are_as_good_as_the_best_of_them(instance, rules):
 
 @examples(40)
 @given(instance=instances())
-def test_a_budget_never_ends_above_the_best_rule(instance):
+def test_a_budget_never_gives_a_longer_schedule_than_the_best_rule(instance):
     problem = compile_instance(instance)
     best_h = min(build(problem, new_state(problem), rule) for rule in ALL_RULES)
     solution = AGENT.solve(instance, time_budget_ms=HOUR_MS, max_evaluations=100)
     assert solution.schedule.makespan_h <= best_h + 1e-9
 
 
-def test_search_without_an_agent_shortens_too_and_says_annealing():
+def test_search_without_an_agent_shortens_and_is_reported_as_annealing():
     problem = compile_instance(random_instance(2, seed=3))
     incumbent = empty_incumbent(problem)
     improve_by_rules(problem, incumbent, rules=[Rule("SPT", 1.0, "serial")])
@@ -140,8 +140,8 @@ def test_search_without_an_agent_shortens_too_and_says_annealing():
     assert incumbent.stage == "annealing"
 
 
-def test_worst_case_slack_begins_with_what_would_wait_longest():
-    # LST starts the long step, whose tail is the longest; WCS the short one, which would have to wait for all of it.
+def test_worst_case_slack_starts_with_the_step_that_would_wait_longest():
+    # LST starts the long step, which has the longest tail; WCS the short one, which would have to wait for all of it.
     steps_a = [{"name": "long", "team": "team1", "duration": 10}]
     steps_b = [{"name": "short", "team": "team1", "order": 1, "duration": 1}]
     steps_b.append({"name": "after", "team": "team6", "order": 2, "duration": 8.5})
@@ -159,11 +159,11 @@ def test_worst_case_slack_is_refused_with_the_serial_scheme():
 
 
 @pytest.mark.parametrize("tiny_h", [5e-324, 1e-300, 1e-9, 1e-7, 1e-6])
-def test_steps_that_take_next_to_no_time_break_no_rule(tiny_h):
-    """They end when their predecessors do: an order by ends alone puts them before those, and crashed a service."""
+def test_steps_with_almost_no_duration_are_scheduled_validly(tiny_h):
+    """Their end equals that of their predecessors: an order by ends alone puts them first, which crashed a service."""
     random = np.random.default_rng(7)
     network = QNetwork((8, 8, 8))
     agent = Agent(network.to_arrays(), signature_of(network), {})
     for _ in range(60):
         params = np.where(random.random(15) < 0.4, tiny_h, random.uniform(0.5, 10_000, 15)).tolist()
-        agent.solve(standard_instance(params), time_budget_ms=600_000.0, max_evaluations=1_000)  # checks what it found
+        agent.solve(standard_instance(params), time_budget_ms=600_000.0, max_evaluations=1_000)  # validates the result

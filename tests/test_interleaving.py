@@ -1,4 +1,4 @@
-"""The bound by the order in which stages end, against optima, schedules and the bound by heads and tails."""
+"""The bound by the order in which stages end, compared with optima, schedules and the head-and-tail bound."""
 
 import math
 import time
@@ -19,14 +19,14 @@ from tests.properties import examples
 
 
 def bounds_h(problem, enough_h=math.inf, max_programs=400):
-    """(by heads and tails, by orders on top of that)"""
+    """(head-and-tail bound, with orders in addition)"""
     plain_h = float(lower_bound(problem))
     return plain_h, bound_by_orders(problem, plain_h, enough_h, math.inf, max_programs)
 
 
 @examples(60)
 @given(instance=instances(max_steps=6))
-def test_it_is_never_above_the_optimum_nor_below_the_other_bound(instance):
+def test_it_is_between_the_other_bound_and_the_optimum(instance):
     problem = compile_instance(instance)
     incumbent = empty_incumbent(problem)
     improve_by_rules(problem, incumbent)
@@ -36,7 +36,7 @@ def test_it_is_never_above_the_optimum_nor_below_the_other_bound(instance):
 
 
 def pair(hours):
-    """Two work points of three stages: what the second and the third cost depends on who goes first."""
+    """Two work points of three stages: the cost of the second and third stage depends on which goes first."""
     steps = [
         [
             {"name": "open", "order": 1, "team": "a", "duration": first},
@@ -54,7 +54,7 @@ def pair(hours):
 
 
 @pytest.mark.parametrize("hours", [[(4, (6, 8), 5), (3, (9, 4), 7)], [(1, (5, 5), 9), (6, (3, 8), 2)]])
-def test_it_lies_between_the_other_bound_and_the_optimum_of_two_work_points(hours):
+def test_it_is_between_the_other_bound_and_the_optimum_for_two_work_points(hours):
     problem = compile_instance(pair(hours))
     incumbent = empty_incumbent(problem)
     improve_by_rules(problem, incumbent)
@@ -66,26 +66,26 @@ def test_it_lies_between_the_other_bound_and_the_optimum_of_two_work_points(hour
 
 @pytest.mark.parametrize("seed", [2, 6])
 def test_it_halves_the_gap_of_two_standard_work_points(seed):
-    known_h = {2: 123.48, 6: 116.41}[seed]  # schedules that were found: benchmarks/results/scheduling.json
+    known_h = {2: 123.48, 6: 116.41}[seed]  # schedules from benchmarks/results/scheduling.json
     plain_h, ordered_h = bounds_h(compile_instance(random_instance(2, seed)))
     assert ordered_h <= known_h
     assert known_h - ordered_h < 0.5 * (known_h - plain_h)
 
 
-def test_a_schedule_as_short_as_the_bound_ends_the_search():
+def test_a_schedule_equal_to_the_bound_ends_the_search():
     problem = compile_instance(random_instance(2, 2))
     plain_h, ordered_h = bounds_h(problem, enough_h=112.0)
     assert plain_h < ordered_h == 112.0
 
 
 @pytest.mark.parametrize("n_workpoints", [1, 4])
-def test_one_project_and_many_keep_the_bound_they_have(n_workpoints):
+def test_one_work_point_and_many_keep_their_bound(n_workpoints):
     plain_h, ordered_h = bounds_h(compile_instance(random_instance(n_workpoints, 3)))
     assert ordered_h == plain_h
 
 
-def test_a_problem_of_very_many_modes_keeps_the_bound_it_has():
-    """It would take seconds to set up the programs, and nobody else could do anything meanwhile."""
+def test_a_problem_with_very_many_modes_keeps_its_bound():
+    """Setting up the linear programs would take seconds during which nothing else could run."""
     steps = [[{"name": f"s{i}", "order": i, "team": "a", "duration": 5 + i} for i in range(3)] for _ in range(2)]
     body = {
         "workpoints": [{"id": str(number), "steps": each} for number, each in enumerate(steps)],
@@ -95,6 +95,6 @@ def test_a_problem_of_very_many_modes_keeps_the_bound_it_has():
     assert ordered_h == plain_h
 
 
-def test_without_time_the_bound_is_the_one_it_began_with():
+def test_without_time_the_initial_bound_is_returned():
     problem = compile_instance(random_instance(2, 2))
     assert bound_by_orders(problem, 100.0, 200.0, 0.0) == 100.0

@@ -1,4 +1,4 @@
-"""The environment, the network's file, the agent and a real (small) training run."""
+"""The environment, the network file, the agent, and a real (short) training run."""
 
 import importlib
 import json
@@ -62,7 +62,7 @@ def test_without_gymnasium_the_environment_names_the_remedy(monkeypatch):
         importlib.import_module("scheduler_env.environment")
 
 
-def test_the_environment_keeps_gymnasiums_contract():
+def test_the_environment_fulfils_gymnasiums_contract():
     check_env(SchedulingEnv(standard_instance(SAMPLE_PARAMS)))
 
 
@@ -82,10 +82,10 @@ def test_the_return_of_an_episode_is_the_initial_bound_minus_the_makespan(seed):
     assert total == pytest.approx(initial_bound_h - info["makespan_h"])
 
 
-def test_a_masked_action_carries_out_the_last_candidate_and_says_so():
+def test_a_masked_action_performs_the_last_candidate_and_reports_it():
     environment = SchedulingEnv(standard_instance(SAMPLE_PARAMS))
     observation, _ = environment.reset(seed=1)
-    assert observation["action_mask"].sum() == 1  # only the scaffolding, with everybody
+    assert observation["action_mask"].sum() == 1  # only scaffolding, with the whole team
     _, _, _, _, info = environment.step(np.int64(environment.max_candidates - 1))
     assert info["masked"]
     assert info["activity"] == 0
@@ -101,7 +101,7 @@ def test_the_docstring_names_every_feature_in_order():
 # --- the network ---
 
 
-def test_compiled_scores_are_the_torch_networks_advantages_and_value():
+def test_compiled_scores_equal_the_torch_networks_advantages_and_value():
     torch.manual_seed(5)
     network = QNetwork((16, 12, 8))
     environment = SchedulingEnv(random_instance(2, seed=3))
@@ -124,7 +124,7 @@ def test_compiled_scores_are_the_torch_networks_advantages_and_value():
     assert float(q.mean()) == pytest.approx(value, abs=1e-5)  # dueling: advantages average to zero
 
 
-def test_a_saved_network_reads_back_the_same(tmp_path):
+def test_a_saved_network_is_read_back(tmp_path):
     network = QNetwork((4, 4, 4))
     save_checkpoint(tmp_path / "x.pth", network, {"note": "hello"})
     back = read_checkpoint(tmp_path / "x.pth")
@@ -134,7 +134,7 @@ def test_a_saved_network_reads_back_the_same(tmp_path):
 
 
 def _nested(depth: int) -> list:
-    """A list that is small in a file and doubles its text with each level."""
+    """A list that is small in a file and whose text doubles with each level."""
     value: list = [0]
     for _ in range(depth):
         value = [value, value]
@@ -180,7 +180,7 @@ def _broken(change) -> dict:
         (lambda c: c["state_dict"].update({"value.0.bias": torch.zeros(5)}), coded("checkpoint_misfit")),
     ],
 )
-def test_a_file_that_is_not_what_it_should_be_is_refused_with_the_reason(tmp_path, change, check):
+def test_an_invalid_file_is_refused_with_the_reason(tmp_path, change, check):
     torch.save(_broken(change), tmp_path / "x.pth")
     with pytest.raises(InvalidCheckpoint, check=check):
         load_agent(tmp_path / "x.pth")
@@ -201,7 +201,7 @@ def test_a_pickle_with_code_is_refused_and_not_run(tmp_path):
 # --- replay ---
 
 
-def test_steps_are_drawn_in_proportion_to_their_priority():
+def test_steps_are_sampled_in_proportion_to_their_priority():
     episodes = new_episodes(16, 1)
     weights = {3: 1.0, 7: 2.0, 15: 5.0}
     for step, weight in weights.items():
@@ -212,7 +212,7 @@ def test_steps_are_drawn_in_proportion_to_their_priority():
     assert share == pytest.approx({3: 0.125, 7: 0.25, 15: 0.625}, abs=0.002)
 
 
-def test_the_generator_is_uniform_and_repeats_with_its_seed():
+def test_the_generator_is_uniform_and_reproducible():
     random = new_random(7)
     numbers = np.array([uniform(random) for _ in range(20_000)])
     assert numbers.min() >= 0.0
@@ -229,20 +229,20 @@ def test_the_same_seed_trains_the_same_weights():
     assert np.array_equal(_weights(_train(SMALL, 10)), _weights(_train(SMALL, 10)))
 
 
-def test_a_resumed_run_ends_where_the_uninterrupted_one_does(tmp_path):
+def test_a_resumed_run_gives_the_result_of_an_uninterrupted_one(tmp_path):
     straight = _train(SMALL, 20)
     _train(SMALL, 8).save(tmp_path / "state.pt")
     resumed = _train(SMALL, 12, Training.resume(tmp_path / "state.pt", SMALL))
     assert np.array_equal(_weights(straight), _weights(resumed))
 
 
-def test_resuming_under_another_configuration_is_refused(tmp_path):
+def test_resuming_with_another_configuration_is_refused(tmp_path):
     _train(SMALL, 1).save(tmp_path / "state.pt")
     with pytest.raises(ValueError, match="another configuration"):
         Training.resume(tmp_path / "state.pt", SMALL.model_copy(update={"n_step": 3}))
 
 
-def test_targets_of_finished_episodes_are_the_return_that_followed():
+def test_targets_of_finished_episodes_are_the_following_return():
     config = SMALL.model_copy(update={"n_step": 1_000})
     training = Training(config)
     training.step()
@@ -258,7 +258,7 @@ def test_targets_of_finished_episodes_are_the_return_that_followed():
         assert batch.features.shape[1] == N_CANDIDATE
 
 
-def test_a_demonstration_repeats_the_schedule_that_the_search_found_and_learns_its_return():
+def test_a_demonstration_repeats_the_schedule_of_the_search_and_its_return_is_learned():
     training = Training(SHOWN.model_copy(update={"demonstrations": 1.0}))
     training.play(200)
     episodes, pool = training.episodes, training.pool
@@ -270,7 +270,7 @@ def test_a_demonstration_repeats_the_schedule_that_the_search_found_and_learns_i
         assert best.makespan_h[number] <= episodes.final[episode] + 1e-6 <= rules + 2e-6
 
 
-def test_what_is_shown_again_is_never_longer_and_is_played_to_the_hour():
+def test_demonstrated_schedules_are_never_longer_and_reproduced_exactly():
     training = Training(SHOWN)
     shortest = np.inf
     for seed in range(4):
@@ -286,7 +286,7 @@ def test_what_is_shown_again_is_never_longer_and_is_played_to_the_hour():
         shortest = played_h
 
 
-def test_every_shown_decision_is_among_what_is_due():
+def test_every_demonstrated_decision_is_a_candidate():
     training = Training(SHOWN)
     training.step()
     batch = training.batch
@@ -294,7 +294,7 @@ def test_every_shown_decision_is_among_what_is_due():
     assert batch.is_due[batch.chosen].all()
 
 
-def test_a_run_with_demonstrations_resumes_where_the_uninterrupted_one_does(tmp_path):
+def test_a_run_with_demonstrations_resumes_like_an_uninterrupted_one(tmp_path):
     straight = _train(SHOWN, 12)
     _train(SHOWN, 5).save(tmp_path / "state.pt")
     resumed = _train(SHOWN, 7, Training.resume(tmp_path / "state.pt", SHOWN))
@@ -338,7 +338,7 @@ def _polish(generations: int, run: Polishing | None = None) -> Polishing:
     return run
 
 
-def test_a_resumed_polishing_ends_where_the_uninterrupted_one_does(tmp_path):
+def test_a_resumed_polishing_gives_the_result_of_an_uninterrupted_one(tmp_path):
     straight = _polish(6)
     _polish(2).save(tmp_path / "polishing.pt")
     resumed = _polish(0)
@@ -349,14 +349,14 @@ def test_a_resumed_polishing_ends_where_the_uninterrupted_one_does(tmp_path):
     assert np.array_equal(resumed.mean, straight.mean)
 
 
-def test_polishing_moves_what_chooses_and_leaves_the_value_alone():
+def test_polishing_changes_the_advantages_and_not_the_value():
     torch.manual_seed(1)
     before, after = QNetwork((8, 8, 8)).state_dict(), _polish(6).polished().state_dict()
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert moved == {name for name in before if name.startswith("advantage.")}
 
 
-def test_polishing_lowers_the_gap_of_the_instances_it_sees():
+def test_polishing_reduces_the_gap_of_its_instances():
     config = POLISHED.model_copy(
         update={"polishing": PolishingConfig(generations=60, sizes=(2,), instances=4, workpoints=8)}
     )
@@ -374,7 +374,7 @@ def test_polishing_lowers_the_gap_of_the_instances_it_sees():
 
 @pytest.mark.parametrize("name", ["ddqn_v1", "ddqn_v2"])
 @pytest.mark.parametrize("n_workpoints", [1, 2, 5, 10, 20, 50])
-def test_a_seed_model_schedules_any_size_validly_and_the_same_each_time(name, n_workpoints):
+def test_a_seed_model_schedules_any_size_validly_and_deterministically(name, n_workpoints):
     agent = load_agent(SEED_MODELS / f"{name}.pth")
     instance = random_instance(n_workpoints, seed=77)
     first, second = agent.solve(instance), agent.solve(instance)
@@ -383,12 +383,12 @@ def test_a_seed_model_schedules_any_size_validly_and_the_same_each_time(name, n_
     assert first.schedule.makespan_h >= first.lower_bound_h - 1e-9
 
 
-def test_the_better_seed_model_answers_the_flagship_within_55_hours():
+def test_the_better_seed_model_solves_the_flagship_within_55_hours():
     agent = load_agent(SEED_MODELS / "ddqn_v2.pth")
     assert agent.solve(standard_instance(SAMPLE_PARAMS)).schedule.makespan_h <= 55.0
 
 
-def test_time_to_improve_never_makes_a_schedule_longer():
+def test_a_time_budget_never_lengthens_a_schedule():
     agent = load_agent(SEED_MODELS / "ddqn_v1.pth")
     for seed in range(3):
         instance = random_instance(3, seed)

@@ -1,4 +1,4 @@
-"""What processes that are killed while they write leave behind, and that the next start tidies it up."""
+"""Files left by processes killed while writing, and their removal at the next start."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from ab_testing import ABTestManager
 from enhanced_flask import create_app
 from scheduler_service.files import LEFTOVER_S, remove_leftovers, temporary_beside
 from scheduler_service.settings import Settings
-from tests import preloaded
+from tests.programs import run_python, start_python
 from tests.waiting import HANG_S
 
 DIE = "import os, signal\nfrom pathlib import Path\ndie = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -35,12 +35,11 @@ def left_in(home):
 
 
 def kill_in(home, program):
-    ended = subprocess.run([preloaded.python(), "-c", f"{DIE}home = Path({str(home)!r})\n{program}\n"], timeout=HANG_S)
-    assert ended.returncode == -signal.SIGKILL
+    assert run_python("-c", f"{DIE}home = Path({str(home)!r})\n{program}\n").returncode == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("program", KILLED.values(), ids=KILLED)
-def test_what_a_kill_left_is_gone_after_a_start(tmp_path, program):
+def test_files_left_by_a_kill_are_removed_at_the_next_start(tmp_path, program):
     create_app(Settings(home=tmp_path))
     kill_in(tmp_path, program)
     left = left_in(tmp_path)
@@ -52,7 +51,7 @@ def test_what_a_kill_left_is_gone_after_a_start(tmp_path, program):
     assert left_in(tmp_path) == []
 
 
-def test_a_file_that_is_being_written_stays(tmp_path):
+def test_a_file_that_is_being_written_is_kept(tmp_path):
     create_app(Settings(home=tmp_path))
     young = temporary_beside(tmp_path / "reports" / "performance.html")
     young.write_bytes(b"half of it")
@@ -60,7 +59,7 @@ def test_a_file_that_is_being_written_stays(tmp_path):
     assert young.exists()
 
 
-def test_a_change_that_is_being_written_is_waited_for(tmp_path):
+def test_a_change_in_progress_is_waited_for(tmp_path):
     path = tmp_path / "ab_test_config.json"
     program = (
         f"{DIE}import sys\nfrom ab_testing import ABTestManager\n"
@@ -69,14 +68,14 @@ def test_a_change_that_is_being_written_is_waited_for(tmp_path):
         f"ABTestManager(Path({str(path)!r})).create_experiment('x', 'A', 'B')\n"
     )
     pipe = subprocess.PIPE
-    with subprocess.Popen([preloaded.python(), "-c", program], stdin=pipe, stdout=pipe, text=True) as writer:
+    with start_python("-c", program, stdin=pipe, stdout=pipe) as writer:
         assert writer.stdout.readline() == "written\n"
         assert len(left_in(tmp_path)) == 1
-        remover = subprocess.Popen(
-            [preloaded.python(), "-c", f"{DIE}from scheduler_service.http.watch.watching import clean_folders\n"
-             f"from scheduler_service.settings import Settings\nclean_folders(Settings(home={str(tmp_path)!r}))"]
+        remover = start_python(
+            "-c", f"{DIE}from scheduler_service.http.watch.watching import clean_folders\n"
+            f"from scheduler_service.settings import Settings\nclean_folders(Settings(home={str(tmp_path)!r}))"
         )  # fmt: skip
-        time.sleep(0.5)  # it may look meanwhile; nothing depends on how far it comes
+        time.sleep(0.5)  # it may check meanwhile; no assertion depends on its progress
         assert len(left_in(tmp_path)) == 1
         print(file=writer.stdin, flush=True)
         assert writer.wait(HANG_S) == 0
@@ -84,14 +83,9 @@ def test_a_change_that_is_being_written_is_waited_for(tmp_path):
     assert ABTestManager(path).get_experiment("x").status == "active"
 
 
-def test_only_our_own_temporary_files_are_taken(tmp_path):
-    names = (
-        ".vimrc.tmp",
-        "report.tmp",
-        ".x.0123456789abcdeg.tmp",
-        ".x.0123456789abcdef.tmp.bak",
-        ".x.0123456789abcdef",
-    )
+def test_only_our_own_temporary_files_are_removed(tmp_path):
+    near = (".x.0123456789abcdeg.tmp", ".x.0123456789abcdef.tmp.bak", ".x.0123456789abcdef")
+    names = (".vimrc.tmp", "report.tmp", *near)
     for name in names:
         (tmp_path / name).touch()
     (tmp_path / ".x.0123456789abcdef.tmp").mkdir()
@@ -105,7 +99,7 @@ def test_only_our_own_temporary_files_are_taken(tmp_path):
     remove_leftovers(Path(tmp_path / "missing"))
 
 
-def test_the_numbers_of_killed_workers_are_removed_and_those_of_living_ones_stay(tmp_path):
+def test_metrics_of_killed_workers_are_removed_and_those_of_running_ones_kept(tmp_path):
     program = (
         "import os, sys\nfrom pathlib import Path\nfrom scheduler_service.http.server import processes\n"
         f"processes.MEMORY_FOLDER = Path({str(tmp_path)!r})\nprocesses._make_metrics_folder(None)\n"
@@ -115,7 +109,7 @@ def test_the_numbers_of_killed_workers_are_removed_and_those_of_living_ones_stay
 
     def service():
         pipe = subprocess.PIPE
-        started = subprocess.Popen([preloaded.python(), "-c", program], stdin=pipe, stdout=pipe, text=True)
+        started = start_python("-c", program, stdin=pipe, stdout=pipe)
         return started, Path(started.stdout.readline().strip())
 
     (first, killed), (second, living) = service(), service()

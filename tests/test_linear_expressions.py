@@ -1,4 +1,4 @@
-"""No regular expression of ours takes more than linear time, whatever text it is asked about."""
+"""Every regular expression of the project takes linear time on any text."""
 
 import ast
 import builtins
@@ -19,7 +19,7 @@ LENGTH = 20_000
 """Characters. Linear time is some milliseconds of CPU, quadratic time some seconds."""
 ALLOWED_CPU_S = 0.4
 FILES_OF_OURS = {"scheduler_env.psplib"}
-"""Modules that read files which nobody sends."""
+"""Modules that read no text from clients."""
 USUAL_UNITS = ["a", "A", "0", " ", "\n", "\t", '"', "\\", '\\"', "_", "-", ".", ":", "/", "=", ",", "检", "，", "（"]
 
 
@@ -35,14 +35,14 @@ def modules() -> Iterator[str]:
 
 
 def expressions() -> dict[str, tuple[re.Pattern, set[str]]]:
-    """Each expression of the source by its place, with the methods that are called of it."""
+    """Each expression of the source by its location, with the methods called on it."""
     found = {}
     for name in modules():
         module = importlib.import_module(name)
         source = inspect.getsource(module)
         for node in ast.walk(ast.parse(source)):
             if is_of_re(node) and node.args and not isinstance(node.args[0], ast.Name):
-                # A literal, or one with parts that are constants of the module or, as any two words, variables.
+                # A literal, or one whose parts are constants of the module or, for variables, any two words.
                 code, known = compile(ast.Expression(node.args[0]), name, "eval"), vars(builtins) | vars(module)
                 words = {each: "sign|key" for each in code.co_names if each not in known}
                 pattern = eval(code, vars(module).copy(), words)  # noqa: S307
@@ -58,7 +58,7 @@ def is_of_re(node: ast.AST) -> bool:
 
 
 def methods(call: ast.Call, source: str) -> set[str]:
-    """Those that are called of the expression; of one that is compiled, by the line that names it."""
+    """The methods called on the expression; for a compiled one, found by its name."""
     if call.func.attr != "compile":
         return {call.func.attr}
     name = source.splitlines()[call.lineno - 1].partition(" = ")[0].strip()
@@ -67,7 +67,7 @@ def methods(call: ast.Call, source: str) -> set[str]:
 
 
 def texts_against(pattern: str) -> Iterator[str]:
-    """What makes expressions start over: parts of the pattern, repeated, before an end that does not fit."""
+    """Texts that make expressions backtrack: repeated parts of the pattern before an end that does not match."""
     literals = re.findall(r"[A-Za-z]{3,}", pattern)[:6]
     units = dict.fromkeys([*USUAL_UNITS, *literals, *re.findall(r"[^\w\s]", pattern)])
     for start, unit, end in product(["", *literals[:2]], units, ["", "\0"]):
@@ -77,7 +77,7 @@ def texts_against(pattern: str) -> Iterator[str]:
 
 
 def slowest_s(pattern: re.Pattern, methods: set[str]) -> float:
-    """CPU of the slowest text, of this thread alone: the machine may be busy."""
+    """CPU time of the slowest text, of this thread only, since the machine may be busy."""
     slowest = 0.0
     for text, method in product(texts_against(pattern.pattern), sorted(methods)):
         before_s = time.thread_time()
@@ -93,7 +93,7 @@ def slowest_s(pattern: re.Pattern, methods: set[str]) -> float:
 EXPRESSIONS = expressions()
 
 
-def test_there_are_expressions_to_look_at():
+def test_expressions_are_found():
     assert len(EXPRESSIONS) > 15
     assert any(place.startswith("scheduler_service.logs:") for place in EXPRESSIONS)
 
@@ -104,5 +104,5 @@ def test_an_expression_takes_linear_time(place):
 
 
 @pytest.mark.parametrize("pattern", [r'"(?:[^"\\]|\\.)*"', r"\s+$", r"<.*?>"])
-def test_one_that_does_not_is_found(pattern):
+def test_a_superlinear_expression_is_found(pattern):
     assert slowest_s(re.compile(pattern, re.DOTALL), {"search"}) > ALLOWED_CPU_S

@@ -1,4 +1,4 @@
-"""The least makespan of a group against complete enumeration, and the bound that rests on it against CP-SAT."""
+"""The minimum makespan of a group compared with complete enumeration, and its bound compared with CP-SAT."""
 
 import time
 from itertools import permutations, product
@@ -33,7 +33,7 @@ def arrays(group):
 
 
 def optimum_h(group):
-    """Every choice of modes, every order, each activity as early as it fits."""
+    """Every choice of modes and every order, each activity as early as possible."""
     best = np.inf
     for chosen in product(*group):
         for order in permutations(range(len(group))):
@@ -54,19 +54,19 @@ def optimum_h(group):
 
 @examples(100)
 @given(group=st.lists(modes, min_size=1, max_size=4))
-def test_the_least_makespan_is_that_of_complete_enumeration(group):
+def test_the_minimum_makespan_equals_that_of_complete_enumeration(group):
     assert pack(*arrays(group), CAPACITY, PLENTY).bound == pytest.approx(optimum_h(group), abs=1e-6)
 
 
 @examples(100)
 @given(group=st.lists(modes, min_size=1, max_size=6), nodes=st.integers(0, 300))
-def test_with_few_nodes_it_is_a_weaker_bound(group, nodes):
+def test_with_few_nodes_the_bound_is_weaker(group, nodes):
     weak, strong = (pack(*arrays(group), CAPACITY, most).bound for most in (nodes, PLENTY))
     assert 0.0 < weak <= strong
 
 
 @pytest.mark.parametrize(("seed", "most_below"), [(7, 0.01), (9, 0.0)])
-def test_the_bound_of_one_work_point_is_near_the_optimum_that_cpsat_proves(seed, most_below):
+def test_the_bound_of_one_work_point_is_near_the_proved_optimum(seed, most_below):
     problem = compile_instance(random_instance(1, seed))
     incumbent = empty_incumbent(problem)
     improve_by_rules(problem, incumbent)

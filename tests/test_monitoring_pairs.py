@@ -1,4 +1,4 @@
-"""Pairs: two models on one instance, recorded beside the runs; and databases of the version before them."""
+"""Pairs (two models on one instance), and databases of earlier versions."""
 
 import shutil
 import sqlite3
@@ -15,62 +15,31 @@ from scheduler_service.errors import InvalidInput, StorageUnavailable
 from scheduler_service.telemetry.queries import DTYPES, PAIR_DTYPES
 from scheduler_service.telemetry.record import ReplayRecord, input_digest
 from scheduler_service.telemetry.schema import SCHEMA_VERSION
-from tests import preloaded
 from tests.codes import coded
+from tests.databases import write_database
+from tests.programs import start_python
 from tests.waiting import HANG_S
 
-ROOT = Path(__file__).resolve().parent.parent
-VERSION_1 = ROOT / "tests" / "data" / "performance_v1.sql"
-"""The dump of a file that the program wrote when its schema had version 1: two requests, one of them a fallback."""
-NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
-
-
-@pytest.fixture
-def monitor(tmp_path):
-    made = PerformanceMonitor(tmp_path / "performance.db", reports_dir=tmp_path / "reports", clock=lambda: NOON)
-    yield made
-    made.close()
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 
 def pair(request_id: str = "r1", **fields: object) -> PairRecord:
-    usual = {
-        "request_id": request_id,
-        "source": "shadow",
-        "candidate": "model_b",
-        "key_a": "A",
-        "key_b": "B",
-        "success_a": True,
-        "success_b": True,
-        "makespan_a": 53.0,
-        "makespan_b": 52.5,
-    }
-    return PairRecord(**(usual | fields))
+    sides = {"key_a": "A", "key_b": "B", "success_a": True, "success_b": True, "makespan_a": 53.0, "makespan_b": 52.5}
+    return PairRecord(**({"request_id": request_id, "source": "shadow", "candidate": "model_b"} | sides | fields))
 
 
-# --- what goes in comes out ---
+# --- recording ---
 
 
-def test_what_was_recorded_comes_back(monitor):
-    monitor.record_pair(
-        pair(
-            experiment="e",
-            user_id="用户1",
-            execution_time_a=0.02,
-            lower_bound=50.0,
-            n_workpoints=1,
-            n_steps=15,
-            time_budget_ms=20.0,
-            input_digest="ab" * 32,
-            success_b=False,
-            makespan_b=None,
-            error_b="InvalidModel: 坏了",
-            timestamp=NOON - timedelta(minutes=1),
-        )
-    )
+def test_recorded_pairs_are_read_back(monitor):
+    failed = {"success_b": False, "makespan_b": None, "error_b": "InvalidModel: 坏了"}
+    sizes = {"lower_bound": 50.0, "n_workpoints": 1, "n_steps": 15, "time_budget_ms": 20.0, "input_digest": "ab" * 32}
+    time = NOW - timedelta(minutes=1)
+    monitor.record_pair(pair(experiment="e", user_id="用户1", execution_time_a=0.02, timestamp=time, **failed, **sizes))
     found = monitor.get_pairs()
     assert list(found.columns) == list(PAIR_DTYPES)
     row = found.iloc[0]
-    assert row["timestamp"] == pd.Timestamp(NOON - timedelta(minutes=1))
+    assert row["timestamp"] == pd.Timestamp(NOW - timedelta(minutes=1))
     assert (row["experiment"], row["user_id"], row["source"]) == ("e", "用户1", "shadow")
     assert (row["makespan_a"], row["time_budget_ms"], row["n_steps"]) == (53.0, 20.0, 15)
     assert (bool(row["success_a"]), bool(row["success_b"]), row["error_b"]) == (True, False, "InvalidModel: 坏了")
@@ -78,7 +47,7 @@ def test_what_was_recorded_comes_back(monitor):
     assert pd.isna(row["replay"])
 
 
-def test_the_columns_have_their_types_also_when_nothing_was_recorded(monitor):
+def test_columns_have_their_types_without_records(monitor):
     empty = monitor.get_pairs()
     monitor.record_pair(pair())
     assert dict(empty.dtypes) == dict(monitor.get_pairs().dtypes)
@@ -88,25 +57,18 @@ def test_pairs_are_filtered(monitor):
     monitor.record_pair(
         pair("r1", experiment="x"),
         pair("r2", experiment="y"),
-        pair("r3", experiment="x", source="replay", replay="p", timestamp=NOON - timedelta(days=2)),
+        pair("r3", experiment="x", source="replay", replay="p", timestamp=NOW - timedelta(days=2)),
     )
     assert list(monitor.get_pairs("x")["request_id"]) == ["r3", "r1"]
     assert list(monitor.get_pairs("x", source="shadow")["request_id"]) == ["r1"]
     assert list(monitor.get_pairs(replay="p")["request_id"]) == ["r3"]
-    assert list(monitor.get_pairs(start_time=NOON - timedelta(days=1))["request_id"]) == ["r1", "r2"]
+    assert list(monitor.get_pairs(start_time=NOW - timedelta(days=1))["request_id"]) == ["r1", "r2"]
 
 
 @pytest.mark.parametrize(
-    "fields",
-    [
-        {"request_id": ""},
-        {"source": "replay"},
-        {"replay": "p"},
-        {"success_b": False},
-        {"makespan_a": None},
-    ],
+    "fields", [{"request_id": ""}, {"source": "replay"}, {"replay": "p"}, {"success_b": False}, {"makespan_a": None}]
 )
-def test_a_pair_that_contradicts_itself_is_refused(fields):
+def test_a_contradictory_pair_is_refused(fields):
     with pytest.raises(InvalidInput):
         pair(**fields)
 
@@ -122,19 +84,16 @@ def test_a_replay_records_a_request_once_and_a_shadow_run_each_time(monitor):
     assert len(monitor.get_pairs(replay="q")) == 1
 
 
-def test_the_database_itself_refuses_a_second_pair_of_a_replay(monitor):
+def test_the_database_refuses_a_second_pair_of_a_replay(monitor):
     monitor.record_pair(pair(source="replay", replay="p"))
-    with (
-        sqlite3.connect(monitor.db_path) as connection,
-        pytest.raises(sqlite3.IntegrityError, match="UNIQUE"),
-    ):
+    with sqlite3.connect(monitor.db_path) as connection, pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
         connection.execute(
             "INSERT INTO pairs (timestamp, request_id, source, replay, candidate, success_a, success_b) "
             "VALUES ('', 'r1', 'replay', 'p', 'model_b', 1, 1)"
         )
 
 
-def test_the_digest_knows_an_input_by_what_it_says():
+def test_the_digest_of_an_input_depends_on_its_meaning():
     assert input_digest({"a": 1, "b": [1.5, 2]}) == input_digest({"b": [1.5, 2], "a": 1})
     assert input_digest({"a": [1, 2]}) != input_digest({"a": [2, 1]})
     assert input_digest({"name": "工作点"}) != input_digest({"name": "工作"})
@@ -145,50 +104,38 @@ def test_the_digest_knows_an_input_by_what_it_says():
 
 def replay(replay_id: str = "p-1", **fields: object) -> ReplayRecord:
     usual = {
-        "id": replay_id,
-        "definition": "p",
-        "candidate": "model_b",
-        "key_a": "A",
-        "key_b": "B",
-        "since": NOON - timedelta(days=7),
-        "last_run": 5,
-        "total": 3,
-        "options": {"limit": 10},
-    }
+        "id": replay_id, "definition": "p", "candidate": "model_b", "key_a": "A", "key_b": "B",
+        "since": NOW - timedelta(days=7), "last_run": 5, "total": 3, "options": {"limit": 10},
+    }  # fmt: skip
     return ReplayRecord(**(usual | fields))
 
 
-def test_a_replay_is_found_by_what_was_asked_for_and_by_its_experiment(monitor):
+def test_a_replay_is_found_by_its_options_and_experiment(monitor):
     assert monitor.replays.last(definition="p") is None
     monitor.replays.begin(replay())
-    monitor.replays.begin(replay("p-2", timestamp=NOON + timedelta(hours=1)))
-    monitor.replays.begin(replay("q-1", definition="q", experiment="x", timestamp=NOON - timedelta(hours=1)))
+    monitor.replays.begin(replay("p-2", timestamp=NOW + timedelta(hours=1)))
+    monitor.replays.begin(replay("q-1", definition="q", experiment="x", timestamp=NOW - timedelta(hours=1)))
     assert monitor.replays.last(definition="p").id == "p-2"
     found = monitor.replays.last(experiment="x")
-    assert found == replay("q-1", definition="q", experiment="x", timestamp=NOON - timedelta(hours=1))
+    assert found == replay("q-1", definition="q", experiment="x", timestamp=NOW - timedelta(hours=1))
 
 
-def test_the_first_of_two_that_begin_the_same_replay_stands(monitor):
+def test_of_two_equal_replays_the_first_is_kept(monitor):
     monitor.replays.begin(replay())
     monitor.replays.begin(replay(last_run=9))
     assert monitor.replays.last(definition="p").last_run == 5
 
 
 def test_each_request_is_selected_once_with_its_last_run(monitor):
-    for request_id, experiment, success in (
-        ("r1", "x", True),
-        ("r2", "x", False),
-        ("r2", "x", True),
-        ("r3", "y", True),
-    ):
+    for name, experiment, success in (("r1", "x", True), ("r2", "x", False), ("r2", "x", True), ("r3", "y", True)):
         monitor.record_performance(
-            PerformanceRecord(request_id=request_id, experiment=experiment, success=success, input_params={"n": 1})
+            PerformanceRecord(request_id=name, experiment=experiment, success=success, input_params={"n": 1})
         )
     monitor.record_performance(PerformanceRecord(request_id="without input", experiment="x"))
     monitor.record_performance(
-        PerformanceRecord(request_id="old", experiment="x", input_params={}, timestamp=NOON - timedelta(days=9))
+        PerformanceRecord(request_id="old", experiment="x", input_params={}, timestamp=NOW - timedelta(days=9))
     )
-    log, since = monitor.replays, NOON - timedelta(days=7)
+    log, since = monitor.replays, NOW - timedelta(days=7)
     assert log.last_run() == 6
     assert log.select(experiment="x", since=since, last_run=6) == [3, 1]
     assert log.select(experiment=None, since=since, last_run=6) == [4, 3, 1]
@@ -197,10 +144,10 @@ def test_each_request_is_selected_once_with_its_last_run(monitor):
     assert log.requests([1])[0].input_params == '{"n":1}'
 
 
-# --- the runs ---
+# --- runs ---
 
 
-def test_chosen_columns_are_all_that_is_read(monitor):
+def test_only_the_chosen_columns_are_read(monitor):
     monitor.record_performance(
         PerformanceRecord(request_id="r1", user_id="u", time_budget_ms=20.0, user_satisfaction=4)
     )
@@ -209,7 +156,7 @@ def test_chosen_columns_are_all_that_is_read(monitor):
 
 
 @pytest.mark.parametrize("columns", [["makespan", "1; DROP TABLE runs"], ["id"], []])
-def test_columns_that_do_not_exist_are_refused(monitor, columns):
+def test_unknown_columns_are_refused(monitor, columns):
     with pytest.raises(InvalidInput, check=coded("unknown_columns")):
         monitor.get_performance_data(columns=columns)
 
@@ -221,16 +168,12 @@ def test_runs_are_counted(monitor):
     assert (monitor.count_runs(), monitor.count_runs("x"), monitor.count_runs("nobody")) == (3, 2, 0)
 
 
-# --- a database of the version before ---
+# --- databases of version 1 ---
 
 
 @pytest.fixture
 def old_database(tmp_path):
-    path = tmp_path / "old.db"
-    connection = sqlite3.connect(path)
-    connection.executescript(VERSION_1.read_text("utf-8"))
-    connection.close()
-    return path
+    return write_database(tmp_path / "old.db", 1)
 
 
 def version(path: Path) -> int:
@@ -256,7 +199,7 @@ def test_an_old_database_opens_and_keeps_its_rows(old_database, tmp_path):
     assert len(monitor.get_pairs()) == 1
 
 
-def test_an_upgraded_database_is_laid_out_like_a_new_one(old_database, tmp_path):
+def test_an_upgraded_database_has_the_layout_of_a_new_one(old_database, tmp_path):
     PerformanceMonitor(old_database, reports_dir=tmp_path)
     PerformanceMonitor(tmp_path / "new.db", reports_dir=tmp_path)
 
@@ -286,19 +229,16 @@ def test_processes_that_start_together_upgrade_once(old_database, tmp_path):
         shutil.copy(old_database, path)
         start = str(datetime.now().timestamp() + 1.5)
         started = [
-            subprocess.Popen(
-                [preloaded.python(), "-c", code, str(path), start, str(number)], cwd=ROOT, stderr=subprocess.PIPE
-            )
-            for number in range(6)
+            start_python("-c", code, str(path), start, str(number), stderr=subprocess.PIPE) for number in range(6)
         ]
         for process in started:
-            _, told = process.communicate(timeout=HANG_S)
-            assert process.returncode == 0, told.decode()
+            _, errors = process.communicate(timeout=HANG_S)
+            assert process.returncode == 0, errors
         assert PerformanceMonitor(path, reports_dir=tmp_path).count_runs() == 3 + 6
         assert version(path) == SCHEMA_VERSION
 
 
-def test_an_upgrade_that_was_cut_off_is_finished(old_database, tmp_path):
+def test_an_interrupted_upgrade_is_finished(old_database, tmp_path):
     with sqlite3.connect(old_database) as connection:
         connection.execute("ALTER TABLE runs ADD COLUMN time_budget_ms FLOAT")
     monitor = PerformanceMonitor(old_database, reports_dir=tmp_path)
@@ -306,7 +246,7 @@ def test_an_upgrade_that_was_cut_off_is_finished(old_database, tmp_path):
     assert version(old_database) == SCHEMA_VERSION
 
 
-def test_an_older_program_writes_on_while_a_newer_one_upgrades(old_database, tmp_path):
+def test_an_older_program_keeps_writing_while_a_newer_one_upgrades(old_database, tmp_path):
     with sqlite3.connect(old_database, isolation_level=None) as older:
         older.execute("SELECT * FROM runs").fetchall()
         monitor = PerformanceMonitor(old_database, reports_dir=tmp_path)
@@ -314,7 +254,7 @@ def test_an_older_program_writes_on_while_a_newer_one_upgrades(old_database, tmp
     assert monitor.count_runs() == 4
 
 
-def test_a_newer_database_is_not_touched(old_database, tmp_path):
+def test_a_newer_database_is_not_changed(old_database, tmp_path):
     with sqlite3.connect(old_database) as connection:
         connection.execute("UPDATE schema_version SET version = 99")
         before = connection.execute("SELECT sql FROM sqlite_master").fetchall()

@@ -1,77 +1,45 @@
-"""Records: durable when written, shared by threads and processes, read back with the right types."""
+"""Records: durable, shared by threads and processes, read back with the right types."""
 
 import math
 import os
 import signal
 import sqlite3
 import subprocess
-import sys
 import textwrap
-import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
-from monitoring import PERFORMANCE_THRESHOLDS, PerformanceMonitor, PerformanceRecord
+from monitoring import PerformanceMonitor, PerformanceRecord
 from scheduler_service.errors import InvalidInput, RunNotFound, StorageUnavailable
-from tests import preloaded
 from tests.codes import coded
-from tests.waiting import HANG_S
+from tests.programs import run_python, start_python
+from tests.waiting import HANG_S, in_threads
 
-ROOT = Path(__file__).resolve().parent.parent
-NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
-
-
-@pytest.fixture
-def monitor(tmp_path):
-    made = PerformanceMonitor(
-        tmp_path / "logs" / "performance.db", reports_dir=tmp_path / "reports", clock=lambda: NOON
-    )
-    yield made
-    made.close()
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 
 def record(request_id: str = "r1", **fields: object) -> PerformanceRecord:
     return PerformanceRecord(**({"request_id": request_id, "makespan": 53.0, "execution_time": 0.004} | fields))
 
 
-def test_what_was_recorded_comes_back(monitor):
-    monitor.record_performance(
-        record(
-            model_key="DDQN_1a2b3c4d_v2.0.0",
-            algorithm="DDQN",
-            experiment="e",
-            variant="model_b",
-            reason="assigned",
-            user_id="用户1",
-            lower_bound=50.0,
-            gap=0.06,
-            resource_utilization=0.4,
-            team_utilization={"team1": 0.2},
-            n_workpoints=1,
-            n_steps=15,
-            stage="greedy",
-            input_params=[10, 5.5],
-            timestamp=NOON - timedelta(minutes=1),
-        )
-    )
+def test_recorded_runs_are_read_back(monitor):
+    plain = {
+        "model_key": "DDQN_1a2b3c4d_v2.0.0", "algorithm": "DDQN", "experiment": "e", "variant": "model_b",
+        "reason": "assigned", "user_id": "用户1", "lower_bound": 50.0, "gap": 0.06, "resource_utilization": 0.4,
+        "n_workpoints": 1, "n_steps": 15, "stage": "greedy", "timestamp": NOW - timedelta(minutes=1),
+    }  # fmt: skip
+    monitor.record_performance(record(**plain, team_utilization={"team1": 0.2}, input_params=[10, 5.5]))
     row = monitor.get_performance_data().iloc[0]
-    assert row["timestamp"] == pd.Timestamp(NOON - timedelta(minutes=1))
-    assert (row["model_key"], row["experiment"], row["variant"], row["user_id"]) == (
-        "DDQN_1a2b3c4d_v2.0.0",
-        "e",
-        "model_b",
-        "用户1",
-    )
-    assert (row["makespan"], row["gap"], row["n_steps"]) == (53.0, 0.06, 15)
+    assert {name: row[name] for name in plain} == plain
+    assert row["makespan"] == 53.0
     assert row["input_params"] == "[10,5.5]"
     assert row["team_utilization"] == '{"team1":0.2}'
     assert bool(row["success"])
 
 
-def test_the_columns_have_their_types_also_when_nothing_was_recorded(monitor):
+def test_columns_have_their_types_without_records(monitor):
     empty = monitor.get_performance_data()
     monitor.record_performance(record())
     monitor.record_performance(record("r2", success=False, makespan=None, error_message="超时"))
@@ -85,30 +53,23 @@ def test_the_columns_have_their_types_also_when_nothing_was_recorded(monitor):
 
 
 @pytest.mark.parametrize("offset_h", [0, 8, -5])
-def test_times_may_be_naive_local_or_have_an_offset(monitor, monkeypatch, offset_h):
-    import time
-
-    monkeypatch.setenv("TZ", f"ABC{-offset_h:+d}")  # POSIX counts west
-    time.tzset()
-    try:
-        for minutes in range(5):
-            monitor.record_performance(record(f"r{minutes}", timestamp=NOON + timedelta(minutes=minutes)))
-        naive = (NOON + timedelta(hours=offset_h)).replace(tzinfo=None)
-        for start in (
-            naive + timedelta(minutes=3),
-            (naive + timedelta(minutes=3)).isoformat(),
-            "2026-11-23T12:03:00Z",
-            "2026-11-23T20:03:00+08:00",
-            NOON + timedelta(minutes=3),
-        ):
-            assert list(monitor.get_performance_data(start_time=start)["request_id"]) == ["r3", "r4"]
-            assert list(monitor.get_performance_data(end_time=start)["request_id"]) == ["r0", "r1", "r2", "r3"]
-    finally:
-        monkeypatch.undo()
-        time.tzset()
+def test_times_may_be_naive_local_or_have_an_offset(monitor, set_time_zone, offset_h):
+    set_time_zone(f"ABC{-offset_h:+d}")  # POSIX counts west as positive
+    for minutes in range(5):
+        monitor.record_performance(record(f"r{minutes}", timestamp=NOW + timedelta(minutes=minutes)))
+    naive = (NOW + timedelta(hours=offset_h)).replace(tzinfo=None)
+    for start in (
+        naive + timedelta(minutes=3),
+        (naive + timedelta(minutes=3)).isoformat(),
+        "2026-11-23T12:03:00Z",
+        "2026-11-23T20:03:00+08:00",
+        NOW + timedelta(minutes=3),
+    ):
+        assert list(monitor.get_performance_data(start_time=start)["request_id"]) == ["r3", "r4"]
+        assert list(monitor.get_performance_data(end_time=start)["request_id"]) == ["r0", "r1", "r2", "r3"]
 
 
-def test_a_time_that_is_none_is_refused_by_name(monitor):
+def test_an_invalid_time_is_refused_by_name(monitor):
     with pytest.raises(InvalidInput, check=coded("not_a_time")):
         monitor.get_performance_data(start_time="yesterday")
 
@@ -140,15 +101,9 @@ def test_a_verdict_needs_a_run_and_a_number_from_1_to_5(monitor):
     assert monitor.get_performance_data()["user_satisfaction"].isna().all()
 
 
-def test_odd_values_are_recorded_and_spoil_nothing(monitor):
-    odd = record(
-        "\ud800",
-        makespan=math.nan,
-        gap=math.inf,
-        input_params=[math.nan, object()],
-        user_id="'; DROP TABLE runs;--\x00",
-    )
-    monitor.record_performance(odd)
+def test_unusual_values_are_recorded_and_break_nothing(monitor):
+    figures = {"makespan": math.nan, "gap": math.inf, "input_params": [math.nan, object()]}
+    monitor.record_performance(record("\ud800", user_id="'; DROP TABLE runs;--\x00", **figures))
     monitor.record_performance(record("r2"))
     runs = monitor.get_performance_data()
     assert len(runs) == 2
@@ -156,7 +111,7 @@ def test_odd_values_are_recorded_and_spoil_nothing(monitor):
     assert math.isnan(runs["gap"][0])
 
 
-def test_a_request_id_that_comes_again_is_recorded_again(monitor):
+def test_a_repeated_request_id_is_recorded_again(monitor):
     monitor.record_performance(record("same"))
     monitor.record_performance(record("same"))
     monitor.record_feedback("same", 3)
@@ -173,17 +128,13 @@ def test_many_threads_lose_nothing_and_the_records_of_a_call_share_a_commit(moni
         for number in range(5):
             monitor.record_performance(*(record(f"{thread}-{number}-{each}") for each in range(5)))
 
-    threads = [threading.Thread(target=write, args=(number,)) for number in range(16)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(write, [(number,) for number in range(16)])
     runs = monitor.get_performance_data()
     assert runs["request_id"].nunique() == len(runs) == 400
     assert len(commits) == 80
 
 
-def test_one_bad_verdict_does_not_harm_what_others_write_at_the_same_time(monitor):
+def test_an_invalid_verdict_does_not_affect_simultaneous_writes(monitor):
     failures = []
 
     def write(number: int) -> None:
@@ -195,35 +146,28 @@ def test_one_bad_verdict_does_not_harm_what_others_write_at_the_same_time(monito
         except RunNotFound as err:
             failures.append(str(err))
 
-    threads = [threading.Thread(target=write, args=(number,)) for number in range(40)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(write, [(number,) for number in range(40)])
     assert len(failures) == 20
     assert len(monitor.get_performance_data()) == 20
 
 
 WRITE_IN_PROCESS = """
-    import os, sys, threading
+    import os, sys
     from monitoring import PerformanceMonitor, PerformanceRecord
+    from tests.waiting import in_threads
     monitor = PerformanceMonitor(sys.argv[1], reports_dir=sys.argv[1] + ".reports")
     def write(thread):
         for number in range({count}):
             request_id = f"{{sys.argv[2]}}-{{thread}}-{{number}}"
             monitor.record_performance(PerformanceRecord(request_id=request_id))
             os.write(1, (request_id + "\\n").encode())  # one call: threads must not mix their lines
-    threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
-    for thread in threads: thread.start()
-    for thread in threads: thread.join()
+    in_threads(write, [(number,) for number in range(4)])
 """
 
 
 def start_writer(db: Path, name: str, count: int) -> subprocess.Popen[str]:
     code = textwrap.dedent(WRITE_IN_PROCESS).format(count=count)
-    return subprocess.Popen(
-        [preloaded.python(), "-c", code, str(db), name], stdout=subprocess.PIPE, text=True, cwd=ROOT
-    )
+    return start_python("-c", code, str(db), name, stdout=subprocess.PIPE)
 
 
 def test_processes_that_start_together_share_a_new_database(tmp_path):
@@ -235,7 +179,7 @@ def test_processes_that_start_together_share_a_new_database(tmp_path):
     assert len(PerformanceMonitor(db, reports_dir=tmp_path).get_performance_data()) == 3 * 4 * 15
 
 
-def test_what_was_acknowledged_survives_kill_9(tmp_path):
+def test_acknowledged_records_survive_kill_9(tmp_path):
     db = tmp_path / "performance.db"
     writer = start_writer(db, "victim", 100_000)
     acknowledged = [writer.stdout.readline().strip() for _ in range(60)]
@@ -252,13 +196,13 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path):
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
-def test_commits_go_to_the_disk(monitor):
+def test_commits_are_synced_to_disk(monitor):
     with monitor.engine.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
 
 
-def test_native_threads_beside_an_event_loop_do_not_hang(tmp_path):
-    """As in the service, whose workers patch nothing."""
+def test_native_threads_beside_an_event_loop_do_not_block(tmp_path):
+    """As in the service, whose workers are not monkey-patched."""
     code = textwrap.dedent(
         """
         import gevent, sys
@@ -273,14 +217,11 @@ def test_native_threads_beside_an_event_loop_do_not_hang(tmp_path):
         print(len(monitor.get_performance_data()))
         """
     )
-    db = str(tmp_path / "performance.db")
-    done = subprocess.run(
-        [preloaded.python(), "-c", code, db], capture_output=True, text=True, cwd=ROOT, timeout=HANG_S, check=False
-    )
+    done = run_python("-c", code, str(tmp_path / "performance.db"))
     assert (done.stdout.strip(), done.returncode) == ("301", 0), done.stderr
 
 
-def test_a_database_that_cannot_be_used_says_so(tmp_path):
+def test_an_unusable_database_is_reported(tmp_path):
     not_a_database = tmp_path / "x.db"
     not_a_database.write_bytes(b"this is no database" * 100)
     with pytest.raises(StorageUnavailable, check=coded("database_damaged", reason="file is not a database")):
@@ -289,14 +230,7 @@ def test_a_database_that_cannot_be_used_says_so(tmp_path):
         PerformanceMonitor(not_a_database / "below" / "a.db", reports_dir=tmp_path)
 
 
-def test_a_newer_schema_is_left_alone(tmp_path, monitor):
-    with monitor.engine.begin() as connection:
-        connection.exec_driver_sql("UPDATE schema_version SET version = 99")
-    with pytest.raises(StorageUnavailable, check=coded("schema_version", found=99)):
-        PerformanceMonitor(monitor.db_path, reports_dir=tmp_path)
-
-
-def test_health_sees_that_the_database_is_gone(monitor):
+def test_health_notices_a_deleted_database(monitor):
     monitor.check_writable()
     monitor.record_performance(record())
     monitor.close()
@@ -305,7 +239,7 @@ def test_health_sees_that_the_database_is_gone(monitor):
         monitor.check_writable()
 
 
-def test_health_changes_nothing_and_does_not_disturb_writers(monitor):
+def test_health_changes_nothing_and_does_not_block_writers(monitor):
     monitor.record_performance(record())
     monitor.check_writable()
     monitor.record_performance(record("r2"))
@@ -348,27 +282,3 @@ def test_the_summary_of_nothing_is_json_without_nan(monitor):
     assert summary["success_rate"] is None
     assert summary["makespan"]["mean"] is None
     json.dumps(summary, allow_nan=False)
-
-
-def test_the_alert_example_of_the_guide_runs_as_it_stands(tmp_path):
-    guide = (ROOT.parent / "shared" / "GUIDE.zh.md").read_text(encoding="utf-8")
-    snippet = guide.split("### 2. 监控告警设置", 1)[1].split("```python", 1)[1].split("```", 1)[0]
-    monitor = PerformanceMonitor(tmp_path / "p.db", reports_dir=tmp_path)  # the real clock: the last hour
-    alerts: list[str] = []
-    names = {"monitor": monitor, "datetime": datetime, "timedelta": timedelta, "send_alert": alerts.append}
-    exec(snippet, names)
-    assert names["PERFORMANCE_THRESHOLDS"] == PERFORMANCE_THRESHOLDS
-
-    names["check_performance_alerts"]()
-    assert alerts == []  # nothing recorded yet
-
-    monitor.record_performance(record("slow", makespan=200.0))
-    monitor.record_performance(record("failed", makespan=None, success=False, error_message="x"))
-    names["check_performance_alerts"]()
-    assert alerts == ["性能告警: 平均完工时间超过阈值", "可用性告警: 成功率低于阈值"]
-
-
-def test_importing_the_door_is_quick_and_brings_no_pandas():
-    code = "import monitoring, sys; print([m for m in ('numpy', 'pandas', 'matplotlib', 'scipy') if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
-    assert done.stdout.strip() == "[]"

@@ -1,4 +1,4 @@
-"""A run keeps its schedule: in few bytes, and as it was answered."""
+"""The stored schedule of a run: compact, and equal to the answer."""
 
 import pytest
 from hypothesis import given
@@ -29,7 +29,7 @@ PLANT = {
 
 
 def schedules(instance: Instance) -> st.SearchStrategy[Schedule]:
-    """Any starts and modes: a record keeps what was answered, and judges nothing."""
+    """Any starts and modes: the record stores answers without validating them."""
     placed = [
         st.builds(ScheduledStep, st.just(step), st.sampled_from(list(step.modes)), st.floats(0.0, 1e6))
         for step in instance.steps
@@ -39,40 +39,40 @@ def schedules(instance: Instance) -> st.SearchStrategy[Schedule]:
 
 @examples(50)
 @given(st.data(), st.sampled_from([{"params": SAMPLE}, PLANT]))
-def test_what_is_unpacked_is_what_was_packed(data, request):
+def test_unpacking_returns_what_was_packed(data, request):
     schedule = data.draw(schedules(instance_from_request(request)))
     assert unpacked(instance_from_request(request), packed(schedule)) == schedule
 
 
 def test_placements_of_another_instance_are_refused(service):
-    told = service.run(params=SAMPLE)
-    _, asked, placements = run_of_request(
-        PerformanceMonitor(service.home / "logs" / "performance.db").engine, told["request_id"]
+    result = service.run(params=SAMPLE)
+    _, request, placements = run_of_request(
+        PerformanceMonitor(service.home / "logs" / "performance.db").engine, result["request_id"]
     )
     assert len(placements) < 150
     for other in (PLANT, {"workpoints": [{}, {}]}):
         with pytest.raises(InvalidSchedule, check=coded("placements_of_other")):
             unpacked(instance_from_request(other), placements)
         assert recorded_details(other, placements) is None
-    smaller = {**asked, "teams": {team: {"headcount": 1, "min_crew": 1} for team in ("team3", "team4")}}
+    smaller = {**request, "teams": {team: {"headcount": 1, "min_crew": 1} for team in ("team3", "team4")}}
     assert recorded_details(smaller, placements) is None
     with pytest.raises(InvalidSchedule, check=coded("placements_damaged")):
-        unpacked(instance_from_request(asked), placements[:-3])
-    assert recorded_details(asked, None) is recorded_details(None, placements) is None
+        unpacked(instance_from_request(request), placements[:-3])
+    assert recorded_details(request, None) is recorded_details(None, placements) is None
 
 
 @pytest.mark.parametrize("body", [{"params": SAMPLE}, PLANT, PLANT | {"model": "DDQN_v1.0", "time_budget_ms": 0}])
-def test_a_recorded_run_answers_the_schedule_that_it_was_answered_with(service, body):
+def test_a_recorded_run_returns_its_schedule(service, body):
     result = service.run(**body)
-    told = service.get(f"/runs/{result['request_id']}").json()
+    data = service.get(f"/runs/{result['request_id']}").json()
     names = ("schedule_details", "team_utilization", "team_headcount")
-    assert told["schedule"] == {name: result["result"][name] for name in names}
+    assert data["schedule"] == {name: result["result"][name] for name in names}
 
 
-def test_a_run_that_failed_or_is_older_has_none(service):
+def test_a_failed_or_older_run_has_no_schedule(service):
     monitor = PerformanceMonitor(service.home / "logs" / "performance.db")
     for number, success in enumerate((True, False)):
         record = PerformanceRecord(request_id=f"old_{number}", input_params={"params": SAMPLE}, success=success)
         monitor.record_performance(record)
-        told = service.get(f"/runs/old_{number}").json()
-        assert (told["schedule"], told["input"]) == (None, {"params": SAMPLE})
+        body = service.get(f"/runs/old_{number}").json()
+        assert (body["schedule"], body["input"]) == (None, {"params": SAMPLE})

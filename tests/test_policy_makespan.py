@@ -1,4 +1,4 @@
-"""The makespan of the model's own schedule: kept of every run, and what tells models apart where all are optimal."""
+"""The makespan of the model's own schedule: recorded for every run; distinguishes models with optimal answers."""
 
 import json
 import sqlite3
@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 
 from ab_testing import ABTestManager
-from enhanced_flask import make_folders, make_services
 from monitoring import ABTestAnalyzer, PairRecord, PerformanceMonitor, PerformanceRecord
 from scheduler_env.standard_cycle import SAMPLE_PARAMS
 from scheduler_service.clock import to_iso
@@ -26,7 +25,6 @@ from scheduler_service.http.runs.running import compute
 from scheduler_service.reporting.ab_test import ab_test_report
 from scheduler_service.reporting.evolution import course
 from scheduler_service.reporting.page import html_of
-from scheduler_service.settings import Settings
 from scheduler_service.stats.comparison import compare_arms
 from scheduler_service.stats.guardrails import check_guardrails
 from scheduler_service.stats.optimality import MIN_ANSWERS, PROVEN_GAP, PROVEN_SHARE
@@ -36,16 +34,15 @@ from scheduler_service.telemetry.history import latest_runs
 from scheduler_service.telemetry.schema import SCHEMA_VERSION
 from scheduler_service.words import WORDS
 from tests.codes import coded
+from tests.databases import write_database
 from tests.pages import Page
+from tests.parts import parts_over
 
-ROOT = Path(__file__).parents[1]
-VERSION_3 = ROOT / "tests" / "data" / "performance_v3.sql"
-"""Ten runs of two models, one of them failed, four pairs, and the sums of a day: of the program before the column."""
 SAMPLE = list(SAMPLE_PARAMS)
 BEGIN = datetime(2026, 11, 20, tzinfo=UTC)
 NOW = BEGIN + timedelta(days=5)
 PLANNERS = 80
-"""So many tell the seed models apart in pairs of their own schedules."""
+"""Enough users to distinguish the seed models in pairs of their own schedules."""
 
 
 def experiment(**options: object) -> Experiment:
@@ -53,15 +50,7 @@ def experiment(**options: object) -> Experiment:
     return Experiment.parse(usual | {"duration_days": 14, "min_samples": 30} | options)
 
 
-def optimal_runs(
-    users: int = 300,
-    *,
-    better: float = 0.03,
-    proven: float = 1.0,
-    failing: float = 0.0,
-    tight: bool = True,
-    seed: int = 1,
-) -> pd.DataFrame:
+def optimal_runs(users=300, *, better=0.03, proven=1.0, failing=0.0, tight=True, seed=1) -> pd.DataFrame:
     """Both arms answer optima (a share `proven` of them proven); the candidate's own schedules are `better`."""
     rng = np.random.default_rng(seed)
     is_b = np.arange(users) % 2 == 1
@@ -120,23 +109,26 @@ def verdict_on(runs: pd.DataFrame, metric: str = "makespan", *, min_samples: int
     return judge(runs, compare_arms(runs, metric, min_samples=min_samples), 0.05)
 
 
-# --- it is recorded and answered ---
+# --- records and answers ---
 
 
-def test_the_answer_has_the_makespan_of_the_models_own_schedule_and_the_record_the_same(service):
-    asked = {"workpoints": [{"id": str(n), "params": SAMPLE[n:] + SAMPLE[:n]} for n in range(3)], "model": "DDQN_v1.0"}
-    own = service.run(**asked, time_budget_ms=0)
-    better = service.run(**asked, time_budget_ms=300)
-    told = better["performance"]
-    assert told["policy_makespan"] == own["performance"]["policy_makespan"] >= own["result"]["makespan"]
-    assert told["policy_makespan"] >= told["makespan"]
+def test_answer_and_record_have_the_makespan_of_the_models_own_schedule(service):
+    request = {
+        "workpoints": [{"id": str(n), "params": SAMPLE[n:] + SAMPLE[:n]} for n in range(3)],
+        "model": "DDQN_v1.0",
+    }
+    own = service.run(**request, time_budget_ms=0)
+    better = service.run(**request, time_budget_ms=300)
+    result = better["performance"]
+    assert result["policy_makespan"] == own["performance"]["policy_makespan"] >= own["result"]["makespan"]
+    assert result["policy_makespan"] >= result["makespan"]
     record = service.get(f"/runs/{better['request_id']}").json()["run"]
-    assert record["policy_makespan"] == told["policy_makespan"]
+    assert record["policy_makespan"] == result["policy_makespan"]
     listed = service.get("/runs?limit=1").json()["runs"][0]
-    assert listed["policy_makespan"] == told["policy_makespan"]
+    assert listed["policy_makespan"] == result["policy_makespan"]
 
 
-def test_figures_trends_and_metrics_have_it_beside_the_makespan(service):
+def test_figures_trends_and_metrics_include_it(service):
     answer = service.run(params=SAMPLE, model="DDQN_v2.0")
     key = answer["experiment_info"]["model_used"]
     figures = service.get("/performance").json()["performance"]
@@ -147,24 +139,15 @@ def test_figures_trends_and_metrics_have_it_beside_the_makespan(service):
     assert f'schedule_policy_makespan_hours_count{{model="{key}"' in service.get("/metrics").text
 
 
-def test_an_answer_from_the_cache_has_it_too(tmp_path):
-    settings = Settings(home=tmp_path)
-    make_folders(settings)
-    parts, cache = make_services(settings), AnswerCache(10**7)
-    asked = RunRequest.model_validate({"params": SAMPLE, "time_budget_ms": 0})
-    first, second = (compute(asked, f"r{n}", parts.models, parts.experiments, 1_000, cache).run for n in range(2))
+def test_a_cached_answer_includes_it(tmp_path):
+    parts, cache = parts_over(tmp_path), AnswerCache(10**7)
+    request = RunRequest.model_validate({"params": SAMPLE, "time_budget_ms": 0})
+    first, second = (compute(request, f"r{n}", parts.models, parts.experiments, 1_000, cache).run for n in range(2))
     assert (first.is_cached, second.is_cached) == (False, True)
     assert second.solution.policy_makespan_h == first.solution.policy_makespan_h
 
 
-@pytest.fixture
-def monitor(tmp_path):
-    made = PerformanceMonitor(tmp_path / "new.db", reports_dir=tmp_path / "reports", clock=lambda: NOW)
-    yield made
-    made.close()
-
-
-def test_a_failed_run_has_none_and_a_side_that_failed_may_have_none(monitor):
+def test_a_failed_run_has_none_and_a_failed_side_may_have_none(monitor):
     monitor.record_performance(
         PerformanceRecord(request_id="r1", makespan=50.0, policy_makespan=52.0, timestamp=NOW),
         PerformanceRecord(request_id="r2", success=False, error_message="x", timestamp=NOW),
@@ -176,7 +159,7 @@ def test_a_failed_run_has_none_and_a_side_that_failed_may_have_none(monitor):
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
-def test_files_for_other_programs_have_it_behind_what_was_there_before(monitor, tmp_path, suffix):
+def test_exported_files_have_it_after_the_earlier_columns(monitor, tmp_path, suffix):
     monitor.record_performance(PerformanceRecord(request_id="r1", makespan=50.0, policy_makespan=52.5))
     path = tmp_path / f"runs{suffix}"
     monitor.export(path)
@@ -185,7 +168,7 @@ def test_files_for_other_programs_have_it_behind_what_was_there_before(monitor, 
     assert read["policy_makespan"].tolist() == [52.5]
 
 
-def test_compacted_days_keep_its_sum_and_how_many_runs_had_it(monitor):
+def test_compacted_days_keep_its_sum_and_count(monitor):
     old = NOW - timedelta(days=40)
     for number, own in enumerate((52.0, 53.0, None)):
         one = PerformanceRecord(request_id=f"r{number}", makespan=50.0, policy_makespan=own, timestamp=old)
@@ -198,21 +181,19 @@ def test_compacted_days_keep_its_sum_and_how_many_runs_had_it(monitor):
         ]
 
 
-# --- databases from before ---
+# --- older databases ---
 
 
 @pytest.fixture
 def old(tmp_path):
-    path = tmp_path / "old.db"
-    connection = sqlite3.connect(path)
-    connection.executescript(VERSION_3.read_text("utf-8"))
-    connection.close()
-    made = PerformanceMonitor(path, reports_dir=tmp_path / "reports", clock=lambda: NOW)
-    yield made
-    made.close()
+    """A database without the column: ten runs of two models, one of them failed, four pairs, and the sums of a day."""
+    path = write_database(tmp_path / "old.db", 3)
+    opened = PerformanceMonitor(path, reports_dir=tmp_path / "reports", clock=lambda: NOW)
+    yield opened
+    opened.close()
 
 
-def test_a_database_from_before_is_upgraded_and_reads_null(old):
+def test_an_older_database_is_upgraded_and_reads_null(old):
     with sqlite3.connect(old.db_path) as connection:
         assert connection.execute("SELECT version FROM schema_version").fetchone() == (SCHEMA_VERSION,)
     runs = old.get_performance_data()
@@ -225,7 +206,7 @@ def test_a_database_from_before_is_upgraded_and_reads_null(old):
     assert old.get_performance_data()["policy_makespan"].dropna().tolist() == [51.0]
 
 
-def test_to_compact_more_of_a_day_that_was_compacted_before_counts_what_is_known(old):
+def test_compacting_a_day_again_adds_the_known_values(old):
     day = datetime(2026, 10, 11, 20, tzinfo=UTC)
     late = PerformanceRecord(request_id="late", model_key="DDQN_a", makespan=50.0, policy_makespan=51.0, timestamp=day)
     old.record_performance(late)
@@ -236,34 +217,32 @@ def test_to_compact_more_of_a_day_that_was_compacted_before_counts_what_is_known
         assert connection.execute(query).fetchall() == [(3, 51.0, 1), (2, None, None)]
 
 
-def test_runs_from_before_are_not_comparable_in_it_and_nothing_fails(old):
+def test_runs_without_it_are_not_comparable_in_it(old):
     runs, pairs = old.get_performance_data(experiment="e", columns=RUN_COLUMNS), old.get_pairs("e")
     of = experiment(name="e", success_metric="policy_makespan", shadow=1.0, guardrails={"policy_makespan": 0.05})
-    told = examine(of, runs, pairs, NOW).to_dict()
-    json.dumps(told, allow_nan=False)
-    assert (told["verdict"], told["verdict_reason"]["code"]) == ("invalid", "not_recorded")
-    assert told["reasons"]["improvement_percentage"]["code"] == "not_recorded"
-    assert told["cannot_tell"] is None
-    assert told["verdict_reason"]["text"]["code"] == "reasons.pairs_not_recorded"
-    assert [(each["name"], each["state"]) for each in told["guardrails"]] == [
+    data = examine(of, runs, pairs, NOW).to_dict()
+    json.dumps(data, allow_nan=False)
+    assert (data["verdict"], data["verdict_reason"]["code"]) == ("invalid", "not_recorded")
+    assert data["reasons"]["improvement_percentage"]["code"] == "not_recorded"
+    assert data["cannot_tell"] is None
+    assert data["verdict_reason"]["text"]["code"] == "reasons.pairs_not_recorded"
+    assert [(each["name"], each["state"]) for each in data["guardrails"]] == [
         ("policy_makespan", "undecided"), ("requests", "undecided"),
     ]  # fmt: skip
     assert course(of, runs, pairs)["metric"] == "policy_makespan"
     on_users = examine(of.model_copy(update={"shadow": 0.0}), runs, None, NOW).to_dict()
     assert on_users["verdict_reason"]["code"] == "not_recorded"
-    for lang in ("zh", "en"):
-        examined = examine(of, runs, pairs, NOW)
-        words = WORDS.text("reasons.pairs_not_recorded", {"metric": "policy_makespan"}, lang)
-        assert words in Page(html_of(ab_test_report(examined, runs, pairs, (), BEGIN, NOW, lang))).text
+    for lang, text in zip(("zh", "en"), pages_of(examine(of, runs, pairs, NOW), runs, pairs), strict=True):
+        assert WORDS.text("reasons.pairs_not_recorded", {"metric": "policy_makespan"}, lang) in text
 
 
-def test_a_plan_from_runs_of_before_says_why_there_is_none(old):
+def test_a_plan_from_runs_without_it_has_a_reason(old):
     runs = old.get_performance_data(columns=planning_columns("policy_makespan"))
-    told = plan(experiment(success_metric="policy_makespan"), 0.02, runs, NOW, None).to_dict()
-    assert (told["reason"]["code"], told["days_needed"]) == ("not_recorded", None)
+    data = plan(experiment(success_metric="policy_makespan"), 0.02, runs, NOW, None).to_dict()
+    assert (data["reason"]["code"], data["days_needed"]) == ("not_recorded", None)
 
 
-def test_failures_from_before_it_was_recorded_do_not_count_in_it():
+def test_failures_recorded_without_it_do_not_count_in_it():
     new = optimal_runs(400, better=0.0)
     before = optimal_runs(400, failing=0.9).assign(policy_makespan=np.nan)
     before["timestamp"] -= pd.Timedelta(days=10)
@@ -278,7 +257,7 @@ def test_failures_from_before_it_was_recorded_do_not_count_in_it():
 
 
 @pytest.mark.parametrize(("better", "word"), [(0.03, "better"), (-0.03, "worse")])
-def test_an_experiment_on_it_tells_models_apart_whose_answers_are_all_optimal(better, word):
+def test_an_experiment_on_it_distinguishes_models_with_optimal_answers(better, word):
     verdict = verdict_on(optimal_runs(400, better=better), "policy_makespan")
     assert verdict.word == word
     assert verdict.cannot_tell is None
@@ -290,7 +269,7 @@ def test_failures_are_penalised_in_it_as_in_the_makespan():
     assert verdict_on(optimal_runs(600, better=0.03, failing=0.3), "policy_makespan").word == "worse"
 
 
-def test_as_a_guardrail_it_is_tested_only_where_it_is_asked_for():
+def test_as_a_guardrail_it_is_tested_only_if_configured():
     assert "policy_makespan" not in experiment().guardrails
     runs = optimal_runs(600, better=-0.2)
     (check,) = check_guardrails(runs, {"policy_makespan": 0.05}, "model_a", "model_b")
@@ -300,29 +279,27 @@ def test_as_a_guardrail_it_is_tested_only_where_it_is_asked_for():
     assert better[0].state == "kept"
 
 
-def test_shadow_pairs_are_judged_by_it_and_carry_the_experiments_verdict():
+def test_shadow_pairs_can_be_judged_by_it():
     of = experiment(success_metric="policy_makespan", shadow=1.0)
-    told = examine(of, optimal_runs(40), optimal_pairs(200), NOW).to_dict()
-    assert (told["verdict"], told["verdict_basis"]) == ("better", "pairs")
-    paired = told["paired"]["shadow"]
+    data = examine(of, optimal_runs(40), optimal_pairs(200), NOW).to_dict()
+    assert (data["verdict"], data["verdict_basis"]) == ("better", "pairs")
+    paired = data["paired"]["shadow"]
     assert (paired["metric"], paired["verdict"], paired["cannot_tell"]) == ("policy_makespan", "better", None)
     assert paired["verdict_text"][0]["params"]["metric"] == "policy_makespan"
 
 
-def test_the_requests_lost_most_have_both_makespans():
+def test_the_most_lost_requests_have_both_makespans():
     (worst, *_) = judge_pairs(optimal_pairs(60, better=-0.1), margin=0.05, alpha=0.05, metric="policy_makespan").worst
     assert worst["ratio"] == pytest.approx(worst["policy_makespan_b"] / worst["policy_makespan_a"])
     assert worst["makespan_a"] == worst["makespan_b"]
 
 
-def test_a_replay_of_any_two_models_is_judged_by_it_when_asked_to(tmp_path, capsys):
-    settings = Settings(home=tmp_path)
-    make_folders(settings)
-    monitor = make_services(settings).monitor
+def test_a_replay_can_be_judged_by_it(tmp_path, capsys):
+    monitor = parts_over(tmp_path).monitor
     for user in range(PLANNERS):
         hours = [float(each) for each in np.random.default_rng(user).integers(2, 20, 15)]
-        asked = {"input_params": {"params": hours}, "time_budget_ms": 20.0}
-        monitor.record_performance(PerformanceRecord(request_id=f"r{user}", user_id=f"u{user}", **asked))
+        request = {"input_params": {"params": hours}, "time_budget_ms": 20.0}
+        monitor.record_performance(PerformanceRecord(request_id=f"r{user}", user_id=f"u{user}", **request))
     monitor.close()
     models = ["--baseline", "DDQN_v1.0", "--candidate-model", "DDQN_v2.0"]
     command = ["replay", "--home", str(tmp_path), *models]
@@ -336,17 +313,17 @@ def test_a_replay_of_any_two_models_is_judged_by_it_when_asked_to(tmp_path, caps
     assert (pairs["policy_makespan_b"] >= pairs["makespan_b"] - 1e-9).all()
 
 
-def test_pairs_are_judged_by_a_makespan_and_nothing_else():
+def test_pairs_are_judged_by_makespans_only():
     with pytest.raises(KeyError, match="makespan or policy_makespan"):
         judge_pairs(optimal_pairs(30), margin=0.05, alpha=0.05, metric="gap")
 
 
-# --- where no answer can tell ---
+# --- unreachable verdicts ---
 
 
 @pytest.mark.parametrize("metric", ["makespan", "gap"])
 @pytest.mark.parametrize("tight", [True, False])
-def test_a_verdict_that_no_data_will_bring_says_so_and_names_the_metric_that_tells(metric, tight):
+def test_an_unreachable_verdict_names_a_metric_that_can_decide(metric, tight):
     verdict = verdict_on(optimal_runs(400, tight=tight), metric)
     assert verdict.word in ("non_inferior", "inconclusive", "invalid")
     assert verdict.cannot_tell.to_dict()["code"] == "proven_optimal"
@@ -358,7 +335,7 @@ def test_a_verdict_that_no_data_will_bring_says_so_and_names_the_metric_that_tel
     assert (verdict.days_left.days, verdict.days_left.reason.reason) == (None, "cannot_tell")
 
 
-def test_where_every_answer_equals_its_bound_the_arms_are_equal_and_that_is_non_inferior():
+def test_arms_whose_answers_all_equal_their_bound_are_non_inferior():
     verdict = verdict_on(optimal_runs(400))
     assert (verdict.word, verdict.reason) == ("non_inferior", None)
     assert [each.code for each in verdict.messages] == ["verdicts.equal", "verdicts.cannot_tell"]
@@ -379,7 +356,7 @@ def test_where_every_answer_equals_its_bound_the_arms_are_equal_and_that_is_non_
     ],
     ids=["a fifth is not proven", "too few", "one arm is not optimal", "unknown", "nearly optimal"],
 )
-def test_while_answers_may_differ_nothing_of_the_kind_is_said(runs):
+def test_arms_whose_answers_may_differ_are_not_called_equal(runs):
     verdict = verdict_on(runs)
     assert verdict.cannot_tell is None
     assert "verdicts.cannot_tell" not in [each.code for each in verdict.messages]
@@ -395,41 +372,41 @@ def test_the_limit_is_a_share_of_each_arm():
     assert verdict_on(runs).cannot_tell is None
 
 
-def test_a_metric_that_is_none_of_the_answers_is_left_alone():
+def test_other_metrics_are_not_affected():
     for metric in ("execution_time", "success", "policy_makespan"):
         assert verdict_on(optimal_runs(400, better=0.0), metric).cannot_tell is None
 
 
-def test_wrong_shares_come_before_it():
+def test_a_wrong_split_takes_precedence():
     runs = optimal_runs(600)
     runs = runs[(runs["variant"] == "model_a") | (runs.index % 4 == 1)]
-    told = examine(experiment(), runs, None, NOW).to_dict()
-    assert (told["verdict_reason"]["code"], told["cannot_tell"]) == ("ratio_mismatch", None)
+    data = examine(experiment(), runs, None, NOW).to_dict()
+    assert (data["verdict_reason"]["code"], data["cannot_tell"]) == ("ratio_mismatch", None)
 
 
-def test_a_candidate_that_certainly_fails_more_often_is_not_called_non_inferior_for_its_optima():
+def test_a_candidate_that_fails_more_often_is_not_non_inferior_because_of_optima():
     verdict = verdict_on(optimal_runs(800, failing=0.3), "gap")
     assert verdict.failing.is_certain
     assert verdict.word == "invalid"
     assert verdict.next_code == "failing"
 
 
-def test_pairs_of_proven_optima_say_so_too():
+def test_pairs_of_proven_optima_are_called_equal_too():
     verdict = judge_pairs(optimal_pairs(60), margin=0.05, alpha=0.05)
     assert (verdict.word, verdict.cannot_tell.telling) == ("identical", "policy_makespan")
     assert [each.code for each in verdict.messages] == ["verdicts.equal_lengths", "verdicts.cannot_tell"]
     assert (verdict.next_code, verdict.next_step().params["metric"]) == ("cannot_tell", "policy_makespan")
-    told = judge_pairs(optimal_pairs(200), margin=0.05, alpha=0.05, metric="policy_makespan")
-    assert (told.word, told.cannot_tell) == ("better", None)
+    result = judge_pairs(optimal_pairs(200), margin=0.05, alpha=0.05, metric="policy_makespan")
+    assert (result.word, result.cannot_tell) == ("better", None)
 
 
-def test_a_model_against_itself_is_one_model_and_nothing_else():
+def test_a_model_against_itself_is_reported_as_identical_only():
     one = optimal_pairs(60).assign(key_b="DDQN_1a2b3c4d_v1.0.0")
     verdict = judge_pairs(one, margin=0.05, alpha=0.05)
     assert (verdict.word, verdict.cannot_tell) == ("identical", None)
 
 
-def test_pairs_from_before_are_invalid_in_it_and_not_identical():
+def test_pairs_without_it_are_invalid_in_it_and_not_identical():
     bare = optimal_pairs(60, policy_makespan_a=np.nan, policy_makespan_b=np.nan)
     bare.loc[:3, ["success_a", "success_b"]] = False
     verdict = judge_pairs(bare, margin=0.05, alpha=0.05, metric="policy_makespan")
@@ -439,13 +416,19 @@ def test_pairs_from_before_are_invalid_in_it_and_not_identical():
 # --- guardrails and rollouts ---
 
 
-def test_the_makespan_guardrail_is_kept_where_both_arms_answer_optima():
+def pages_of(examined, runs, pairs=None):
+    """The text of the report in Chinese and in English."""
+    reports = (ab_test_report(examined, runs, pairs, (), BEGIN, NOW, lang) for lang in ("zh", "en"))
+    return [Page(html_of(report)).text for report in reports]
+
+
+def test_the_makespan_guardrail_is_kept_if_both_arms_answer_optima():
     (check,) = check_guardrails(optimal_runs(400), {"makespan": 0.05}, "model_a", "model_b")
     assert (check.state, check.harm) == ("kept", pytest.approx(0.0, abs=1e-9))
     json.dumps(check.to_dict(), allow_nan=False)
 
 
-def test_larger_plants_in_one_arm_breach_nothing_where_both_answer_their_bounds():
+def test_larger_plants_in_one_arm_breach_nothing_if_both_answer_their_bounds():
     runs = optimal_runs(400)
     larger = np.where(runs["variant"] == "model_b", 1.5, 1.0)
     runs = runs.assign(makespan=runs["makespan"] * larger, lower_bound=runs["lower_bound"] * larger)
@@ -453,14 +436,14 @@ def test_larger_plants_in_one_arm_breach_nothing_where_both_answer_their_bounds(
     assert check.state == "kept"
 
 
-def test_one_plant_for_all_is_kept_once_it_is_proven_and_undecided_before():
+def test_identical_plants_are_kept_if_proven_and_undecided_otherwise():
     runs = optimal_runs(80).assign(lower_bound=50.0, makespan=50.0)
     assert check_guardrails(runs, {"makespan": 0.05}, "model_a", "model_b")[0].state == "kept"
     unproven = runs.assign(gap=0.02)
     assert check_guardrails(unproven, {"makespan": 0.05}, "model_a", "model_b")[0].state == "undecided"
 
 
-def test_a_rollout_that_waits_for_a_verdict_in_vain_says_so():
+def test_a_rollout_waiting_for_an_unreachable_verdict_says_so():
     ramp = {"stages": [0.5, 1.0], "min_hours": 0.0, "min_samples": 20}
     of = experiment(rollout=ramp, guardrails={"makespan": 0.05, "success": 0.5})
     examined = examine(of, optimal_runs(600), None, NOW)
@@ -469,31 +452,30 @@ def test_a_rollout_that_waits_for_a_verdict_in_vain_says_so():
     assert [each.code for each in decision.reasons] == ["rollout.waiting", "verdicts.cannot_tell"]
     assert "the makespan of the model's own schedule" in decision.reason
     own = experiment(rollout=ramp, guardrails={"makespan": 0.05, "success": 0.5}, success_metric="policy_makespan")
-    told = examine(own, optimal_runs(600), None, NOW)
-    assert decide(own.rollout, told.evidence(is_baseline_the_default=True), NOW).kind == "promote"
+    result = examine(own, optimal_runs(600), None, NOW)
+    assert decide(own.rollout, result.evidence(is_baseline_the_default=True), NOW).kind == "promote"
 
 
-def test_the_results_say_what_a_rollout_waits_for(tmp_path):
-
+def test_the_results_state_what_a_rollout_waits_for(tmp_path):
     manager = ABTestManager(tmp_path / "ab_test_config.json", clock=lambda: BEGIN)
     manager.config["default_model"] = "DDQN_v1.0"
     ramp = {"stages": [0.5, 1.0], "min_hours": 0.0, "min_samples": 20}
     manager.create_experiment("e", "DDQN_v1.0", "DDQN_v2.0", min_samples=30, rollout=ramp, guardrails=False)
-    told = manager.results("e", optimal_runs(600))
-    assert told["rollout_decision"]["kind"] == "hold"
-    assert "proven optimal" in told["rollout_decision"]["reason"]
-    assert told["cannot_tell"]["telling_metric"] == "policy_makespan"
+    result = manager.results("e", optimal_runs(600))
+    assert result["rollout_decision"]["kind"] == "hold"
+    assert "proven optimal" in result["rollout_decision"]["reason"]
+    assert result["cannot_tell"]["telling_metric"] == "policy_makespan"
     manager.pause_experiment("e")
     assert manager.results("e", optimal_runs(600))["rollout_decision"] is None
 
 
-# --- what people read ---
+# --- reports ---
 
 
-def test_the_report_says_it_in_both_languages_and_what_to_do():
+def test_the_report_explains_it_in_both_languages():
     runs = optimal_runs(600)
     examined = examine(experiment(), runs, None, NOW)
-    zh, en = (Page(html_of(ab_test_report(examined, runs, None, (), BEGIN, NOW, lang))).text for lang in ("zh", "en"))
+    zh, en = pages_of(examined, runs)
     assert "两组的应答几乎都已证明最优（A 100 %，B 100 %），再多的数据也无法按总工期分出高下" in zh
     assert "B 与 A 没有差别：总工期持平" in zh
     step = examined.next_step("model_b")
@@ -503,18 +485,18 @@ def test_the_report_says_it_in_both_languages_and_what_to_do():
         assert WORDS.say(step, lang=lang) in text
 
 
-def test_a_classical_difference_of_optima_is_said_to_be_one_of_the_requests():
+def test_a_classical_difference_of_optima_is_attributed_to_the_requests():
     """Larger plants in one arm make its mean makespan significantly longer, whatever the models do."""
     runs = optimal_runs(600)
     larger = runs["variant"] == "model_b"
     runs.loc[larger, ["makespan", "lower_bound"]] *= 1.2
     examined = examine(experiment(), runs, None, NOW)
-    told = examined.to_dict()
-    assert told["is_significant"], "by the formula of the contract, which knows nothing of proofs"
-    assert told["verdict"] == "non_inferior"
-    assert told["raw_means_text"][-1]["code"] == "raw_means.of_requests"
-    assert told["summary"].endswith(WORDS.text("raw_means.of_requests"))
-    zh, en = (Page(html_of(ab_test_report(examined, runs, None, (), BEGIN, NOW, lang))).text for lang in ("zh", "en"))
+    data = examined.to_dict()
+    assert data["is_significant"], "by the contract's formula, which ignores proofs"
+    assert data["verdict"] == "non_inferior"
+    assert data["raw_means_text"][-1]["code"] == "raw_means.of_requests"
+    assert data["summary"].endswith(WORDS.text("raw_means.of_requests"))
+    zh, en = pages_of(examined, runs)
     assert WORDS.text("raw_means.of_requests", lang="zh") in zh
     assert WORDS.text("raw_means.of_requests") in en
     unproven = runs.assign(gap=0.02, lower_bound=runs["makespan"] / 1.02)
@@ -526,22 +508,20 @@ def test_a_report_on_it_names_it_everywhere():
     runs, pairs = optimal_runs(600), optimal_pairs(200)
     of = experiment(success_metric="policy_makespan", shadow=1.0, guardrails={"policy_makespan": 0.05})
     examined = examine(of, runs, pairs, NOW)
-    zh, en = (Page(html_of(ab_test_report(examined, runs, pairs, (), BEGIN, NOW, lang))).text for lang in ("zh", "en"))
+    zh, en = pages_of(examined, runs, pairs)
     assert "B 优于 A：模型自身排程的总工期平均缩短" in zh
     assert "模型自身排程的总工期延长" in zh
     assert WORDS.text("experiments.pairs.differences", {"metric": "policy_makespan"}, "zh") in zh
     assert "makespan of the model's own schedule" in en
     lost = optimal_pairs(100, better=-0.1)
-    told = Page(html_of(ab_test_report(examine(of, runs, lost, NOW), runs, lost, (), BEGIN, NOW, "zh"))).text
-    assert "A 的模型自身排程的总工期 B 的模型自身排程的总工期" in told
+    assert "A 的模型自身排程的总工期 B 的模型自身排程的总工期" in pages_of(examine(of, runs, lost, NOW), runs, lost)[0]
 
 
-def test_pairs_of_an_experiment_on_another_metric_are_told_in_makespans():
+def test_pairs_of_an_experiment_on_another_metric_are_reported_in_makespans():
     runs, pairs = optimal_runs(600), optimal_pairs(100, better=0.0)
     pairs = pairs.assign(makespan_b=pairs["makespan_b"] * np.linspace(0.94, 0.98, 100))
     examined = examine(experiment(success_metric="execution_time", shadow=1.0), runs, pairs, NOW)
-    text = Page(html_of(ab_test_report(examined, runs, pairs, (), BEGIN, NOW, "zh"))).text
-    assert "B 优于 A：总工期平均缩短" in text
+    assert "B 优于 A：总工期平均缩短" in pages_of(examined, runs, pairs)[0]
 
 
 def test_the_performance_report_shows_it_by_model(monitor):
@@ -555,7 +535,7 @@ def test_the_performance_report_shows_it_by_model(monitor):
     assert "57.25" in page or "57.3" in page
 
 
-def test_an_ab_report_of_records_from_before_is_made(old, tmp_path):
+def test_an_ab_report_of_older_records_is_created(old, tmp_path):
     config = tmp_path / "ab_test_config.json"
     manager = ABTestManager(config, clock=lambda: BEGIN)
     manager.create_experiment("e", "DDQN_a", "DDQN_b", success_metric="policy_makespan", shadow=True)

@@ -1,4 +1,4 @@
-"""Public instances: read right, refused clearly, and solved to their published optimum."""
+"""Public instances: read correctly, refused clearly, and solved to their published optimum."""
 
 import contextlib
 import csv
@@ -34,7 +34,7 @@ def _optima() -> dict[str, int]:
     return found
 
 
-def test_a_single_mode_file_is_read_with_its_jobs_demands_and_capacities():
+def test_a_single_mode_file_has_its_jobs_demands_and_capacities():
     name = sorted(path.name for path in (PSPLIB / "j30.sm").glob("*.sm"))[0]
     instance = instance_from_psplib(_text(f"j30.sm/{name}"))
     assert len(instance.steps) == 32
@@ -74,7 +74,7 @@ def test_search_finds_the_published_optimum_of_a_sample(family):
 
 @examples(100)
 @given(cut=st.integers(0, 4_000), junk=st.text(max_size=20))
-def test_a_damaged_file_is_refused_or_read_but_never_breaks_the_reader(cut, junk):
+def test_a_damaged_file_is_read_or_refused(cut, junk):
     text = _text("n0/n010_1.mm")
     damaged = text[:cut] + junk + text[cut + len(junk) :]
     with contextlib.suppress(InvalidInstance):

@@ -1,4 +1,4 @@
-"""Files that several processes share: replaced as a whole, changed under a lock."""
+"""Files shared by several processes: replaced atomically, changed under a lock."""
 
 import json
 import multiprocessing
@@ -11,10 +11,10 @@ import pytest
 
 from scheduler_service.errors import StorageUnavailable
 from scheduler_service.files import locked, write_atomically, write_json
-from tests.waiting import HANG_S
+from tests.waiting import HANG_S, in_threads
 
 
-def test_what_was_written_is_read_back_and_nothing_else_is_left_in_the_folder(tmp_path):
+def test_what_was_written_is_read_back_and_no_other_file_remains(tmp_path):
     target = tmp_path / "new" / "folder" / "value.json"
     write_json(target, {"makespan": 52.87, "name": "工作点"})
     assert json.loads(target.read_text(encoding="utf-8")) == {"makespan": 52.87, "name": "工作点"}
@@ -22,7 +22,7 @@ def test_what_was_written_is_read_back_and_nothing_else_is_left_in_the_folder(tm
     assert os.listdir(target.parent) == ["value.json"]
 
 
-def test_a_value_that_json_lacks_leaves_the_old_file(tmp_path):
+def test_a_value_that_json_cannot_represent_leaves_the_old_file(tmp_path):
     target = tmp_path / "value.json"
     write_json(target, {"a": 1})
     with pytest.raises(ValueError, match="not JSON compliant"):
@@ -52,7 +52,7 @@ def test_a_folder_that_is_a_file_is_a_clear_error(tmp_path):
         pass
 
 
-def test_readers_never_see_a_mixture_while_a_file_is_replaced(tmp_path):
+def test_readers_see_the_old_or_the_new_file_while_it_is_replaced(tmp_path):
     target = tmp_path / "value"
     contents = [bytes([letter]) * 200_000 for letter in b"ab"]
     write_atomically(target, contents[0])
@@ -72,7 +72,7 @@ def test_readers_never_see_a_mixture_while_a_file_is_replaced(tmp_path):
     assert seen <= set(contents)
 
 
-def test_the_lock_keeps_threads_of_one_process_apart(tmp_path):
+def test_the_lock_excludes_threads_of_one_process(tmp_path):
     counter = [0]
 
     def count():
@@ -82,11 +82,7 @@ def test_the_lock_keeps_threads_of_one_process_apart(tmp_path):
                 time.sleep(0.0001)
                 counter[0] = value + 1
 
-    threads = [threading.Thread(target=count) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(count, [()] * 4)
     assert counter == [80]
 
 
@@ -96,7 +92,7 @@ def _count_in_a_file(path: Path, times: int) -> None:
             path.write_text(str(int(path.read_text()) + 1))
 
 
-def test_the_lock_keeps_processes_apart(tmp_path):
+def test_the_lock_excludes_processes(tmp_path):
     counter = tmp_path / "counter"
     counter.write_text("0")
     fork = multiprocessing.get_context("fork")
@@ -108,7 +104,7 @@ def test_the_lock_keeps_processes_apart(tmp_path):
     assert counter.read_text() == "200"
 
 
-def test_who_waits_too_long_for_the_lock_is_told(tmp_path):
+def test_waiting_too_long_for_the_lock_is_an_error(tmp_path):
     with (
         locked(tmp_path / "x"),
         pytest.raises(StorageUnavailable, match=r"locked by others; waited 0\.05 s"),

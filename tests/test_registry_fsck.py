@@ -1,4 +1,4 @@
-"""What can be wrong with the registry's files, how it is found, and how it is mended; and the command line."""
+"""Possible problems of the registry's files, their detection and repair; and the command line."""
 
 import json
 import os
@@ -17,8 +17,10 @@ from scheduler_service.registry.store import Store
 from scheduler_service.settings import PROJECT_ROOT, Settings
 from tests import preloaded
 from tests.checkpoints import write_checkpoint
+from tests.programs import run_python
 from tests.waiting import HANG_S
 
+pytestmark = pytest.mark.usefixtures("no_fsync")
 SEEDS = Settings().seed_models_dir
 
 
@@ -48,19 +50,13 @@ def keys(sound):
     return sound[1]
 
 
-@pytest.fixture(autouse=True)
-def no_waiting_for_the_disk(monkeypatch):
-    """What fsync is for, a power cut, does not happen here."""
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
-
-
 def kinds(base, *, mend=False):
     found = fsck(Store(base, utc_now), mend=mend)
     assert all(problem.to_dict().keys() >= {"message", "remedy", "code", "params"} for problem in found)
     return [(problem.kind, problem.subject, problem.is_mendable) for problem in found]
 
 
-def test_nothing_is_wrong_with_a_sound_registry(base):
+def test_an_intact_registry_has_no_problems(base):
     assert kinds(base) == []
 
 
@@ -144,10 +140,10 @@ def model_without_history(base, keys):
     ],
     ids=lambda harm: harm.__name__,
 )  # fmt: skip
-def test_what_can_be_mended_is_found_then_mended(base, keys, harm):
+def test_repairable_problems_are_found_and_repaired(base, keys, harm):
     expected = harm(base, keys)
     assert kinds(base) == expected
-    assert kinds(base) == expected, "looking changes nothing"
+    assert kinds(base) == expected, "a check changes nothing"
     kinds(base, mend=True)
     assert kinds(base) == []
     assert ModelVersionManager(base).resolve("stable") == keys[1]
@@ -180,22 +176,22 @@ def stable_that_is_not_deployed(base, keys):
     [broken_metadata, missing_weights_of_the_live_model, unreadable_history, stable_that_is_not_deployed],
     ids=lambda harm: harm.__name__,
 )
-def test_what_needs_a_person_is_reported_and_left_alone(base, keys, harm):
+def test_other_problems_are_reported_and_not_changed(base, keys, harm):
     expected = harm(base, keys)
     assert expected in kinds(base)
     assert expected in kinds(base, mend=True)
     assert expected in kinds(base)
 
 
-def test_a_good_copy_in_the_trash_is_brought_back(base, keys):
+def test_an_intact_copy_in_the_trash_is_restored(base, keys):
     file = base / "models" / f"{keys[1]}.pth"
     shutil.move(file, base / ".trash" / file.name)
     assert kinds(base, mend=True) == [("missing", keys[1], True)]
     assert ModelVersionManager(base).load_model("stable").key == keys[1]
 
 
-def test_a_change_that_a_crash_interrupted_is_seen_and_finished(base, keys):
-    """The process dies after the change was written down, before the first of its files was."""
+def test_an_interrupted_change_is_found_and_finished(base, keys):
+    """The process dies after the change was written down, before its first file was."""
     code = (
         "import os, signal\nfrom model_manager import ModelVersionManager\n"
         "from scheduler_service.registry.store import Store\n"
@@ -204,7 +200,7 @@ def test_a_change_that_a_crash_interrupted_is_seen_and_finished(base, keys):
         "manager.tag_model('canary', os.environ['KEY'])\n"
     )
     environment = os.environ | {"BASE": str(base), "KEY": keys[2]}
-    ended = subprocess.run([preloaded.python(), "-c", code], cwd=PROJECT_ROOT, env=environment, check=False)
+    ended = run_python("-c", code, env=environment)
     assert ended.returncode == -signal.SIGKILL
     assert kinds(base) == [("unfinished", ".pending.json", True)]
     kinds(base, mend=True)
@@ -220,13 +216,13 @@ def cli(base, capsys):
     def run(*arguments):
         command, *rest = arguments
         status = main(ModelVersionManager, [command, "--models", str(base), *rest])
-        told = capsys.readouterr()
-        return status, told.out, told.err
+        output = capsys.readouterr()
+        return status, output.out, output.err
 
     return run
 
 
-def test_the_list_shows_measured_beside_claimed(cli, base):
+def test_the_list_shows_measured_beside_claimed_metrics(cli, base):
     cli("register", str(SEEDS / "ddqn_v1.pth"), "--params", '{"x": 1}', "--metrics", '{"makespan": 42.5}')
     status, out, _ = cli("list")
     lines = out.splitlines()
@@ -238,7 +234,7 @@ def test_the_list_shows_measured_beside_claimed(cli, base):
     assert len(json.loads(cli("list", "--json", "--status", "deployed")[1])) == 1
 
 
-def test_a_model_goes_its_way_on_the_command_line(cli, keys):
+def test_the_life_of_a_model_on_the_command_line(cli, keys):
     assert cli("promote", keys[0], "validated", "--reason", "good", "--actor", "li")[0] == 0
     assert cli("promote", keys[0], "deployed")[1].strip() == f"{keys[0]} is deployed"
     assert cli("rollback", "DDQN", "--reason", "worse")[1].strip() == f"DDQN:stable is {keys[1]} again"
@@ -253,11 +249,11 @@ def test_a_model_goes_its_way_on_the_command_line(cli, keys):
     assert cli("cleanup", "--dry-run")[1].strip() == "0 models would be removed"
 
 
-def test_what_was_live_then_is_told(cli, keys):
+def test_the_live_model_at_a_given_time_is_shown(cli, keys):
     assert json.loads(cli("history", "--json", "--at", "2020-01-01")[1]) == {"events": [], "live": {}}
 
 
-def test_a_comparison_says_which_model_is_better(cli):
+def test_a_comparison_names_the_better_model(cli):
     for name in ("ddqn_v1", "ddqn_v2"):
         cli(
             "register",
@@ -289,7 +285,7 @@ def test_a_comparison_says_which_model_is_better(cli):
         (["compare", "DDQN_v1", "DDQN_v2", "--sizes", "99"], "within 1..50"),
     ],
 )
-def test_what_is_refused_is_said_in_a_line_and_ends_with_1(cli, arguments, message):
+def test_a_refusal_is_one_line_and_exit_status_1(cli, arguments, message):
     status, out, err = cli(*arguments)
     assert (status, out) == (1, "")
     assert err.startswith("error: ")
@@ -299,14 +295,14 @@ def test_what_is_refused_is_said_in_a_line_and_ends_with_1(cli, arguments, messa
 @pytest.mark.parametrize(
     "arguments", [[], ["explode"], ["tag", "x"], ["register", "x", "--params", "{"], ["promote", "x", "y"]]
 )
-def test_a_command_line_that_makes_no_sense_ends_with_2(arguments, capsys):
+def test_an_invalid_command_line_ends_with_2(arguments, capsys):
     with pytest.raises(SystemExit) as ended:
         main(ModelVersionManager, arguments)
     assert ended.value.code == 2
     assert "usage:" in capsys.readouterr().err
 
 
-def test_fsck_ends_with_1_while_something_is_wrong(cli, base, keys):
+def test_fsck_ends_with_1_while_there_is_a_problem(cli, base, keys):
     assert cli("fsck")[0] == 0
     missing_configuration(base, keys)
     status, out, _ = cli("fsck")
@@ -316,14 +312,14 @@ def test_fsck_ends_with_1_while_something_is_wrong(cli, base, keys):
     assert json.loads(cli("fsck", "--json")[1]) == {"found": [], "left": []}
 
 
-def test_what_a_crash_leaves_is_no_fault_of_the_registry(cli, base, keys):
+def test_leftovers_of_a_crash_are_no_problem(cli, base, keys):
     for residue in (temporary_file, old_copy, weights_of_nobody):
         residue(base, keys)
     status, out, _ = cli("fsck")
     assert status == 0, out
 
 
-def test_a_reader_that_has_seen_enough_gets_no_trace(base):
+def test_a_closed_output_pipe_causes_no_traceback(base):
     command = [preloaded.python(), "-m", "model_manager", "list", "--models", str(base)]
     process = subprocess.Popen(command, cwd=PROJECT_ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     process.stdout.close()
@@ -332,19 +328,12 @@ def test_a_reader_that_has_seen_enough_gets_no_trace(base):
 
 
 def test_the_module_runs_as_a_program(base):
-    listed = subprocess.run(
-        [preloaded.python(), "-m", "model_manager", "list", "--models", str(base)],
-        cwd=PROJECT_ROOT, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert "3 models" in listed.stdout
-    missing = subprocess.run(
-        [preloaded.python(), "-m", "model_manager", "list", "--models", str(base / "nowhere")],
-        cwd=PROJECT_ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    assert "3 models" in run_python("-m", "model_manager", "list", "--models", str(base)).stdout
+    missing = run_python("-m", "model_manager", "list", "--models", str(base / "nowhere"))
     assert (missing.returncode, missing.stdout) == (1, "")
     assert not (base / "nowhere").exists()
 
 
-def test_columns_stay_under_one_another_also_with_chinese_text():
+def test_columns_are_aligned_with_chinese_text():
     lines = table(("name", "n"), [("团队", 1), ("team", 22)]).splitlines()
     assert lines == ["name  n", "----  --", "团队  1", "team  22"]

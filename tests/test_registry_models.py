@@ -1,8 +1,7 @@
-"""The registry on an ordinary day: versions, names, the life of a model, seeds, cleanup."""
+"""The registry in normal operation: versions, names, the life of a model, seeds, cleanup."""
 
 import io
 import json
-import os
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -23,47 +22,17 @@ from scheduler_service.registry.loading import LoadedModels
 from scheduler_service.registry.names import Version, choose_version, hash_of_config
 from scheduler_service.registry.records import STATUSES
 from scheduler_service.settings import Settings
-from tests.checkpoints import write_checkpoint
+from tests.clocks import Clock
 from tests.codes import coded
 
+pytestmark = pytest.mark.usefixtures("no_fsync")
 CONFIG = {"episodes": 1000, "learning_rate": 0.001, "batch_size": 32}
 OTHER_CONFIG = {**CONFIG, "learning_rate": 0.01}
 
 
-class SteppingClock:
-    """Each look at it is a second later."""
-
-    def __init__(self):
-        self.now = datetime(2026, 1, 1, tzinfo=UTC)
-
-    def __call__(self):
-        self.now += timedelta(seconds=1)
-        return self.now
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    """`weights(n)`: the path of the n-th real checkpoint; different numbers have different weights."""
-    folder = tmp_path_factory.mktemp("weights")
-
-    def checkpoint(number):
-        path = folder / f"w{number}.pth"
-        if not path.exists():
-            write_checkpoint(path, number)
-        return path
-
-    return checkpoint
-
-
-@pytest.fixture(autouse=True)
-def no_waiting_for_the_disk(monkeypatch):
-    """What fsync is for, a power cut, does not happen here."""
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
-
-
 @pytest.fixture
 def clock():
-    return SteppingClock()
+    return Clock(datetime(2026, 1, 1, tzinfo=UTC), step=timedelta(seconds=1))
 
 
 @pytest.fixture
@@ -84,10 +53,14 @@ def deploy(manager, name):
     return manager.promote_model(name, "deployed")
 
 
-# --- registering ---
+def three_deployed(manager, register):
+    return [deploy(manager, register(number)).model_key for number in (1, 2, 3)]
 
 
-def test_a_registered_model_is_three_files_that_people_can_read(manager, register, weights, tmp_path):
+# --- registration ---
+
+
+def test_a_registered_model_is_three_readable_files(manager, register, weights, tmp_path):
     key = register(1, metrics={"makespan": 42.5}, description="改进奖励函数的DDQN模型", created_by="developer_name")
     base = tmp_path / "models"
     assert (base / "models" / f"{key}.pth").read_bytes() == weights(1).read_bytes()
@@ -100,7 +73,7 @@ def test_a_registered_model_is_three_files_that_people_can_read(manager, registe
     assert record.signature["hidden"] == [64, 32, 32]
 
 
-def test_a_record_as_the_api_shows_it_is_json_with_the_promised_members(manager, register):
+def test_the_record_for_the_api_is_json_with_the_documented_members(manager, register):
     shown = json.loads(json.dumps(manager.get_model(register(1)).to_dict()))
     assert shown.keys() >= {
         "model_key", "algorithm", "version", "status", "tags", "performance", "created_at", "created_by", "description"
@@ -129,24 +102,24 @@ def test_bump_and_version_override_the_rule(manager, register):
         register(5, bump="huge")
 
 
-def test_a_version_in_the_way_is_stepped_over():
+def test_an_existing_version_is_skipped():
     used = {("aaaaaaaa", Version(1, 0, 0)), ("bbbbbbbb", Version(1, 1, 0))}
     assert choose_version(used, "aaaaaaaa", None, None) == Version(1, 2, 0)
 
 
-def test_a_version_at_its_limit_ends_no_series(manager, register):
+def test_a_version_at_its_limit_does_not_end_the_series(manager, register):
     end = register(1, version="999999.0.0")
     manager.delete_model(end)
     assert register(2, {"another": 1}).endswith("_v1.0.0")
     assert register(3, {"another": 2}, version="999998.999999.999999").endswith("_v999998.999999.999999")
-    assert register(4, {"another": 3}).endswith("_v2.0.0"), "999999.0.0 stood for other weights once"
+    assert register(4, {"another": 3}).endswith("_v2.0.0"), "999999.0.0 was used for other weights"
     assert register(5, {"another": 2}, bump="patch").endswith("_v999999.0.1"), "in the series of the deleted one"
 
 
 @pytest.mark.parametrize("bump", ["major", "minor", "patch", None])
 @pytest.mark.parametrize("end", [Version(999_999, 0, 0), Version(1, 999_999, 0), Version(999_999, 999_999, 999_999)])
 @pytest.mark.parametrize("has_lower", [True, False])
-def test_the_next_version_is_always_one_that_can_be_read_again_and_is_new(bump, end, has_lower):
+def test_the_next_version_is_always_new_and_readable(bump, end, has_lower):
     used = {("aaaaaaaa", end)} | ({("aaaaaaaa", Version(0, 3, 0))} if has_lower else set())
     for config in ("aaaaaaaa", "bbbbbbbb"):
         for _ in range(3):
@@ -156,7 +129,7 @@ def test_the_next_version_is_always_one_that_can_be_read_again_and_is_new(bump, 
             used.add((config, version))
 
 
-def test_a_version_beyond_the_limit_is_refused_with_the_limit(register):
+def test_a_version_above_the_limit_is_refused_with_the_limit(register):
     with pytest.raises(InvalidInput, check=coded("version_form", limit=999_999)) as caught:
         register(1, version="1000000.0.0")
     assert caught.value.loc == ("version",)
@@ -172,12 +145,12 @@ def test_the_same_file_with_the_same_parameters_is_registered_once(manager, regi
         register(1, version="7.0.0")
 
 
-def test_the_key_does_not_depend_on_how_the_numbers_are_spelled():
+def test_the_key_does_not_depend_on_the_number_format():
     assert hash_of_config({"a": 1000, "b": 0.001}) == hash_of_config({"b": 1e-3, "a": 1000.0})
     assert hash_of_config({"a": 1}) != hash_of_config({"a": True}) != hash_of_config({"a": "1"})
 
 
-def test_numpy_results_are_taken_as_numbers(manager, register):
+def test_numpy_values_are_accepted_as_numbers(manager, register):
     key = register(1, {"episodes": np.int64(1000)}, metrics={"makespan": np.float32(42.5), "per_seed": [np.float64(1)]})
     assert manager.get_model(key).performance == {"makespan": 42.5, "per_seed": [1.0]}
 
@@ -197,7 +170,7 @@ def test_numpy_results_are_taken_as_numbers(manager, register):
         ({}, None, ("performance_metrics",)),
     ],
 )
-def test_values_that_json_lacks_are_refused_with_their_place(manager, weights, params, metrics, loc):
+def test_values_that_json_cannot_represent_are_refused_with_their_place(manager, weights, params, metrics, loc):
     with pytest.raises(InvalidInput) as caught:
         manager.register_model(weights(1), "DDQN", params, metrics)
     assert caught.value.loc == loc
@@ -205,7 +178,7 @@ def test_values_that_json_lacks_are_refused_with_their_place(manager, weights, p
 
 
 @pytest.mark.parametrize("algorithm", ["PPO", "ddqn", "", "DDQN_v2", "../DDQN", "DDQN\n"])
-def test_an_algorithm_that_nobody_can_load_is_refused_and_the_known_ones_listed(manager, weights, algorithm):
+def test_an_unknown_algorithm_is_refused_and_the_known_ones_are_listed(manager, weights, algorithm):
     with pytest.raises(InvalidInput, check=coded("unknown_algorithm", known=["CPSAT", "DDQN", "GA", "RULE"])):
         manager.register_model(weights(1), algorithm, CONFIG, {})
 
@@ -218,7 +191,7 @@ def test_an_upload_is_registered_like_a_file(manager, weights):
 # --- names ---
 
 
-def test_a_model_answers_to_key_short_names_and_tags(manager, register):
+def test_a_model_is_found_by_key_short_name_and_tag(manager, register):
     key = register(1, tags=["current_production_model"])
     config_hash = hash_of_config(CONFIG)
     for name in (
@@ -228,7 +201,7 @@ def test_a_model_answers_to_key_short_names_and_tags(manager, register):
         assert manager.resolve(name) == key, name
 
 
-def test_a_short_name_that_fits_several_models_lists_them(manager, register):
+def test_an_ambiguous_short_name_lists_the_models(manager, register):
     keys = [register(number) for number in (1, 2, 3)]
     with pytest.raises(AmbiguousModelName) as caught:
         manager.resolve("DDQN_v1")
@@ -236,28 +209,17 @@ def test_a_short_name_that_fits_several_models_lists_them(manager, register):
     assert manager.resolve("DDQN_v1.1") == keys[1]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "",
-        "DDQN",
-        "DDQN_v9",
-        "DDQN_12345678_v1.0.0",
-        "DDQN_v1.0.0.0",
-        "DDQN_v01",
-        "DDQN:nothing",
-        "../x",
-        "a b",
-        "DDQN:",
-    ],
-)
-def test_a_name_that_nothing_bears_is_not_found(manager, register, name):
+UNKNOWN = ["DDQN", "DDQN_v9", "DDQN_12345678_v1.0.0", "DDQN_v1.0.0.0", "DDQN_v01", "DDQN:nothing", "../x", "DDQN:"]
+
+
+@pytest.mark.parametrize("name", [*UNKNOWN, "", "a b"])
+def test_an_unknown_name_is_not_found(manager, register, name):
     register(1)
     with pytest.raises(ModelNotFound, check=coded("no_such_model")):
         manager.resolve(name)
 
 
-def test_a_bare_tag_of_two_algorithms_is_ambiguous():
+def test_a_tag_without_algorithm_is_ambiguous_for_two_algorithms():
     from scheduler_service.registry.index import Index
     from scheduler_service.registry.records import ModelRecord
 
@@ -274,13 +236,13 @@ def test_a_bare_tag_of_two_algorithms_is_ambiguous():
 
 
 @pytest.mark.parametrize("tag", ["DDQN_v1", "DDQN_1a2b3c4d_v1.0.0", "x_v3.1", "", "a b", "é", "GA:x", "-x", "x" * 65])
-def test_a_tag_that_could_be_taken_for_another_name_is_refused(manager, register, tag):
+def test_a_tag_that_could_be_another_name_is_refused(manager, register, tag):
     key = register(1)
     with pytest.raises(InvalidInput):
         manager.tag_model(tag, key)
 
 
-def test_latest_follows_registration_and_other_tags_move_only_when_told(manager, register):
+def test_latest_follows_registrations_and_other_tags_move_only_on_request(manager, register):
     first = register(1, tags=["canary"])
     second = register(2)
     assert (manager.resolve("latest"), manager.resolve("canary")) == (second, first)
@@ -307,7 +269,7 @@ def test_models_are_listed_newest_first_and_filtered(manager, register):
         manager.list_models(status="live")
 
 
-def test_the_best_model_is_the_one_that_measured_best_whatever_was_claimed(manager, register, weights):
+def test_the_best_model_is_chosen_by_measured_metrics(manager, register, weights):
     seeds = Settings().seed_models_dir
     keys = {
         name: manager.register_model(seeds / f"{name}.pth", "DDQN", {"seed": name}, {"makespan": claim})
@@ -319,7 +281,7 @@ def test_the_best_model_is_the_one_that_measured_best_whatever_was_claimed(manag
     assert manager.get_best_model("DDQN").model_key == keys["ddqn_v1"]
 
 
-def test_what_nobody_measured_is_compared_by_claim_in_the_metrics_own_direction(manager, register):
+def test_unmeasured_models_are_compared_by_claimed_metrics(manager, register):
     glad = register(1, metrics={"user_satisfaction": 4.5, "success": "all"})
     register(2, metrics={"user_satisfaction": 3})
     assert manager.get_best_model("DDQN", "user_satisfaction").model_key == glad
@@ -339,7 +301,7 @@ def test_the_guides_release_ends_with_a_deployed_and_stable_model(manager, regis
     assert manager.resolve("DDQN:stable") == key
 
 
-def test_a_move_that_the_life_does_not_allow_names_those_it_does(manager, register):
+def test_a_forbidden_move_names_the_allowed_ones(manager, register):
     key = register(1)
     with pytest.raises(
         InvalidTransition, check=coded("move_not_allowed", status="registered", allowed=("validated", "retired"))
@@ -352,17 +314,15 @@ def test_a_move_that_the_life_does_not_allow_names_those_it_does(manager, regist
         manager.promote_model(key, "registered")
 
 
-def test_promoting_to_the_status_it_has_changes_nothing(manager, register):
+def test_promoting_to_the_current_status_changes_nothing(manager, register):
     key = register(1)
     before = manager.promote_model(key, "validated")
     assert manager.promote_model(key, "validated") == before
     assert [event.event for event in manager.history()] == ["registered", "promoted"]
 
 
-def test_a_stable_model_cannot_retire_and_another_deployed_one_can_become_stable(manager, register):
-    first, second = register(1), register(2)
-    deploy(manager, first)
-    deploy(manager, second)
+def test_a_stable_model_cannot_be_retired_until_another_is_stable(manager, register):
+    first, second = (deploy(manager, register(number)).model_key for number in (1, 2))
     with pytest.raises(InvalidTransition, check=coded("model_is_stable")):
         manager.promote_model(second, "retired")
     manager.promote_model(first, "deployed")
@@ -370,7 +330,7 @@ def test_a_stable_model_cannot_retire_and_another_deployed_one_can_become_stable
     assert manager.promote_model(second, "retired").status == "retired"
 
 
-def test_stable_goes_to_deployed_models_only(manager, register):
+def test_only_deployed_models_can_be_stable(manager, register):
     key = register(1)
     with pytest.raises(ModelConflict, check=coded("stable_not_deployed")):
         manager.tag_model("stable", key)
@@ -378,10 +338,8 @@ def test_stable_goes_to_deployed_models_only(manager, register):
         register(2, tags=["stable"])
 
 
-def test_rollback_returns_to_the_previous_stable_version_and_then_one_further(manager, register):
-    first, second, third = (register(number) for number in (1, 2, 3))
-    for key in (first, second, third):
-        deploy(manager, key)
+def test_each_rollback_returns_to_one_stable_version_before(manager, register):
+    first, second, third = three_deployed(manager, register)
     assert manager.rollback("DDQN", "makespan rose").model_key == second
     assert manager.get_model(third).status == "validated"
     assert manager.rollback("DDQN", "rose still").model_key == first
@@ -391,10 +349,8 @@ def test_rollback_returns_to_the_previous_stable_version_and_then_one_further(ma
         manager.rollback("GA", "x")
 
 
-def test_rollback_deploys_a_retired_version_again_and_passes_over_a_deleted_one(manager, register):
-    first, second, third = (register(number) for number in (1, 2, 3))
-    for key in (first, second, third):
-        deploy(manager, key)
+def test_a_rollback_can_redeploy_a_retired_version_but_not_a_deleted_one(manager, register):
+    first, second, _ = three_deployed(manager, register)
     for key in (first, second):
         manager.promote_model(key, "retired")
     manager.delete_model(second)
@@ -402,7 +358,7 @@ def test_rollback_deploys_a_retired_version_again_and_passes_over_a_deleted_one(
     assert (back.model_key, back.status, back.tags) == (first, "deployed", ("stable",))
 
 
-def test_what_is_deployed_or_tagged_cannot_be_deleted(manager, register):
+def test_a_deployed_or_tagged_model_cannot_be_deleted(manager, register):
     tagged, deployed, free = (register(number) for number in (1, 2, 3))
     manager.tag_model("canary", tagged)
     deploy(manager, deployed)
@@ -415,7 +371,7 @@ def test_what_is_deployed_or_tagged_cannot_be_deleted(manager, register):
     assert manager.resolve("latest") == deployed
 
 
-def test_a_deleted_model_is_in_the_trash_and_its_version_is_never_used_again(manager, register, tmp_path):
+def test_a_deleted_model_is_in_the_trash_and_its_version_is_not_reused(manager, register, tmp_path):
     register(1)
     key = register(2)
     manager.delete_model(key)
@@ -426,7 +382,7 @@ def test_a_deleted_model_is_in_the_trash_and_its_version_is_never_used_again(man
         register(3, version="1.1.0")
 
 
-def test_the_history_says_what_when_who_and_why_and_replays_to_the_present(manager, register, tmp_path):
+def test_replaying_the_history_gives_the_current_state(manager, register, tmp_path):
     first, second = register(1, created_by="wang"), register(2)
     deploy(manager, first)
     deploy(manager, second)
@@ -457,7 +413,7 @@ def test_the_history_says_what_when_who_and_why_and_replays_to_the_present(manag
 # --- loading ---
 
 
-def test_a_loaded_model_builds_the_same_schedule_as_the_file_it_came_from(manager, register, weights):
+def test_a_loaded_model_builds_the_same_schedule_as_its_source_file(manager, register, weights):
     from scheduler_env.agent import load_agent
 
     key = register(1)
@@ -468,20 +424,20 @@ def test_a_loaded_model_builds_the_same_schedule_as_the_file_it_came_from(manage
     assert loaded.agent.solve(instance).schedule.makespan_h == expected.makespan_h
 
 
-def test_a_model_is_loaded_once_and_few_are_kept(manager, register, monkeypatch, tmp_path):
+def test_a_model_is_loaded_once_and_the_cache_is_limited(manager, register, monkeypatch, tmp_path):
     small = ModelVersionManager(tmp_path / "models")
     small.loaded = LoadedModels(2)
     keys = [register(number) for number in (1, 2, 3)]
     first = small.load_model(keys[0])
     assert small.load_model("DDQN_v1.0") is first
     small.load_model(keys[1])
-    small.load_model(keys[0])  # used again, so the second is the one that goes
+    small.load_model(keys[0])  # used again, so the second one is evicted
     small.load_model(keys[2])
     assert small.load_model(keys[0]) is first
     assert len(small.loaded._loaded) == 2
 
 
-def test_another_managers_promotion_is_seen_at_once(manager, register, tmp_path):
+def test_a_promotion_by_another_manager_is_seen_at_once(manager, register, tmp_path):
     other = ModelVersionManager(tmp_path / "models")
     first, second = register(1), register(2)
     deploy(manager, first)
@@ -514,14 +470,14 @@ def seed_dir(tmp_path, weights):
     return folder
 
 
-def test_seed_models_start_with_their_status_and_tags(manager, seed_dir):
+def test_seed_models_have_their_status_and_tags(manager, seed_dir):
     manager.register_seed_models(seed_dir)
     second, first = manager.list_models()
     assert (first.version, first.status, first.tags) == ("1.0.0", "deployed", ("stable",))
     assert (second.version, second.status, second.tags) == ("2.0.0", "validated", ("canary", "latest"))
 
 
-def test_seed_models_are_registered_once_and_never_written(manager, seed_dir):
+def test_seed_models_are_registered_once_and_never_changed(manager, seed_dir):
     before = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in seed_dir.iterdir()}
     manager.register_seed_models(seed_dir)
     manager.register_seed_models(seed_dir)
@@ -529,7 +485,7 @@ def test_seed_models_are_registered_once_and_never_written(manager, seed_dir):
     assert {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in seed_dir.iterdir()} == before
 
 
-def test_a_seed_that_its_owner_deleted_stays_deleted(manager, seed_dir, tmp_path):
+def test_a_deleted_seed_is_not_registered_again(manager, seed_dir, tmp_path):
     manager.register_seed_models(seed_dir)
     manager.untag_model("canary")
     manager.delete_model("DDQN_v2.0")
@@ -537,14 +493,14 @@ def test_a_seed_that_its_owner_deleted_stays_deleted(manager, seed_dir, tmp_path
     assert [record.version for record in manager.list_models()] == ["1.0.0"]
 
 
-def test_a_seed_takes_no_tag_from_the_owners_models(manager, register, seed_dir):
+def test_a_seed_takes_no_tag_from_other_models(manager, register, seed_dir):
     own = register(1, version="5.0.0", tags=["canary"])
     deploy(manager, own)
     manager.register_seed_models(seed_dir)
     assert {manager.resolve(tag) for tag in ("latest", "stable", "canary")} == {own}
 
 
-def test_a_broken_seed_does_not_keep_the_others_out(manager, seed_dir, caplog):
+def test_a_broken_seed_does_not_affect_the_others(manager, seed_dir, caplog):
     (seed_dir / "ddqn_v1.pth").write_bytes(b"not weights")
     (seed_dir / "aaa.json").write_text("{")
     manager.register_seed_models(seed_dir)
@@ -561,9 +517,7 @@ def keep_one(monkeypatch):
     monkeypatch.setattr(model_manager, "KEEP_LAST_VERSIONS", 1)
 
 
-def test_a_cleanup_removes_what_was_retired_or_never_validated_for_long_and_nothing_else(
-    manager, register, clock, keep_one
-):
+def test_a_cleanup_removes_only_models_long_retired_or_never_validated(manager, register, clock, keep_one):
     old, forgotten, tagged, validated, newest = (register(number) for number in (1, 2, 3, 4, 5))
     for key in (old, tagged, newest):
         manager.promote_model(key, "retired")
@@ -579,7 +533,7 @@ def test_a_cleanup_removes_what_was_retired_or_never_validated_for_long_and_noth
     assert manager.history()[-1].actor == "cleanup"
 
 
-def test_a_cleanup_keeps_the_newest_versions_however_old(manager, register, clock, monkeypatch):
+def test_a_cleanup_keeps_the_newest_versions_of_any_age(manager, register, clock, monkeypatch):
     keys = [register(number) for number in range(1, 5)]
     clock.now += timedelta(days=1000)
     assert manager.cleanup(dry_run=True) == []
@@ -591,9 +545,7 @@ def experiments_of(tmp_path, **members):
     return (tmp_path / "ab_test_config.json").write_text(json.dumps(members))
 
 
-def test_what_an_experiment_or_the_default_needs_is_neither_cleaned_up_nor_deleted(
-    manager, register, clock, keep_one, tmp_path
-):
+def test_models_needed_by_an_experiment_or_as_default_are_not_removed(manager, register, clock, keep_one, tmp_path):
     default, arm, over, ambiguous, _ = (register(number, version=f"{number}.0") for number in range(1, 6))
     clock.now += timedelta(days=400)
     definition = {"model_a": "DDQN_v1.0", "start_time": clock.now.isoformat(), "duration_days": 7}
@@ -621,10 +573,8 @@ def test_nothing_is_removed_while_the_experiments_file_is_broken(manager, regist
     assert old in {record.model_key for record in manager.list_models()}
 
 
-def test_a_cleanup_keeps_the_version_that_a_rollback_would_return_to(manager, register, clock, keep_one):
-    first, second = register(1), register(2)
-    deploy(manager, first)
-    deploy(manager, second)
+def test_a_cleanup_keeps_the_target_of_a_rollback(manager, register, clock, keep_one):
+    first, _ = (deploy(manager, register(number)).model_key for number in (1, 2))
     manager.promote_model(first, "retired")
     clock.now += timedelta(days=1000)
     assert manager.cleanup() == []
@@ -632,7 +582,7 @@ def test_a_cleanup_keeps_the_version_that_a_rollback_would_return_to(manager, re
 
 
 @pytest.mark.parametrize(("enabled", "days", "remains"), [(True, 365, False), (False, 365, True), (True, 5000, True)])
-def test_the_guides_constants_act_at_the_next_registration(
+def test_the_guides_constants_apply_to_the_next_registration(
     manager, register, clock, monkeypatch, keep_one, enabled, days, remains
 ):
     monkeypatch.setattr(model_manager, "AUTO_CLEANUP_ENABLED", enabled)
@@ -644,7 +594,7 @@ def test_the_guides_constants_act_at_the_next_registration(
     assert (old in {record.model_key for record in manager.list_models()}) == remains
 
 
-def test_models_are_kept_below_the_home_folder_or_where_the_guides_constant_says(tmp_path, monkeypatch):
+def test_models_are_stored_in_the_home_folder_or_where_the_guides_constant_says(tmp_path, monkeypatch):
     monkeypatch.setattr(model_manager, "settings_from_environment", lambda: Settings(home=tmp_path / "home"))
     ModelVersionManager()
     assert {path.name for path in (tmp_path / "home" / "models").iterdir()} >= {"models", "metadata", "configs"}

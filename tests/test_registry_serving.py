@@ -1,4 +1,4 @@
-"""A new version goes live while the service runs: in every worker, without a restart; and its history."""
+"""A new version is deployed while the service runs: in every worker, without a restart; and its history."""
 
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -27,20 +27,20 @@ def two_workers(tmp_path_factory):
         yield running
 
 
-def test_a_promotion_reaches_every_worker_and_refuses_nobody(two_workers):
+def test_a_promotion_reaches_every_worker_without_a_refused_request(two_workers):
     write_checkpoint(two_workers.home / "new.pth", 1)
-    made = two_workers.post(
+    response = two_workers.post(
         "/models/register", json={"model_path": "new.pth", "algorithm_name": "DDQN", "training_params": {"new": 1}}
     )
-    key = made.json()["model_key"]
+    key = response.json()["model_key"]
     assert two_workers.post(f"/models/{key}/promote", json={"status": "validated"}).status_code == 200
 
     def ask(_number):
         # A connection of its own, so that both workers get some.
         answer = requests.post(f"{two_workers.url}/run_algorithm", json={"params": SAMPLE}, timeout=HANG_S)
         assert answer.status_code == 200, answer.text
-        told = answer.json()["experiment_info"]
-        return told["model_used"], told["reason"]
+        body = answer.json()["experiment_info"]
+        return body["model_used"], body["reason"]
 
     with ThreadPoolExecutor(8) as pool:
         before = list(pool.map(ask, range(40)))
@@ -50,7 +50,7 @@ def test_a_promotion_reaches_every_worker_and_refuses_nobody(two_workers):
         until(lambda: after.extend(pool.map(ask, range(20))) or {model for model, _ in after[-20:]} == {key})
         after_all = list(pool.map(ask, range(40)))
     assert {reason for _, reason in before + after + after_all} == {"default"}
-    assert {model for model, _ in after_all} == {key}, "nobody goes back"
+    assert {model for model, _ in after_all} == {key}, "no client sees the old model again"
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def client(app):
     return app.test_client()
 
 
-def test_the_history_and_what_was_live_are_answered(client):
+def test_history_and_live_models_are_shown(client):
     stable = client.get("/models/DDQN:stable").json["model"]
     other = next(m for m in client.get("/models").json["models"] if m["model_key"] != stable["model_key"])
     key = other["model_key"]
@@ -79,11 +79,11 @@ def test_the_history_and_what_was_live_are_answered(client):
 
 
 @pytest.mark.parametrize("query", ["at=yesterday", "limit=0", "limit=many", "limit=99999", "limit=٣"])
-def test_a_question_that_makes_no_sense_is_refused(client, query):
+def test_an_invalid_query_is_refused(client, query):
     assert client.get(f"/models/history?{query}").status_code == 422
 
 
-def test_a_tag_is_taken_away_and_who_did_it_is_in_the_history(client):
+def test_a_tag_can_be_removed_and_the_history_names_the_person(client):
     client.put("/models/tags/blue", json={"model_key": "DDQN_v1.0", "actor": "li", "reason": "trial"})
     assert client.delete("/models/tags/blue", json={"actor": "wang", "reason": "over"}).status_code == 200
     removed, given = client.get("/models/history?limit=2").json["events"]
@@ -92,7 +92,7 @@ def test_a_tag_is_taken_away_and_who_did_it_is_in_the_history(client):
     assert client.delete("/models/tags/blue").status_code == 404
 
 
-def test_a_model_shows_what_was_measured_and_where_it_comes_from(app, client):
+def test_a_model_shows_measured_metrics_and_origin(app, client):
     home = app.extensions[EXTENSION].settings.home
     shutil.copy(Settings().seed_models_dir / "ddqn_v1.pth", home / "mine.pth")
     body = {
@@ -107,8 +107,8 @@ def test_a_model_shows_what_was_measured_and_where_it_comes_from(app, client):
     assert client.post("/models/register", json=body | {"lineage": {"mother": "x"}}).status_code == 422
 
 
-def test_the_watch_rolls_a_degraded_live_model_back(tmp_path, monkeypatch):
-    """The loop that the service runs with SCHED_AUTO_ROLLBACK, over records that the monitor really wrote."""
+def test_the_watch_rolls_back_a_degraded_live_model(tmp_path, monkeypatch):
+    """The loop of a service with SCHED_AUTO_ROLLBACK, on records written by the monitor."""
     parts = create_app(Settings(home=tmp_path, auto_rollback=True)).extensions[EXTENSION]
     key = parts.models.resolve("DDQN_v2.0")
     for status in ("validated", "deployed"):
@@ -137,5 +137,5 @@ def test_the_watch_rolls_a_degraded_live_model_back(tmp_path, monkeypatch):
     with pytest.raises(EnoughLooks):
         watching.watch_live_models(parts)
     assert looks[0] == key
-    assert looks[1] == looks[2] == parts.models.resolve("DDQN_v1.0"), "and the second look changes nothing"
+    assert looks[1] == looks[2] == parts.models.resolve("DDQN_v1.0"), "the second review changes nothing"
     assert parts.models.history()[-1].actor == "auto-rollback"

@@ -1,4 +1,4 @@
-"""What the registry knows of a model beyond what it was told: measured, limited, validated, traced, watched."""
+"""What the registry finds out about a model itself: measured, limited, validated, traced, watched."""
 
 import json
 import os
@@ -20,22 +20,16 @@ from scheduler_service.registry.degradation import ALPHA, MIN_RUNS, WINDOW, wind
 from scheduler_service.registry.validation import flags, measure, validation_set
 from scheduler_service.settings import Settings
 from tests.checkpoints import SEED, write_checkpoint
+from tests.clocks import Clock
 from tests.codes import coded
 
+pytestmark = pytest.mark.usefixtures("no_fsync")
 SEEDS = Settings().seed_models_dir
 
 
 @pytest.fixture
 def moment():
     return datetime(2026, 1, 1, tzinfo=UTC)
-
-
-class Clock:
-    def __init__(self, now):
-        self.now = now
-
-    def __call__(self):
-        return self.now
 
 
 @pytest.fixture
@@ -48,22 +42,16 @@ def manager(tmp_path, clock):
     return ModelVersionManager(tmp_path / "models", clock=clock)
 
 
-@pytest.fixture(autouse=True)
-def no_waiting_for_the_disk(monkeypatch):
-    """What fsync is for, a power cut, does not happen here."""
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
-
-
 def untrained(path):
     torch.manual_seed(0)
     save_checkpoint(path, QNetwork((4, 4, 4)), {})
     return path
 
 
-# --- measured ---
+# --- measurements ---
 
 
-def test_what_a_model_does_is_measured_and_shown_beside_what_was_claimed(manager):
+def test_models_are_measured_and_shown_beside_the_claimed_metrics(manager):
     key = manager.register_model(SEED, "DDQN", {}, {"makespan": 42.5, "resource_utilization": 0.87})
     shown = manager.get_model(key).to_dict()
     assert shown["performance"] == {"makespan": 42.5, "resource_utilization": 0.87}
@@ -79,7 +67,7 @@ def test_what_a_model_does_is_measured_and_shown_beside_what_was_claimed(manager
     assert "claimed makespan 42.5 is better than" in manager.history()[0].details["flags"][0]
 
 
-def test_the_validation_set_is_fixed_and_nobody_trains_on_it():
+def test_the_validation_set_is_fixed_and_not_used_in_training():
     from scheduler_env.pool import TRAINING_SEEDS_FROM
     from scheduler_env.training import VALIDATION_SEEDS_FROM
     from scheduler_service.registry.validation import PER_SIZE
@@ -107,14 +95,14 @@ def test_a_claim_more_than_two_percent_off_is_flagged(claimed, flagged):
     assert [flag.metric for flag in found] == flagged
 
 
-def test_a_flag_says_whether_the_claim_flatters():
+def test_a_flag_states_whether_the_claim_is_too_good():
     verified = {"makespan": 100.0, "resource_utilization": 0.25}
     flattering = flags({"makespan": 90, "resource_utilization": 0.5}, verified)
     modest = flags({"makespan": 110, "resource_utilization": 0.1}, verified)
     assert [flag.is_better_than_measured for flag in (*flattering, *modest)] == [True, True, False, False]
 
 
-# --- limited ---
+# --- limits of the examination ---
 
 
 def with_pickle(path, stream):
@@ -126,7 +114,7 @@ def with_pickle(path, stream):
     return path
 
 
-def test_a_few_bytes_that_ask_for_twenty_gigabytes_are_refused_and_cost_nothing(manager, tmp_path):
+def test_a_small_file_that_requests_twenty_gigabytes_is_refused_at_no_cost(manager, tmp_path):
     size = (20 * 2**30).to_bytes(5, "little")
     bomb = with_pickle(tmp_path / "x.pth", b"\x80\x02cbuiltins\nbytearray\n\x8a\x05" + size + b"\x85R.")
     with pytest.raises(InvalidModel, check=coded("unusable_weights", reason="MemoryError")):
@@ -135,16 +123,16 @@ def test_a_few_bytes_that_ask_for_twenty_gigabytes_are_refused_and_cost_nothing(
     assert manager.register_model(SEED, "DDQN", {}, {})
 
 
-def test_a_reading_that_never_ends_is_ended(tmp_path, monkeypatch):
+def test_reading_that_never_ends_is_aborted(tmp_path, monkeypatch):
     monkeypatch.setattr(examination, "MAX_EXAMINATION_S", 1)
-    os.mkfifo(tmp_path / "endless")  # opening it waits for a writer, and there is none
+    os.mkfifo(tmp_path / "endless")  # opening it blocks until there is a writer, and there is none
     examination.examine("DDQN", SEED)
     with pytest.raises(InvalidModel, check=coded("examination_limits", limit_s=1)):
         examination.examine("DDQN", tmp_path / "endless")
     assert examination.examine("DDQN", SEED).verified_metrics["instances"] == 13
 
 
-def test_the_helper_is_started_once_and_examines_every_file(monkeypatch):
+def test_one_helper_examines_every_file(monkeypatch):
     examination.examine("DDQN", SEED)
     started = []
     monkeypatch.setattr(subprocess, "Popen", lambda *command, **_: started.append(command))
@@ -153,7 +141,7 @@ def test_the_helper_is_started_once_and_examines_every_file(monkeypatch):
     assert started == []
 
 
-def test_a_helper_that_was_killed_is_replaced():
+def test_a_killed_helper_is_replaced():
     examination.examine("DDQN", SEED)
     listed = subprocess.run(
         ["pgrep", "-P", str(os.getpid()), "-f", "registry.examiner"], capture_output=True, text=True
@@ -165,10 +153,10 @@ def test_a_helper_that_was_killed_is_replaced():
     assert examination.examine("DDQN", SEED).verified_metrics["instances"] == 13
 
 
-# --- validated ---
+# --- validation ---
 
 
-def test_a_model_that_is_no_better_than_a_plain_rule_is_not_validated(manager, tmp_path):
+def test_a_model_no_better_than_a_rule_is_not_validated(manager, tmp_path):
     key = manager.register_model(untrained(tmp_path / "w.pth"), "DDQN", {}, {"makespan": 50.0})
     with pytest.raises(InvalidModel, check=coded("model_no_better", rule="LFT")):
         manager.promote_model(key, "validated", actor="li")
@@ -179,7 +167,7 @@ def test_a_model_that_is_no_better_than_a_plain_rule_is_not_validated(manager, t
     assert refusal.details["validation"]["gap"] >= refusal.details["validation"]["baseline_gap"]
 
 
-def test_what_validation_measured_is_kept_and_in_the_history(manager):
+def test_the_measurements_of_a_validation_are_kept_and_in_the_history(manager):
     key = manager.register_model(SEED, "DDQN", {}, {})
     assert manager.get_model(key).validation == {}
     validation = manager.promote_model(key, "validated", actor="li").validation
@@ -188,14 +176,14 @@ def test_what_validation_measured_is_kept_and_in_the_history(manager):
     assert manager.history()[-1].details["validation"] == validation
 
 
-def test_weights_that_changed_on_disk_are_not_validated(manager, tmp_path):
+def test_weights_changed_on_disk_are_not_validated(manager, tmp_path):
     key = manager.register_model(SEED, "DDQN", {}, {})
     write_checkpoint(tmp_path / "models" / "models" / f"{key}.pth", 5)
     with pytest.raises(InvalidModel, check=coded("model_weights_changed")):
         manager.promote_model(key, "validated")
 
 
-def test_what_was_never_measured_is_not_deployed(manager, tmp_path):
+def test_an_unmeasured_model_is_not_deployed(manager, tmp_path):
     key = manager.register_model(SEED, "DDQN", {}, {})
     file = tmp_path / "models" / "metadata" / f"{key}.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "status": "validated"}))
@@ -205,17 +193,17 @@ def test_what_was_never_measured_is_not_deployed(manager, tmp_path):
     assert manager.promote_model(key, "deployed").status == "deployed"
 
 
-def test_a_seed_that_is_shipped_as_validated_is_measured_too(manager):
+def test_a_seed_shipped_as_validated_is_measured(manager):
     manager.register_seed_models(SEEDS)
     for record in manager.list_models():
         assert record.verified_metrics["instances"] == 13
         assert bool(record.validation) == (record.status != "registered")
 
 
-# --- traced ---
+# --- origin ---
 
 
-def test_a_model_knows_where_it_comes_from(manager, tmp_path):
+def test_the_origin_of_a_model_is_recorded(manager, tmp_path):
     parent = manager.register_model(SEED, "DDQN", {}, {})
     child = manager.register_model(
         write_checkpoint(tmp_path / "w.pth", 3), "DDQN", {}, {}, lineage={"parent": "DDQN_v1", "code_version": "abc123"}
@@ -229,7 +217,7 @@ def test_a_model_knows_where_it_comes_from(manager, tmp_path):
         manager.register_model(tmp_path / "x.pth", "DDQN", {}, {}, lineage={"mother": "DDQN_v1"})
 
 
-def test_a_model_of_other_features_is_refused_by_the_names_of_those(manager, tmp_path):
+def test_a_model_with_other_features_is_refused_by_their_names(manager, tmp_path):
     content = torch.load(SEED, weights_only=True)
     content["candidate_features"] = [*content["candidate_features"][:-1], "phase_of_the_moon"]
     torch.save(content, tmp_path / "w.pth")
@@ -240,7 +228,7 @@ def test_a_model_of_other_features_is_refused_by_the_names_of_those(manager, tmp
     assert "'phase_of_the_moon'" in caught.value.params["differing"]
 
 
-def test_a_registry_without_what_later_versions_measure_is_still_read(manager, tmp_path):
+def test_a_registry_without_newer_measurements_can_be_read(manager, tmp_path):
     key = manager.register_model(SEED, "DDQN", {}, {"makespan": 50.0})
     file = tmp_path / "models" / "metadata" / f"{key}.json"
     stored = json.loads(file.read_text())
@@ -250,7 +238,7 @@ def test_a_registry_without_what_later_versions_measure_is_still_read(manager, t
     assert ModelVersionManager(tmp_path / "models").get_best_model("DDQN").verified_metrics == {}
 
 
-# --- what was live ---
+# --- live models ---
 
 
 def two_deployed(manager, clock, tmp_path):
@@ -265,14 +253,14 @@ def two_deployed(manager, clock, tmp_path):
     return keys
 
 
-def test_the_history_tells_what_was_live_at_any_time(manager, clock, moment, tmp_path):
+def test_the_history_shows_the_live_model_of_any_time(manager, clock, moment, tmp_path):
     first, second = two_deployed(manager, clock, tmp_path)
     manager.rollback("DDQN", "worse", actor="on-call")
-    told = {}
+    live_on = {}
     for day in (-1, 0, 9, 10, 19, 20, 99):
         live = manager.live_at(moment + timedelta(days=day), "DDQN")
-        told[day] = live and (live.model_key, live.actor, live.reason)
-    assert told == {
+        live_on[day] = live and (live.model_key, live.actor, live.reason)
+    assert live_on == {
         -1: None,
         **dict.fromkeys((0, 9), (first, "li", "number 1")),
         **dict.fromkeys((10, 19), (second, "li", "number 2")),
@@ -281,11 +269,11 @@ def test_the_history_tells_what_was_live_at_any_time(manager, clock, moment, tmp
     assert manager.live_at(moment, "GA") is None
 
 
-# --- rolling back by itself ---
+# --- automatic rollback ---
 
 
 def runs(key, start, n, *, gap, n_workpoints=2, failed=0, every_s=60.0, seed=0):
-    """Recorded runs of a model: gaps spread around `gap`."""
+    """Recorded runs of a model; gaps vary around `gap`."""
     rng = np.random.default_rng(seed)
     gaps = gap + rng.uniform(-0.02, 0.02, n)
     success = np.arange(n) % max(1, n // failed) != 0 if failed else np.ones(n, dtype=bool)
@@ -304,7 +292,7 @@ def runs(key, start, n, *, gap, n_workpoints=2, failed=0, every_s=60.0, seed=0):
 
 @pytest.fixture
 def live(manager, clock, tmp_path):
-    """(previous, live) with the live one deployed on the 11th, and the clock half a day later."""
+    """(previous, live): the live one was deployed on the 11th, half a day ago."""
     keys = two_deployed(manager, clock, tmp_path)
     clock.now -= timedelta(days=9.5)
     return keys
@@ -318,7 +306,7 @@ def level_of(manager, key, n_workpoints="2"):
     return manager.get_model(key).validation["worst_gap"][n_workpoints]
 
 
-def test_a_drop_of_the_live_model_rolls_it_back_with_the_figures_in_the_history(manager, live):
+def test_a_degradation_of_the_live_model_is_rolled_back_with_its_figures_in_the_history(manager, live):
     previous, key = live
     worse = runs(key, deployed_at(manager), 300, gap=level_of(manager, key) + 0.2)
     back = manager.roll_back_if_degraded("DDQN", worse)
@@ -331,7 +319,7 @@ def test_a_drop_of_the_live_model_rolls_it_back_with_the_figures_in_the_history(
     assert (event.details["params"]["runs"], event.details["params"]["failed_runs"]) == (300, 0)
 
 
-def test_failures_count_as_a_drop_also_under_the_name_that_was_asked_for(manager, live):
+def test_failures_under_the_requested_name_count_as_degradation(manager, live):
     _, key = live
     failing = runs("DDQN:stable", deployed_at(manager), 200, gap=level_of(manager, key) - 0.05, failed=100)
     assert manager.roll_back_if_degraded("DDQN", failing) is not None
@@ -349,7 +337,7 @@ def test_failures_count_as_a_drop_also_under_the_name_that_was_asked_for(manager
     ],
     ids=["as validated", "within tolerance", "too few runs", "another model", "before it was live"],
 )
-def test_nothing_is_rolled_back_without_a_drop(manager, live, change):
+def test_nothing_is_rolled_back_without_degradation(manager, live, change):
     _, key = live
     start = deployed_at(manager) + timedelta(days=change.get("days", 0))
     found = runs(change.get("key", key), start, change.get("n", 300), gap=level_of(manager, key) + change["gap"])
@@ -358,13 +346,13 @@ def test_nothing_is_rolled_back_without_a_drop(manager, live, change):
 
 
 @pytest.mark.parametrize("change", [{"input_params": "one and the same"}, {"reason": "pinned"}])
-def test_one_client_that_repeats_or_pins_rolls_nothing_back(manager, live, change):
+def test_repeated_or_pinned_requests_of_one_client_roll_nothing_back(manager, live, change):
     _, key = live
     forced = runs(key, deployed_at(manager), 400, gap=level_of(manager, key) + 0.3).assign(**change)
     assert manager.roll_back_if_degraded("DDQN", forced) is None
 
 
-def test_a_tag_that_moves_while_its_model_is_measured_promotes_what_was_measured(manager, tmp_path, monkeypatch):
+def test_if_a_tag_moves_during_validation_the_measured_model_is_promoted(manager, tmp_path, monkeypatch):
     good = manager.register_model(write_checkpoint(tmp_path / "good.pth", 1), "DDQN", {}, {}, tags=["canary"])
     other = manager.register_model(untrained(tmp_path / "bad.pth"), "DDQN", {"other": 1}, {})
     validate = ModelVersionManager._validate
@@ -378,7 +366,7 @@ def test_a_tag_that_moves_while_its_model_is_measured_promotes_what_was_measured
     assert manager.get_model(other).status == "registered"
 
 
-def test_what_lost_its_weights_is_neither_deployed_nor_returned_to(manager, clock, tmp_path):
+def test_a_model_without_weights_is_neither_deployed_nor_rolled_back_to(manager, clock, tmp_path):
     first, second = two_deployed(manager, clock, tmp_path)
     third = manager.register_model(write_checkpoint(tmp_path / "w3.pth", 3), "DDQN", {}, {})
     manager.promote_model(third, "validated")
@@ -391,7 +379,7 @@ def test_what_lost_its_weights_is_neither_deployed_nor_returned_to(manager, cloc
     assert manager.rollback("DDQN", "worse").model_key == first
 
 
-def test_a_rollback_passes_over_what_was_retired(manager, clock, tmp_path):
+def test_a_rollback_skips_retired_models(manager, clock, tmp_path):
     first, second = two_deployed(manager, clock, tmp_path)
     third = manager.register_model(write_checkpoint(tmp_path / "w3.pth", 3), "DDQN", {}, {})
     for status in ("validated", "deployed"):
@@ -400,7 +388,7 @@ def test_a_rollback_passes_over_what_was_retired(manager, clock, tmp_path):
     assert manager.rollback("DDQN", "worse").model_key == first
 
 
-def test_a_model_whose_metadata_is_unreadable_for_a_while_keeps_its_tags(manager, clock, tmp_path):
+def test_a_model_with_temporarily_unreadable_metadata_keeps_its_tags(manager, clock, tmp_path):
     _, second = two_deployed(manager, clock, tmp_path)
     metadata = tmp_path / "models" / "metadata" / f"{second}.json"
     content = metadata.read_bytes()
@@ -411,7 +399,7 @@ def test_a_model_whose_metadata_is_unreadable_for_a_while_keeps_its_tags(manager
     assert ModelVersionManager(tmp_path / "models", clock=clock).resolve("DDQN:stable") == second
 
 
-def test_weights_are_kept_while_all_metadata_is_away(manager, clock, tmp_path):
+def test_weights_are_kept_while_all_metadata_is_missing(manager, clock, tmp_path):
     _, second = two_deployed(manager, clock, tmp_path)
     metadata = tmp_path / "models" / "metadata"
     metadata.rename(tmp_path / "being restored")
@@ -419,7 +407,7 @@ def test_weights_are_kept_while_all_metadata_is_away(manager, clock, tmp_path):
     assert (tmp_path / "models" / "models" / f"{second}.pth").exists()
 
 
-def test_after_an_automatic_rollback_there_is_a_time_of_rest(manager, live, clock, tmp_path):
+def test_after_an_automatic_rollback_there_is_a_pause(manager, live, clock, tmp_path):
     _, key = live
     manager.roll_back_if_degraded("DDQN", runs(key, deployed_at(manager), 300, gap=level_of(manager, key) + 0.3))
     manager.promote_model(key, "deployed")
@@ -430,7 +418,7 @@ def test_after_an_automatic_rollback_there_is_a_time_of_rest(manager, live, cloc
     assert manager.roll_back_if_degraded("DDQN", again, timedelta(hours=3)) is not None
 
 
-def test_of_two_processes_that_see_the_drop_one_acts(manager, live, tmp_path, clock):
+def test_of_two_processes_that_detect_the_degradation_one_acts(manager, live, tmp_path, clock):
     """The second one has judged the model that the first has already replaced."""
     from scheduler_service.errors import ModelConflict
     from scheduler_service.registry.moves import roll_back
@@ -442,7 +430,7 @@ def test_of_two_processes_that_see_the_drop_one_acts(manager, live, tmp_path, cl
     assert manager.resolve("stable") == previous
 
 
-def test_a_first_version_has_nothing_to_return_to_and_stays(manager, tmp_path, clock, caplog):
+def test_a_first_version_is_not_rolled_back(manager, tmp_path, clock, caplog):
     key = manager.register_model(SEED, "DDQN", {}, {})
     for status in ("validated", "deployed"):
         manager.promote_model(key, status)
@@ -453,7 +441,7 @@ def test_a_first_version_has_nothing_to_return_to_and_stays(manager, tmp_path, c
     assert manager.roll_back_if_degraded("GA", found) is None
 
 
-def test_all_windows_of_a_deployment_together_spend_no_more_than_alpha(moment):
+def test_all_windows_of_a_deployment_together_use_at_most_alpha(moment):
     spent = [window_at(moment + number * WINDOW + WINDOW / 2, moment) for number in range(10_000)]
     assert [start for start, _ in spent[:3]] == [moment + number * WINDOW for number in range(3)]
     assert sum(alpha for _, alpha in spent) == pytest.approx(ALPHA, rel=1e-3)
@@ -474,7 +462,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_disk_that_really_fills_up_is_a_clear_error_and_the_registry_stays_whole(small_disk, tmp_path):
+def test_a_really_full_disk_is_a_clear_error_and_the_registry_stays_consistent(small_disk, tmp_path):
     from scheduler_service.clock import utc_now
     from scheduler_service.registry.fsck import fsck
     from scheduler_service.registry.store import Store
@@ -495,7 +483,7 @@ def test_a_disk_that_really_fills_up_is_a_clear_error_and_the_registry_stays_who
     assert again.load_model(keys[0]).key == keys[0]
 
 
-def test_the_checkpoints_of_these_tests_are_good_ones(tmp_path):
+def test_the_checkpoints_of_these_tests_are_valid(tmp_path):
     assert (
         read_checkpoint(write_checkpoint(tmp_path / "w.pth", 1)).network.hidden == read_checkpoint(SEED).network.hidden
     )

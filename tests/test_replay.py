@@ -1,16 +1,15 @@
-"""Replay: a candidate on requests that users sent; cut off and resumed, nothing is lost and nothing counted twice."""
+"""Replays of users' requests by a candidate; after an interruption nothing is lost or counted twice."""
 
+import itertools
 import json
-import threading
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from enhanced_flask import make_folders, make_services
+from enhanced_flask import make_services
 from monitoring import PerformanceMonitor, PerformanceRecord
 from scheduler_env.baselines import load_baseline
 from scheduler_env.standard_cycle import SAMPLE_PARAMS
@@ -33,28 +32,18 @@ from scheduler_service.experiments.replay import (
     run_replay,
 )
 from scheduler_service.http.services import Services
-from scheduler_service.settings import Settings
 from tests.codes import coded
-from tests.waiting import until
+from tests.conftest import ROOT
+from tests.instances import params_of
+from tests.parts import parts_over
+from tests.waiting import in_threads, until
 
-ROOT = Path(__file__).resolve().parent.parent
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 CONTEST = Contest("A", "B", "e")
 
 
-def params_of(user: int) -> list[float]:
-    return [float(hours) for hours in np.random.default_rng(user).integers(2, 20, 15)]
-
-
-@pytest.fixture
-def monitor(tmp_path):
-    made = PerformanceMonitor(tmp_path / "performance.db", reports_dir=tmp_path, clock=lambda: NOW)
-    yield made
-    made.close()
-
-
 def log_runs(monitor: PerformanceMonitor, number: int, *, first: int = 0, **fields: object) -> None:
-    """Runs r<first>, r<first + 1>, ... of as many users with plants of their own."""
+    """Runs r<first>, r<first + 1>, ..., each by another user with another plant."""
     for user in range(first, first + number):
         usual = {
             "request_id": f"r{user}",
@@ -67,7 +56,7 @@ def log_runs(monitor: PerformanceMonitor, number: int, *, first: int = 0, **fiel
 
 
 class Fake:
-    """A model that notes what it is asked for, and plans by priority rules."""
+    """A model that records its requests and plans by a priority rule."""
 
     default_budget_ms = 33.0
 
@@ -88,23 +77,24 @@ def calls() -> list[tuple[str, int, float]]:
 
 
 def replay(monitor, calls, options=None, *, now=NOW, stop_after=None, contest=CONTEST, fails=False):
-    """Plans and runs; the plan, and whether it was done."""
+    """Plan and run a replay; return the plan and whether it is complete."""
     plan = plan_replay(monitor.replays, contest, options or ReplayOptions(), now)
-    asked = []
-
-    def may_go_on() -> bool:
-        asked.append(1)
-        return stop_after is None or len(asked) <= stop_after
-
+    count = itertools.count()
     models = Fake(contest.key_a, calls), Fake(contest.key_b, calls, fails=fails)
-    is_done = run_replay(plan, monitor, *models, progress=lambda done, total: None, may_continue=may_go_on)
+    is_done = run_replay(
+        plan,
+        monitor,
+        *models,
+        progress=lambda done, total: None,
+        may_continue=lambda: next(count) < (stop_after or 10_000),
+    )
     return plan, is_done
 
 
-# --- what is computed ---
+# --- computation ---
 
 
-def test_every_request_becomes_a_pair_of_both_models_on_the_same_object(monitor, calls):
+def test_every_request_becomes_a_pair_of_both_models_on_the_same_instance(monitor, calls):
     log_runs(monitor, 5)
     plan, is_done = replay(monitor, calls)
     assert is_done
@@ -119,7 +109,7 @@ def test_every_request_becomes_a_pair_of_both_models_on_the_same_object(monitor,
         assert {first[0], second[0]} == {"A", "B"}
 
 
-def test_the_time_is_that_of_the_request_unless_another_is_asked_for(monitor, calls):
+def test_the_time_budget_is_that_of_the_request_unless_given(monitor, calls):
     log_runs(monitor, 1, time_budget_ms=70.0)
     log_runs(monitor, 1, first=1, time_budget_ms=None)  # recorded by an older version
     replay(monitor, calls)
@@ -141,14 +131,14 @@ def test_the_same_input_is_computed_once_and_recorded_for_each_request(monitor, 
     assert pairs["input_digest"].nunique() == 1
 
 
-def test_failed_requests_are_replayed_and_a_request_with_a_stand_in_once(monitor, calls):
+def test_failed_requests_are_replayed_and_a_request_with_a_fallback_once(monitor, calls):
     log_runs(monitor, 1, success=False, error_message="the model was gone")
     log_runs(monitor, 1, reason="fallback")
     plan, _ = replay(monitor, calls)
     assert list(monitor.get_pairs(replay=plan.id)["request_id"]) == ["r0"]
 
 
-def test_a_model_that_fails_is_a_failed_side(monitor, calls):
+def test_a_failing_model_gives_a_failed_side(monitor, calls):
     log_runs(monitor, 2)
     plan, is_done = replay(monitor, calls, fails=True)
     pairs = monitor.get_pairs(replay=plan.id)
@@ -158,34 +148,34 @@ def test_a_model_that_fails_is_a_failed_side(monitor, calls):
     assert set(pairs["error_b"]) == {"RuntimeError: out of order"}
 
 
-def test_inputs_that_are_no_problem_are_passed_over(monitor, calls):
+def test_invalid_inputs_are_skipped(monitor, calls):
     log_runs(monitor, 1)
     log_runs(monitor, 1, first=1, input_params={"params": [1, 2]})
     log_runs(monitor, 1, first=2, input_params="hello")
-    log_runs(monitor, 1, first=3, input_params=list(SAMPLE_PARAMS))  # as the guide records it
+    log_runs(monitor, 1, first=3, input_params=list(SAMPLE_PARAMS))  # in the format of the guide
     plan, is_done = replay(monitor, calls)
     assert is_done
     assert set(monitor.get_pairs(replay=plan.id)["request_id"]) == {"r0", "r3"}
     again, _ = replay(monitor, calls)
     assert again.id == plan.id
     log_runs(monitor, 1, first=4)
-    later, _ = replay(monitor, calls)  # the first one is done, though two inputs have no pair
+    later, _ = replay(monitor, calls)  # the replay is complete, though two inputs have no pair
     assert later.id != plan.id
 
 
-def test_progress_is_told(monitor, calls):
+def test_progress_is_reported(monitor, calls):
     log_runs(monitor, 4)
     plan, _ = replay(monitor, calls, stop_after=1)
-    told = []
+    reported = []
     models = Fake("A", calls), Fake("B", calls)
-    run_replay(plan, monitor, *models, progress=lambda done, total: told.append((done, total)))
-    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    run_replay(plan, monitor, *models, progress=lambda done, total: reported.append((done, total)))
+    assert reported == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
-# --- which requests ---
+# --- selection of requests ---
 
 
-def test_the_selection_is_by_time_number_and_experiment(monitor, calls):
+def test_requests_are_selected_by_time_number_and_experiment(monitor, calls):
     log_runs(monitor, 3, timestamp=NOW - timedelta(days=8))
     log_runs(monitor, 3, first=3, experiment=None)
     log_runs(monitor, 3, first=6)
@@ -204,7 +194,7 @@ def test_the_selection_is_by_time_number_and_experiment(monitor, calls):
     assert any(selected(limit=3, seed=seed) != sample for seed in range(2, 6))
 
 
-def test_without_requests_there_is_nothing_to_replay(monitor):
+def test_without_requests_nothing_is_replayed(monitor):
     with pytest.raises(NothingToReplay, check=coded("nothing_to_replay", days=7.0)):
         plan_replay(monitor.replays, CONTEST, ReplayOptions(), NOW)
     log_runs(monitor, 1, experiment="other")
@@ -213,26 +203,19 @@ def test_without_requests_there_is_nothing_to_replay(monitor):
 
 
 @pytest.mark.parametrize(
-    "options",
-    [
-        {"days": 0},
-        {"days": float("nan")},
-        {"limit": 0},
-        {"limit": 10**9},
-        {"time_budget_ms": -1},
-        {"time_budget_ms": 1e9},
-    ],
+    ("name", "value"),
+    [("days", 0), ("days", np.nan), ("limit", 0), ("limit", 10**9), ("time_budget_ms", -1), ("time_budget_ms", 1e9)],
 )
-def test_options_out_of_range_are_refused_by_name(options):
+def test_options_out_of_range_are_refused_by_name(name, value):
     with pytest.raises(InvalidInput) as caught:
-        ReplayOptions(**options)
-    assert caught.value.errors[0][0] == tuple(options)
+        ReplayOptions(**{name: value})
+    assert caught.value.errors[0][0] == (name,)
 
 
-# --- cut off and resumed ---
+# --- interruption ---
 
 
-def test_a_replay_that_was_stopped_goes_on_where_it_stopped(monitor, calls):
+def test_a_stopped_replay_resumes_where_it_stopped(monitor, calls):
     log_runs(monitor, 10)
     plan, is_done = replay(monitor, calls, stop_after=4)
     assert not is_done
@@ -245,7 +228,7 @@ def test_a_replay_that_was_stopped_goes_on_where_it_stopped(monitor, calls):
     assert len(pairs) == pairs["request_id"].nunique() == 10
 
 
-def test_a_replay_keeps_to_its_requests_while_others_come_in(monitor, calls):
+def test_new_requests_do_not_change_a_running_replay(monitor, calls):
     log_runs(monitor, 5)
     plan, _ = replay(monitor, calls, ReplayOptions(limit=5), stop_after=2)
     log_runs(monitor, 5, first=5)
@@ -255,7 +238,7 @@ def test_a_replay_keeps_to_its_requests_while_others_come_in(monitor, calls):
     assert set(monitor.get_pairs(replay=plan.id)["request_id"]) == {f"r{number}" for number in range(5)}
 
 
-def test_a_replay_that_is_done_is_not_computed_again_until_there_is_new_traffic(monitor, calls):
+def test_a_complete_replay_is_repeated_only_with_new_requests(monitor, calls):
     log_runs(monitor, 3)
     plan, _ = replay(monitor, calls)
     calls.clear()
@@ -267,7 +250,7 @@ def test_a_replay_that_is_done_is_not_computed_again_until_there_is_new_traffic(
     assert set(monitor.get_pairs(replay=later.id)["request_id"]) == {"r0", "r1", "r2", "r3"}
 
 
-def test_what_was_given_up_long_ago_is_begun_anew(monitor, calls):
+def test_a_long_abandoned_replay_starts_again(monitor, calls):
     log_runs(monitor, 5)
     plan, _ = replay(monitor, calls, stop_after=2)
     log_runs(monitor, 1, first=5, timestamp=NOW + RESUME_WITHIN)
@@ -288,20 +271,16 @@ def test_other_models_or_options_are_another_replay(monitor, calls):
     assert len(ids) == 5
 
 
-def test_two_that_start_the_same_replay_at_once_store_each_pair_once(monitor, calls):
+def test_two_identical_replays_at_once_store_each_pair_once(monitor, calls):
     log_runs(monitor, 30)
     plans = []
-    threads = [threading.Thread(target=lambda: plans.append(replay(monitor, calls)[0])) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(lambda: plans.append(replay(monitor, calls)[0]), [()] * 3)
     assert len({plan.id for plan in plans}) == 1
     pairs = monitor.get_pairs(replay=plans[0].id)
     assert len(pairs) == pairs["request_id"].nunique() == 30
 
 
-def test_what_was_computed_is_kept_when_an_error_ends_it(monitor, calls):
+def test_computed_pairs_are_kept_after_an_error(monitor, calls):
     log_runs(monitor, 5)
     plan = plan_replay(monitor.replays, CONTEST, ReplayOptions(), NOW)
 
@@ -342,30 +321,30 @@ def test_a_candidate_is_found_by_its_arm(monitor):
             contest_of(experiment, arm, str.upper)
 
 
-# --- replays of the same two models are counted ---
+# --- repeated replays of two models ---
 
 
 def counted(monitor, plan, contest=CONTEST):
-    """(number, alpha, the last text) of what the replay says."""
+    """(number, alpha, the last text) of the report of the replay."""
     verdict = judge_replay(contest, plan.record, monitor)
     return verdict["replay_number"], verdict["alpha"], verdict["verdict_text"][-1]
 
 
-def test_each_further_replay_of_two_models_is_judged_at_less(monitor, calls):
+def test_each_further_replay_of_two_models_has_a_smaller_alpha(monitor, calls):
     log_runs(monitor, 6)
     plans = [
         replay(monitor, calls, ReplayOptions(limit=3, seed=seed), now=NOW + timedelta(minutes=seed))[0]
         for seed in (1, 2, 3)
     ]
     for number, plan in enumerate(plans, 1):
-        told_number, alpha, text = counted(monitor, plan)
-        assert (told_number, alpha) == (number, pytest.approx(0.05 / (number * (number + 1))))
+        replay_number, alpha, text = counted(monitor, plan)
+        assert (replay_number, alpha) == (number, pytest.approx(0.05 / (number * (number + 1))))
         assert text == {"code": "verdicts.replay", "params": {"number": number, "alpha": alpha}}
     state = replay_status(CONTEST, plans[1].record, "done", 3, monitor)
     assert (state["replay_number"], state["alpha"]) == (2, pytest.approx(0.05 / 6))
 
 
-def test_replays_for_another_experiment_and_in_the_other_order_are_counted_with_them(monitor, calls):
+def test_replays_for_other_experiments_and_in_reverse_order_count_too(monitor, calls):
     log_runs(monitor, 4)
     replay(monitor, calls)
     elsewhere = replace(CONTEST, experiment="another")
@@ -378,7 +357,7 @@ def test_replays_for_another_experiment_and_in_the_other_order_are_counted_with_
     assert numbers == [2, 3, 1]
 
 
-def test_a_replay_that_goes_on_or_is_asked_for_again_is_no_further_one(monitor, calls):
+def test_a_resumed_or_repeated_replay_is_not_counted_again(monitor, calls):
     log_runs(monitor, 6)
     plan, is_done = replay(monitor, calls, stop_after=2)
     assert not is_done
@@ -388,7 +367,7 @@ def test_a_replay_that_goes_on_or_is_asked_for_again_is_no_further_one(monitor, 
     assert [counted(monitor, each)[0] for each in (plan, resumed, again)] == [1, 1, 1]
 
 
-def test_the_experiments_results_judge_the_last_replay_by_its_number(monitor, calls):
+def test_the_experiments_results_judge_the_last_replay_with_its_alpha(monitor, calls):
     from scheduler_service.experiments.examination import examine
     from scheduler_service.experiments.experiment import Experiment
     from scheduler_service.reporting.evolution import course
@@ -404,22 +383,20 @@ def test_the_experiments_results_judge_the_last_replay_by_its_number(monitor, ca
     assert set(course(experiment, runs, pairs)["pairs"]) == {"replay"}
 
 
-# --- beside the service ---
+# --- replays in the service ---
 
 REQUESTS = 160
 
 
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory) -> Services:
-    """The service's parts, with the seed models and 160 users' requests, each answered greedily."""
-    settings = Settings(home=tmp_path_factory.mktemp("replays"))
-    make_folders(settings)
-    made = make_services(settings)
-    log_runs(made.monitor, REQUESTS, experiment=None)
+    """The service's parts, with the seed models and requests of 160 users, each answered by a greedy rule."""
+    services = parts_over(tmp_path_factory.mktemp("replays"))
+    log_runs(services.monitor, REQUESTS, experiment=None)
     for name, models in {"better": ("DDQN_v1.0", "DDQN_v2.0"), "worse": ("DDQN_v2.0", "DDQN_v1.0")}.items():
-        made.experiments.create_experiment(name, *models)
-        made.experiments.pause_experiment(name)  # no user is to see the candidate
-    return made
+        services.experiments.create_experiment(name, *models)
+        services.experiments.pause_experiment(name)  # no user gets the candidate
+    return services
 
 
 def state_when_over(parts: Services, experiment: str) -> dict[str, object]:
@@ -427,7 +404,7 @@ def state_when_over(parts: Services, experiment: str) -> dict[str, object]:
     return parts.replays.state(experiment)
 
 
-def test_a_better_candidate_is_found_before_a_single_user_has_seen_it(parts):
+def test_a_better_candidate_is_found_before_any_user_gets_it(parts):
     started = parts.replays.start("better", options=ReplayOptions())
     assert started["state"] in ("running", "done")
     assert started["total"] == REQUESTS
@@ -441,21 +418,21 @@ def test_a_better_candidate_is_found_before_a_single_user_has_seen_it(parts):
     assert len(parts.monitor.get_pairs("better", source="replay")) == REQUESTS
 
 
-def test_the_other_way_round_it_is_worse(parts):
+def test_the_reverse_comparison_is_worse(parts):
     parts.replays.start("worse", options=ReplayOptions())
     state = state_when_over(parts, "worse")
     assert state["verdict"]["verdict"] == "worse", state["verdict"]["verdict_sentence"]
     assert len(state["verdict"]["worst"]) == 10
 
 
-def test_another_process_tells_the_same_state(parts):
+def test_another_process_shows_the_same_state(parts):
     parts.replays.start("better", options=ReplayOptions())
     mine = state_when_over(parts, "better")
     others = make_services(parts.settings).replays.state("better")
     assert others == mine
 
 
-def test_one_replay_at_a_time_and_the_same_one_again_is_that_one(parts):
+def test_only_one_replay_runs_at_a_time_and_an_identical_request_joins_it(parts):
     slow = ReplayOptions(limit=40, time_budget_ms=100.0)
     first = parts.replays.start("better", options=slow)
     assert parts.replays.start("better", options=slow)["replay_id"] == first["replay_id"]
@@ -466,17 +443,17 @@ def test_one_replay_at_a_time_and_the_same_one_again_is_that_one(parts):
     assert state_when_over(parts, "better")["done"] == 40
 
 
-def test_identical_models_are_said_to_be_identical_at_once(parts):
+def test_identical_models_are_reported_at_once(parts):
     parts.models.tag_model("twin", "DDQN_v1.0")
     parts.experiments.create_experiment("itself", "DDQN_v2.0", "DDQN:twin")
-    parts.models.tag_model("twin", "DDQN_v2.0")  # from now on both arms are one model
+    parts.models.tag_model("twin", "DDQN_v2.0")  # both arms are now one model
     state = parts.replays.start("itself", options=ReplayOptions())
     assert state["state"] == "identical"
     assert state["verdict"]["verdict"] == "identical"
     assert len(parts.monitor.get_pairs("itself")) == 0
 
 
-def test_what_cannot_be_replayed_says_why(parts):
+def test_an_impossible_replay_states_the_reason(parts):
     with pytest.raises(ExperimentNotFound):
         parts.replays.start("nobody_made_this", options=ReplayOptions())
     with pytest.raises(InvalidExperiment, check=coded("unknown_candidate", arm="model_h")):

@@ -1,4 +1,4 @@
-"""`python -m ab_testing replay`: progress, the verdict, and what Ctrl-C and kill -9 leave."""
+"""`python -m ab_testing replay`: progress, the verdict, Ctrl-C and kill -9."""
 
 import json
 import os
@@ -8,32 +8,30 @@ from pathlib import Path
 
 import pytest
 
-from enhanced_flask import make_folders, make_services
 from monitoring import PerformanceMonitor
-from scheduler_service.settings import Settings
 from tests import preloaded
-from tests.test_replay import log_runs, params_of
+from tests.conftest import ROOT
+from tests.instances import params_of
+from tests.parts import parts_over
+from tests.test_replay import log_runs
 from tests.waiting import HANG_S, until
 
 LARGE = 16  # requests of large plants
-ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture
 def home(tmp_path) -> Path:
-    """A service's folder with an experiment and the requests of 40 users."""
-    settings = Settings(home=tmp_path)
-    make_folders(settings)
-    made = make_services(settings)
-    made.experiments.create_experiment("e", "DDQN_v1.0", "DDQN_v2.0")
-    log_runs(made.monitor, 40)
-    made.monitor.close()
+    """A service's home with an experiment and the requests of 40 users."""
+    services = parts_over(tmp_path)
+    services.experiments.create_experiment("e", "DDQN_v1.0", "DDQN_v2.0")
+    log_runs(services.monitor, 40)
+    services.monitor.close()
     return tmp_path
 
 
 @pytest.fixture
 def large(home) -> Path:
-    """The same for plants that nobody schedules optimally in 0.1 s: a replay takes seconds."""
+    """The same with plants too large for an optimum in 0.1 s, so that a replay takes seconds."""
     monitor = PerformanceMonitor(home / "logs" / "performance.db", reports_dir=home)
     for user in range(40, 40 + LARGE):
         plant = {"workpoints": [{"id": str(place), "params": params_of(100 * user + place)} for place in range(4)]}
@@ -49,7 +47,7 @@ def command(home: Path, *arguments: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
-        # As in a terminal: what a shell starts in the background would ignore Ctrl-C, and so would its children.
+        # As in a terminal: background processes of a shell ignore Ctrl-C, and so would their children.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
@@ -79,7 +77,7 @@ def test_the_command_shows_progress_and_the_verdict(home):
     assert len(pairs_in(home)) == 40
 
 
-def test_the_command_answers_json(home):
+def test_the_command_can_print_json(home):
     status, out, _ = finished(command(home, "e", "--limit", "30", "--seed", "1", "--time-budget-ms", "0", "--json"))
     value = json.loads(out)
     assert status == 0
@@ -99,7 +97,7 @@ def test_two_models_are_compared_without_an_experiment(home):
     assert value["verdict"]["wins"] < value["verdict"]["losses"]
 
 
-def test_a_model_against_itself_is_identical_at_once(home):
+def test_a_model_against_itself_is_reported_as_identical_at_once(home):
     status, out, _ = finished(command(home, "--baseline", "DDQN_v2.0", "--candidate-model", "DDQN_v2.0.0"))
     assert status == 0
     assert "one and the same model" in out
@@ -107,7 +105,7 @@ def test_a_model_against_itself_is_identical_at_once(home):
 
 
 @pytest.mark.slow
-def test_kill_9_in_the_middle_loses_nothing_and_doubles_nothing(large):
+def test_kill_9_loses_and_duplicates_nothing(large):
     arguments = ("e", "--limit", str(LARGE), "--time-budget-ms", "200", "--json")
     for at_least in (2, 8):
         victim = command(large, *arguments)
@@ -129,7 +127,7 @@ def test_kill_9_in_the_middle_loses_nothing_and_doubles_nothing(large):
 
 
 @pytest.mark.slow
-def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(large):
+def test_ctrl_c_keeps_the_finished_pairs_and_prints_how_to_resume(large):
     process = command(large, "e", "--time-budget-ms", "100")
     wait_for_pairs(large, 5)
     process.send_signal(signal.SIGINT)
@@ -141,7 +139,7 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(large):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "expected"),
     [
         (("nobody_made_this",), "no experiment 'nobody_made_this' is configured"),
         (("e", "--candidate", "model_c"), "has no candidate 'model_c'"),
@@ -151,11 +149,11 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(large):
         (("--baseline", "DDQN_v1.0", "--candidate-model", "DDQN_v7.0"), "DDQN_v7.0"),
     ],
 )
-def test_errors_are_one_line(home, arguments, told):
+def test_an_error_is_one_line(home, arguments, expected):
     status, out, err = finished(command(home, *arguments))
     assert (status, out) == (1, "")
     assert err.startswith("error: ")
-    assert told in err
+    assert expected in err
     assert err.count("\n") == 1
 
 

@@ -1,4 +1,4 @@
-"""The A/B report: the verdict first and in plain words, and evidence that says the same."""
+"""The A/B report: the verdict first and in plain words, and consistent evidence."""
 
 import json
 import resource
@@ -37,28 +37,17 @@ HOSTILE = "<script>alert(1)</script>\"'>$\\frac{1}{0}$😀𠮷\x00"
 ALL_ARMS = [f"model_{letter}" for letter in "abcdefgh"]
 
 
+pytestmark = pytest.mark.usefixtures("mostly_words")
+
+
 @pytest.fixture(autouse=True)
 def _every_warning_fails():
-    """A missing glyph, an empty mean, a deprecated call: nobody would see the warning."""
+    """Missing glyphs, empty means and deprecated calls only cause warnings, which nobody would see."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        # scipy's, of an arm whose users are all alike, such as one in which nothing failed: no precision is lost.
+        # scipy warns about an arm with identical users, e.g. one without failures; no precision is lost.
         warnings.filterwarnings("ignore", message="Precision loss occurred")
         yield
-
-
-@pytest.fixture
-def pictures() -> None:
-    """Asked for by tests that are about the charts."""
-
-
-@pytest.fixture(autouse=True)
-def _quickly(request, monkeypatch):
-    """Drawing takes most of the time, and most tests are about words."""
-    if "pictures" not in request.fixturenames:
-        monkeypatch.setattr("scheduler_service.reporting.page.data_uri", lambda drawn: "data:,")
-        monkeypatch.setattr("scheduler_service.reporting.figures.boxes", lambda *_, **__: None)
-        monkeypatch.setattr("scheduler_service.reporting.evolution.MOMENTS", 8)
 
 
 def experiment(**options: object) -> Experiment:
@@ -85,7 +74,7 @@ def runs_of(
     seed: int = 1,
     noise: float = 0.02,
 ) -> pd.DataFrame:
-    """`users` of `requests` each, from the experiment's beginning on; `better`: arm -> share of the makespan saved."""
+    """`users` with `requests` each, from the start of the experiment; `better`: arm -> share of the makespan saved."""
     rng = np.random.default_rng(seed)
     arms = arms or ["model_a", "model_b"]
     count = users * requests
@@ -151,10 +140,10 @@ FIGURES = {
 }
 
 
-def line(hours: float, event: str, status: str, stage: float | None = None, **more: object) -> dict[str, object]:
+def line(hours: float, event: str, status: str, stage: float | None = None, **options: object) -> dict[str, object]:
     after = {"status": status} | ({} if stage is None else {"stage": stage})
-    told = {"actor": "rollout", "reason": "model_b cannot be told from model_a.", "figures": FIGURES, "before": {}}
-    return {"time": to_iso(BEGIN + timedelta(hours=hours)), "event": event, "after": after, **told, **more}
+    result = {"actor": "rollout", "reason": "model_b cannot be told from model_a.", "figures": FIGURES, "before": {}}
+    return {"time": to_iso(BEGIN + timedelta(hours=hours)), "event": event, "after": after, **result, **options}
 
 
 def report_on(
@@ -173,7 +162,7 @@ def page_of(*arguments, **options) -> Page:
     return Page(html_of(report_on(*arguments, **options)))
 
 
-def test_the_planned_end_is_told_and_of_an_open_ended_experiment_that_it_has_none():
+def test_the_planned_end_is_shown_or_that_there_is_none():
     runs = runs_of(60, 3)
     assert "计划结束 2026-" in page_of(experiment(), runs).text
     for lang, words in {
@@ -207,7 +196,7 @@ def test_a_worse_candidate_is_called_worse():
     assert "停止实验，保留 A。" in text
 
 
-def test_no_difference_is_not_sold_as_one():
+def test_no_difference_is_reported_as_such():
     runs = runs_of(40, 8, noise=0.4)
     assert examine(experiment(), runs, None, NOW).verdicts["model_b"].word == "inconclusive"
     text = page_of(experiment(), runs).text
@@ -216,7 +205,7 @@ def test_no_difference_is_not_sold_as_one():
     assert "差异显著（" not in text
 
 
-def test_what_cannot_be_worse_by_the_margin_is_non_inferior():
+def test_a_candidate_within_the_margin_is_non_inferior():
     text = page_of(experiment(), runs_of(160, 6, seed=3)).text
     assert "≈ 不劣 B 不比 A 差（即使变差也不到 5 %）" in text
 
@@ -233,7 +222,7 @@ def test_the_reason_for_no_verdict_is_named(runs, reason):
     assert f"还不能对 B 下结论：{reason}" in page_of(experiment(), runs).text
 
 
-def test_a_wrong_split_is_an_alarm_and_withholds_the_comparison():
+def test_a_split_mismatch_is_a_warning_without_comparison():
     runs = runs_of(300, 4, shares=[0.65, 0.35], better={"model_b": 0.05})
     page = page_of(experiment(), runs)
     users = runs.groupby("variant")["user_id"].nunique()
@@ -243,7 +232,7 @@ def test_a_wrong_split_is_an_alarm_and_withholds_the_comparison():
     assert "先查明为何有用户缺失" in page.text
 
 
-def test_a_model_that_was_exchanged_on_the_way_makes_the_verdict_invalid():
+def test_a_model_exchanged_during_the_experiment_makes_the_verdict_invalid():
     runs = runs_of(200, 8, better={"model_b": 0.03})
     late = (runs["variant"] == "model_b") & (runs.index > 800)
     runs["model_key"] = runs["model_key"].mask(late, "DDQN_5c1f0a2e_v3.0.0")
@@ -273,13 +262,13 @@ def test_a_model_that_was_exchanged_on_the_way_makes_the_verdict_invalid():
         ),
     ],
 )
-def test_the_next_step_suits_the_state_of_the_experiment(options, history, expected):
+def test_the_next_step_fits_the_status_of_the_experiment(options, history, expected):
     text = page_of(experiment(**options), runs_of(200, 8, better={"model_b": 0.06}), history=history).text
     params = {"a": "model_a", "b": "model_b", "days": "", "other": "model_a"}
     assert WORDS.text(f"next.{expected.removeprefix('next_')}", params, "zh") in text
 
 
-def test_a_candidate_that_fails_more_often_is_not_recommended_however_short_its_schedules():
+def test_a_candidate_that_fails_more_often_is_not_recommended_despite_short_schedules():
     runs = runs_of(400, 20, better={"model_b": 0.3})
     failed = (runs["variant"] == "model_b") & (np.random.default_rng(1).random(len(runs)) < 0.15)
     runs = runs.assign(success=runs["success"] & ~failed, makespan=1.4 * runs["makespan"].mask(failed))
@@ -291,7 +280,7 @@ def test_a_candidate_that_fails_more_often_is_not_recommended_however_short_its_
     assert "可以让 B 上线" not in text
 
 
-def test_every_candidate_has_a_verdict_and_shares_the_chance_of_error():
+def test_every_candidate_has_a_verdict_and_the_error_probability_is_shared():
     arms = ["model_a", "model_b", "model_c"]
     runs = runs_of(400, 5, arms=arms, better={"model_b": 0.06, "model_c": -0.06})
     text = page_of(experiment(model_c="GA_fast"), runs).text
@@ -310,7 +299,7 @@ def test_eight_arms_fit_on_a_page(pictures):
 # --- the evidence agrees with it ---
 
 
-def test_the_sequence_ends_with_the_verdicts_figures_and_was_right_at_every_moment(pictures):
+def test_the_sequence_ends_with_the_verdict_and_is_valid_at_every_time(pictures):
     runs = runs_of(120, 5, better={"model_b": 0.02})
     split = experiment().traffic_split
     frame = effects_over_time(runs, METRICS["makespan"], ["model_b"], 0.05, split)["model_b"]
@@ -331,14 +320,14 @@ def test_the_sequence_of_pairs_ends_with_their_verdict():
     assert (last["improvement"], last["low"], last["high"]) == (found.improvement, found.low, found.high)
 
 
-def test_a_verdict_that_rests_on_pairs_says_so(pictures):
+def test_a_verdict_based_on_pairs_is_described_as_such(pictures):
     text = page_of(experiment(shadow=1.0), runs_of(60, 3), pairs_of(300, better=0.1, failing=3)).text
     assert "✓ 更优 B 优于 A" in text
     assert "依据 300 次配对比较（同一请求由两个模型分别排程，来自 60 名用户）" in text
     assert "其中 3 对至少有一个模型失败" in text
 
 
-def test_the_requests_where_the_candidate_lost_most_are_listed():
+def test_the_requests_with_the_largest_losses_are_listed():
     pairs = pairs_of(300, source="replay")
     worst = (pairs["makespan_b"] / pairs["makespan_a"]).nlargest(10).index
     page = page_of(experiment(), runs_of(60, 3), pairs)
@@ -351,7 +340,7 @@ def test_pairs_that_never_differ_are_identical():
     assert "= 完全相同 B 与 A 给出的排程没有任何不同" in page_of(experiment(shadow=1.0), runs_of(60, 3), pairs).text
 
 
-def test_a_model_against_itself_is_called_one_model():
+def test_a_model_against_itself_is_reported_as_one_model():
     pairs = pairs_of(80).assign(key_b=lambda frame: frame["key_a"])
     assert "B 与 A 是同一个模型" in page_of(experiment(shadow=1.0), runs_of(60, 3), pairs).text
 
@@ -363,17 +352,17 @@ def test_only_the_last_replay_counts():
 
 
 @pytest.mark.parametrize("count", [0, 1])
-def test_few_pairs_are_no_reason_to_fail(count):
+def test_few_pairs_cause_no_failure(count):
     assert "配对比较：影子运行" in page_of(experiment(shadow=1.0), runs_of(60, 3), pairs_of(count)).text
 
 
-def test_guardrails_show_their_state_as_a_sign_too():
+def test_guardrails_show_their_state_as_a_symbol_too():
     text = page_of(experiment(), runs_of(90, 4, better={"model_b": -0.2})).text
     assert "× 突破" in text
     assert "○ 未定" in text
 
 
-def test_secondary_metrics_carry_their_adjusted_p_value():
+def test_secondary_metrics_show_their_adjusted_p_value():
     runs = runs_of(200, 8, better={"model_b": 0.03})
     found = examine(experiment(), runs, None, NOW).secondary["model_b"]["execution_time"]
     assert f"计算时间 {found['improvement_percentage']:+.2f} %".replace("-", "−") in page_of(experiment(), runs).text
@@ -404,7 +393,7 @@ def test_a_split_without_stages_is_a_constant_share():
     assert [step.share for step in steps] == [0.15, 0.0]
 
 
-def test_an_abort_in_the_first_stage_is_told_with_its_reason(pictures):
+def test_an_abort_in_the_first_stage_is_shown_with_its_reason(pictures):
     breach = FIGURES | {"verdict": "worse", "guardrails": {"makespan": {"state": "breached", "harm": 0.141}}}
     history = [
         line(0, "created", "active", 0.1, actor="王工", reason="上线前验证"),
@@ -418,20 +407,20 @@ def test_an_abort_in_the_first_stage_is_told_with_its_reason(pictures):
 
 
 @pytest.mark.parametrize(
-    ("lang", "told"),
+    ("lang", "expected"),
     [
         ("zh", "护栏被突破：自身模型未能应答的请求占比（熔断） 100 %"),
         ("en", "guardrail requests: the candidate's own model failed in 13 of 13 requests; 50 % may"),
     ],
 )
-def test_an_abort_by_the_breaker_is_told_though_no_verdict_was_looked_at(lang, told):
+def test_an_abort_by_the_breaker_is_shown_without_a_verdict(lang, expected):
     reason = "guardrail requests: the candidate's own model failed in 13 of 13 requests; 50 % may"
     figures = {"guardrails": {"requests": {"state": "breached", "harm": 1.0}}}
     history = [line(1, "aborted", "stopped", actor="guardrail", reason=reason, figures=figures)]
     runs = runs_of(20, 2)
     runs["success"] = runs["variant"] != "model_b"
     page = page_of(experiment(status="stopped"), runs, history=history, lang=lang)
-    assert told in page.text
+    assert expected in page.text
     label = {
         "zh": "自身模型未能应答的请求占比（熔断） 100.0 % — ≤ 50 % × 突破",
         "en": "(circuit breaker) 100.0 % – ≤ 50 % × breached",
@@ -448,17 +437,17 @@ def test_a_reason_that_is_recorded_as_messages_is_worded_in_the_language_of_the_
     assert "as recorded" not in page.text
 
 
-def test_an_english_report_gives_the_services_own_reasons():
+def test_an_english_report_shows_the_services_reasons():
     page = page_of(experiment(rollout={}), runs_of(60, 3), history=[line(0, "advanced", "active", 0.3)], lang="en")
     assert "model_b cannot be told from model_a." in page.text
 
 
-def test_an_experiment_that_ran_out_is_off_the_candidate_from_its_last_day_on():
+def test_an_expired_experiment_has_no_candidate_share_after_its_last_day():
     page = page_of(experiment(duration_days=3), runs_of(60, 3), history=[line(0, "created", "active")])
     assert "到期 — 0.0 % 实验期限已到" in page.text
 
 
-def test_figures_of_the_history_that_are_not_as_expected_leave_the_reason_as_it_is():
+def test_unexpected_figures_in_the_history_leave_the_reason_unchanged():
     for figures in ({}, {"guardrails": 3}, {"samples": {}, "verdict": "?", "guardrails": {}}):
         page = page_of(
             experiment(rollout={}), runs_of(60, 3), history=[line(0, "advanced", "active", 0.3, figures=figures)]
@@ -480,14 +469,14 @@ def test_names_of_events_never_overlap():
                 assert left + 0.05 <= 1.05
 
 
-def test_a_report_that_does_not_reach_back_to_the_beginning_says_so():
+def test_a_report_that_does_not_start_at_the_beginning_says_so():
     text = page_of(experiment(), runs_of(60, 3), days=2.0).text
     assert "本报告只含上述时段的数据；实验始于" in text
     assert "请把报告天数设为 6 天以上" in text
     assert "本报告只含" not in page_of(experiment(), runs_of(60, 3)).text
 
 
-def test_the_report_and_its_charts_begin_at_the_first_run(pictures):
+def test_the_report_and_its_charts_start_at_the_first_run(pictures):
     runs = runs_of(60, 3, hours=48.0)
     runs["timestamp"] += timedelta(hours=60)
     report = report_on(experiment(rollout={}), runs, history=[line(0, "created", "active", 0.1)])
@@ -501,7 +490,7 @@ def test_the_report_and_its_charts_begin_at_the_first_run(pictures):
 # --- the PDF ---
 
 
-def test_the_pdf_is_the_same_each_time_and_lies_beside_its_page(pictures, monitor, tmp_path):
+def test_the_pdf_is_deterministic_and_stored_beside_its_page(pictures, monitor, tmp_path):
     record(monitor, "v1_vs_v2")
     analyzer = ABTestAnalyzer(monitor, config_path=tmp_path / "none.json")
     pages = [Path(analyzer.generate_ab_test_report("v1_vs_v2", pdf=with_pdf)) for with_pdf in (True, False, True)]
@@ -509,7 +498,7 @@ def test_the_pdf_is_the_same_each_time_and_lies_beside_its_page(pictures, monito
     assert pages[0].with_suffix(".pdf").read_bytes() == pages[2].with_suffix(".pdf").read_bytes()
 
 
-def test_everything_that_the_page_says_is_in_the_pdf(pictures, tmp_path):
+def test_the_pdf_contains_all_text_of_the_page(pictures, tmp_path):
     if shutil.which("pdftotext") is None:
         pytest.skip("pdftotext (poppler-utils) reads the PDF here")
     runs, of = runs_of(200, 8, better={"model_b": 0.06}), experiment(shadow=1.0, title="新模型", hypothesis="更短")
@@ -541,7 +530,7 @@ def test_everything_that_the_page_says_is_in_the_pdf(pictures, tmp_path):
     ],
     ids=["none", "one", "a", "b", "nan", "failed", "no users", "constant", "one moment", "no arm"],
 )
-def test_any_data_make_a_sensible_page(pictures, runs, lang):
+def test_any_data_give_a_valid_page(pictures, runs, lang):
     history = [line(0, "created", "active", 0.1)]
     report = report_on(experiment(rollout={}, shadow=0.5), runs, pairs_of(2), history, lang)
     page = Page(html_of(report))
@@ -553,19 +542,19 @@ def test_any_data_make_a_sensible_page(pictures, runs, lang):
 
 
 @pytest.mark.parametrize("metric", list(METRICS))
-def test_every_metric_has_its_words(metric):
+def test_every_metric_has_texts(metric):
     runs = runs_of(120, 4, better={"model_b": 0.03}).assign(user_satisfaction=4.0)
     for lang in ("zh", "en"):
         assert Formatter(lang, UTC).axis(metric) in page_of(experiment(success_metric=metric), runs, lang=lang).text
 
 
-def test_every_hanzi_of_the_texts_is_in_the_font_of_the_charts():
+def test_the_font_of_the_charts_has_every_chinese_character_of_the_texts():
     for lang in LANGS:
         for text in all_texts(lang):
             assert drawable(text, 10_000) == " ".join(text.split())
 
 
-def test_names_from_outside_are_text_and_nothing_else(pictures):
+def test_external_names_are_shown_as_text(pictures):
     pairs = pairs_of(40, better=-0.05)
     pairs["request_id"] = pairs["user_id"] = pd.array([HOSTILE] * 40, dtype="str")
     history = [line(0, "created", "active", 0.1, actor=HOSTILE, reason=HOSTILE), line(1, HOSTILE, "active", 0.1)]
@@ -574,7 +563,7 @@ def test_names_from_outside_are_text_and_nothing_else(pictures):
     assert "alert(1)" in page.text
 
 
-def test_a_report_of_a_hundred_thousand_rows_is_no_longer_than_one_of_few_and_takes_no_memory_for_each(pictures):
+def test_a_report_of_a_hundred_thousand_rows_needs_no_more_space_and_bounded_memory(pictures):
     few = page_of(experiment(shadow=1.0), runs_of(500, 20, better={"model_b": 0.01}), pairs_of(2_000))
     runs = runs_of(5_000, 20, better={"model_b": 0.01})
     pairs = pairs_of(20_000)
@@ -589,12 +578,12 @@ def test_a_report_of_a_hundred_thousand_rows_is_no_longer_than_one_of_few_and_ta
 
 @pytest.fixture
 def monitor(tmp_path):
-    made = PerformanceMonitor(tmp_path / "performance.db", reports_dir=tmp_path / "reports", clock=lambda: NOW)
-    yield made
-    made.close()
+    created = PerformanceMonitor(tmp_path / "performance.db", reports_dir=tmp_path / "reports", clock=lambda: NOW)
+    yield created
+    created.close()
 
 
-def test_runs_pairs_and_history_on_disk_make_the_report(monitor, tmp_path):
+def test_runs_pairs_and_history_on_disk_give_the_report(monitor, tmp_path):
     config = tmp_path / "ab_test_config.json"
     definition = experiment(shadow=1.0).to_dict()
     config.write_text(json.dumps({"experiments": {"v1_vs_v2": definition}, "default_model": "DDQN_v1.0"}))
@@ -607,14 +596,14 @@ def test_runs_pairs_and_history_on_disk_make_the_report(monitor, tmp_path):
         )
     )  # fmt: skip
     (tmp_path / "logs").mkdir()
-    told = {"id": "1", "experiment": "v1_vs_v2", **line(0, "created", "active", actor="王工", reason="验证")}
-    (tmp_path / "logs" / "experiments.jsonl").write_text(json.dumps(told) + "\n")
+    result = {"id": "1", "experiment": "v1_vs_v2", **line(0, "created", "active", actor="王工", reason="验证")}
+    (tmp_path / "logs" / "experiments.jsonl").write_text(json.dumps(result) + "\n")
     page = Page(ABTestAnalyzer(monitor, config_path=config).generate_ab_test_report("v1_vs_v2"))
     assert "创建 王工 50.0 % 验证" in page.text
     assert "pair-1" in page.text
 
 
-def test_an_experiment_that_is_gone_from_the_configuration_can_still_be_read(monitor, tmp_path):
+def test_an_experiment_deleted_from_the_configuration_can_still_be_read(monitor, tmp_path):
     analyzer = ABTestAnalyzer(monitor, config_path=tmp_path / "none.json")
     record(monitor, HOSTILE)
     page = Page(analyzer.generate_ab_test_report(HOSTILE))

@@ -1,4 +1,4 @@
-"""Axes of charts over every range of values: plain numbers, none over another."""
+"""Axes of charts for every range of values: plain numbers without overlap."""
 
 from itertools import pairwise
 
@@ -33,7 +33,7 @@ def charts(ratio: float, n: int):
 
 @pytest.mark.parametrize("n", [1, 2, 3_000])
 @pytest.mark.parametrize("ratio", RATIOS)
-def test_an_axis_has_a_few_plain_numbers_and_none_lies_over_another(ratio, n):
+def test_an_axis_has_a_few_plain_numbers_without_overlap(ratio, n):
     for drawn, side in charts(ratio, n):
         FigureCanvasAgg(drawn).draw()
         axis = getattr(drawn.axes[0], f"{side}axis")

@@ -1,4 +1,4 @@
-"""Reports where the clock is changed."""
+"""Reports of days on which the clock changes."""
 
 import time
 from datetime import datetime, timedelta
@@ -13,7 +13,7 @@ BACK, FORTH = "2026-10-25", "2026-03-29"
 
 
 def hours_around(day: str, zone: str) -> "pd.Series[pd.Timestamp]":
-    """Three days, an hour apart."""
+    """Three days in steps of an hour."""
     return pd.Series(pd.date_range(f"{day}T00:20", periods=72, freq="1h", tz="UTC") - timedelta(days=1)).dt.tz_convert(
         zone
     )
@@ -23,7 +23,7 @@ def hours_around(day: str, zone: str) -> "pd.Series[pd.Timestamp]":
     ("day", "zone"), [(BACK, "Europe/Berlin"), (FORTH, "Europe/Berlin"), ("2026-04-24", "Africa/Cairo")]
 )
 @pytest.mark.parametrize("length", ["15s", "15min", "1h", "6h", "1D", "7D"])
-def test_each_moment_is_in_the_bucket_that_the_clock_shows(day, zone, length):
+def test_each_time_is_in_the_bucket_of_its_local_hour(day, zone, length):
     times = hours_around(day, zone)
     starts = bucket_starts(times, length)
     assert (starts <= times).all()
@@ -45,7 +45,7 @@ def test_a_report_of_these_days_counts_every_run():
 @pytest.mark.parametrize(
     ("name", "summer_h"), [("Europe/Berlin", 2.0), ("Asia/Shanghai", 8.0), ("no/where", None), ("CET-1", 1.0)]
 )
-def test_the_zone_of_the_server_knows_when_its_clock_is_changed(monkeypatch, name, summer_h):
+def test_the_server_knows_when_its_clock_changes(monkeypatch, name, summer_h):
     monkeypatch.setenv("TZ", name)
     time.tzset()
     try:

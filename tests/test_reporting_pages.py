@@ -1,8 +1,7 @@
-"""Reports: right figures, sensible with any data, safe, self-contained, readable in both languages."""
+"""Reports: correct figures, valid for any data, safe, self-contained, in both languages."""
 
 import json
 import re
-import warnings
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -25,22 +24,18 @@ NOW = datetime(2026, 11, 23, 12, 15, 30, tzinfo=UTC)
 MODELS = {"model_a": "DDQN_1a2b3c4d_v1.0.0", "model_b": "DDQN_5c1f0a2e_v2.0.0"}
 
 
-@pytest.fixture(autouse=True)
-def _every_warning_fails():
-    """A missing glyph, an empty mean, a deprecated call: nobody would see the warning."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        yield
+# Missing glyphs, empty means and deprecated calls only cause warnings.
+pytestmark = [pytest.mark.filterwarnings("error"), pytest.mark.usefixtures("mostly_words")]
 
 
 @pytest.fixture
 def monitor(tmp_path):
     gaps = {"max_gap_1": 0.2}  # above those of `fill`
-    made = PerformanceMonitor(
+    created = PerformanceMonitor(
         tmp_path / "performance.db", reports_dir=tmp_path / "reports", thresholds=gaps, clock=lambda: NOW
     )
-    yield made
-    made.close()
+    yield created
+    created.close()
 
 
 @pytest.fixture
@@ -98,7 +93,7 @@ def fill(monitor: PerformanceMonitor, count: int, *, better_by_h: float = 3.0, s
         connection.execute(insert(runs_table), rows)
 
 
-def test_both_languages_have_the_same_texts_with_the_same_places():
+def test_both_languages_have_the_same_texts_and_parameters():
     assert report_texts("zh").keys() == report_texts("en").keys()
     for key, text in report_texts("zh").items():
         assert text.count("{") == report_texts("en")[key].count("{"), key
@@ -119,7 +114,7 @@ def test_the_figures_of_the_report_agree_with_pandas(monitor):
     assert slowest["request_id"] in page.text
 
 
-def test_the_change_is_against_the_period_before(monitor):
+def test_the_change_is_relative_to_the_previous_period(monitor):
     for days, makespan in ((10, 60.0), (3, 54.0)):
         moment = NOW - timedelta(days=days)
         monitor.record_performance(PerformanceRecord(request_id=str(days), makespan=makespan, timestamp=moment))
@@ -127,7 +122,7 @@ def test_the_change_is_against_the_period_before(monitor):
     assert "Mean makespan 54.00 h vs. previous period ▼ 10.0 %" in page.text
 
 
-def test_crossed_thresholds_are_named_with_advice(monitor, monkeypatch):
+def test_exceeded_thresholds_are_named_with_advice(monitor, monkeypatch):
     fill(monitor, 500)
     page = Page(monitor.generate_performance_report(lang="en"))
     assert "All figures are within" not in page.text
@@ -143,7 +138,7 @@ def test_crossed_thresholds_are_named_with_advice(monitor, monkeypatch):
 
 
 @pytest.mark.parametrize("lang", ["zh", "en"])
-def test_a_report_of_nothing_says_so(monitor, config, lang):
+def test_an_empty_report_says_so(monitor, config, lang):
     page = Page(monitor.generate_performance_report(lang=lang))
     assert WORDS.text("performance.no_runs", lang=lang) in page.text
     page = Page(ABTestAnalyzer(monitor, config_path=config).generate_ab_test_report("v1_vs_v2", lang=lang))
@@ -161,7 +156,7 @@ def test_a_report_of_nothing_says_so(monitor, config, lang):
     ],
     ids=["plain", "failures", "failure", "nan", "zeros"],
 )
-def test_few_rows_of_any_kind_make_a_sensible_report(monitor, config, count, fields):
+def test_few_rows_of_any_kind_give_a_valid_report(pictures, monitor, config, count, fields):
     for number in range(count):
         moment = NOW - timedelta(minutes=number)
         arm = {"experiment": "v1_vs_v2", "variant": ("model_a", "model_b")[number % 2], "user_id": str(number)}
@@ -173,7 +168,7 @@ def test_few_rows_of_any_kind_make_a_sensible_report(monitor, config, count, fie
     assert "nan" not in page.text.lower().split()
 
 
-def test_names_from_outside_are_text_and_nothing_else(monitor, config):
+def test_external_names_are_shown_as_text(pictures, monitor, config):
     hostile = "<script>alert(1)</script>\"'>$\\frac{1}{0}$\ud800😀𠮷\x00" + "长" * 300
     for number in range(3):
         record = PerformanceRecord(
@@ -200,7 +195,7 @@ def test_names_from_outside_are_text_and_nothing_else(monitor, config):
         assert "长" * 100 not in page.text
 
 
-def test_a_report_needs_nothing_from_outside(monitor, config):
+def test_a_report_is_self_contained(pictures, monitor, config):
     fill(monitor, 300)
     for path in (
         monitor.generate_performance_report(),
@@ -249,7 +244,7 @@ def test_a_period_of_any_length_has_a_legible_time_axis(monitor):
 
 
 @pytest.mark.parametrize(("days", "lang"), [(0, "zh"), (-1, "zh"), (float("nan"), "zh"), (10**6, "zh"), (7, "fr")])
-def test_an_impossible_period_or_language_is_refused(monitor, days, lang):
+def test_an_invalid_period_or_language_is_refused(monitor, days, lang):
     with pytest.raises(InvalidInput):
         monitor.generate_performance_report(days=days, lang=lang)
 
@@ -273,7 +268,7 @@ def test_buckets_cover_every_run_once(monitor):
     assert 12 <= len(buckets) <= 60
 
 
-def test_a_report_of_ten_times_as_many_runs_is_no_longer(monitor):
+def test_a_report_of_ten_times_as_many_runs_is_not_longer(pictures, monitor):
     fill(monitor, 2_000)
     few = len(Path(monitor.generate_performance_report(days=7)).read_bytes())
     fill(monitor, 20_000)
@@ -281,7 +276,7 @@ def test_a_report_of_ten_times_as_many_runs_is_no_longer(monitor):
     assert many < 1.5 * few
 
 
-def test_the_snippets_of_the_guide_run_as_they_stand(monitor, config, tmp_path, monkeypatch, capsys):
+def test_the_snippets_of_the_guide_run_unchanged(pictures, monitor, config, tmp_path, monkeypatch, capsys):
     guide = (Path(__file__).resolve().parents[2] / "shared" / "GUIDE.zh.md").read_text(encoding="utf-8")
     section = guide.split("## 📊 监控和报告", 1)[1].split("## 🎯", 1)[0]
     make_report, analyse = re.findall(r"```python\n(.*?)```", section, re.DOTALL)

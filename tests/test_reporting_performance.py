@@ -1,9 +1,8 @@
-"""The performance report: what is anomalous, gaps by size, alerts, and the same on a page and in a PDF."""
+"""The performance report: anomalies, gaps by size, alerts, and the same content as page and PDF."""
 
 import re
 import shutil
 import subprocess
-import warnings
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -38,33 +37,29 @@ WEEK = timedelta(days=7)
 THRESHOLDS = {"max_makespan": 60.0, "max_execution_time": 10.0, "min_success_rate": 0.95}
 
 
-@pytest.fixture(autouse=True)
-def _every_warning_fails():
-    """A missing glyph, a chart that cannot be laid out: nobody would see the warning."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        yield
+# Missing glyphs and charts without room only cause warnings.
+pytestmark = [pytest.mark.filterwarnings("error"), pytest.mark.usefixtures("mostly_words")]
 
 
 @pytest.fixture
 def monitor(tmp_path):
-    made = PerformanceMonitor(tmp_path / "performance.db", reports_dir=tmp_path / "reports", clock=lambda: NOW)
-    yield made
-    made.close()
+    created = PerformanceMonitor(tmp_path / "performance.db", reports_dir=tmp_path / "reports", clock=lambda: NOW)
+    yield created
+    created.close()
 
 
 def frame(*rows: dict[str, object]) -> pd.DataFrame:
-    """Runs as the database gives them, each an hour older than the one before; `times`: so often."""
+    """Runs as read from the database, each an hour older than the previous one; `times` is the number of runs."""
     usual = {
         "model_key": "m", "makespan": 50.0, "execution_time": 0.02, "gap": 0.01, "n_workpoints": 1, "success": True,
         "time_budget_ms": 20.0, "team_utilization": '{"team1": 0.5}', "resource_utilization": 0.5, "reason": "assigned",
     }  # fmt: skip
     given = [usual | {k: v for k, v in row.items() if k != "times"} for row in rows for _ in range(row.get("times", 1))]
-    made = [
+    created = [
         {"request_id": f"r{place}", "timestamp": NOW - timedelta(hours=1 + place % 160)} | row
         for place, row in enumerate(given)
     ]
-    columns = {name: [row.get(name) for row in made] for name in DTYPES}
+    columns = {name: [row.get(name) for row in created] for name in DTYPES}
     return pd.DataFrame(
         {
             name: pd.to_datetime(pd.Series(values, dtype=object), utc=True).dt.as_unit("us")
@@ -103,27 +98,27 @@ def test_modified_z_scores_agree_with_statsmodels():
     assert modified_z_scores(values) == pytest.approx((values - np.median(values)) / mad(values), rel=1e-4)
 
 
-def test_outliers_do_not_hide_themselves_where_they_hide_from_ordinary_z_scores():
+def test_outliers_are_found_that_ordinary_z_scores_miss():
     values = np.array([2.1, 2.6, 2.4, 2.5, 2.3, 2.1, 2.3, 2.6, 8.2, 8.3])
     ordinary = (values - values.mean()) / values.std(ddof=1)
     assert np.abs(ordinary).max() < 2.0
     assert np.flatnonzero(modified_z_scores(values) > OUTLIER_SCORE).tolist() == [8, 9]
 
 
-def test_values_that_are_mostly_equal_are_judged_by_their_mean_deviation():
+def test_mostly_equal_values_are_judged_by_their_mean_deviation():
     values = np.array([1.0] * 9 + [2.0])
     assert modified_z_scores(values)[-1] == pytest.approx(1.0 / (1.253314 * 0.1))
 
 
 @pytest.mark.parametrize("values", [[], [1.0], [3.0] * 5])
-def test_values_that_do_not_differ_have_no_score(values):
+def test_equal_values_have_no_score(values):
     assert np.isnan(modified_z_scores(np.array(values))).all()
 
 
 # --- anomalies ---
 
 
-def test_a_run_is_anomalous_among_its_like_and_not_among_others():
+def test_a_run_is_an_anomaly_only_among_similar_runs():
     far_for_one = {"gap": 0.08, "request_id": "far"}
     large = [row | {"n_workpoints": 4, "request_id": "large"} for row in noisy_gaps(40, 0.08, 1)]
     other = [row | {"model_key": "other", "request_id": "other"} for row in noisy_gaps(40, 0.08, 2)]
@@ -134,7 +129,7 @@ def test_a_run_is_anomalous_among_its_like_and_not_among_others():
     assert found[0].value == 0.08
 
 
-def test_neither_a_small_gap_nor_a_quick_answer_nor_a_trifle_is_an_anomaly():
+def test_small_gaps_fast_answers_and_small_deviations_are_no_anomaly():
     rows = [*noisy_gaps(40, 0.05), {"gap": 0.0}, {"gap": 0.05, "execution_time": 0.0001}]
     assert anomalous_runs(frame(*rows), GAP_THRESHOLDS) == []
     steady = [{"gap": 0.01}] * 40 + [{"gap": 0.011}, {"gap": 0.01, "execution_time": 0.03}]
@@ -146,13 +141,13 @@ def test_a_slow_answer_is_an_anomaly():
     assert [(each.request_id, each.metric, each.usual) for each in found] == [("slow", "execution_time", 0.02)]
 
 
-def test_a_few_runs_or_failed_ones_are_never_anomalous():
+def test_a_few_runs_and_failed_ones_are_no_anomaly():
     assert anomalous_runs(frame(*noisy_gaps(10, 0.01), {"gap": 0.9}), GAP_THRESHOLDS) == []
     failed = {"gap": 0.9, "success": False}
     assert anomalous_runs(frame(*noisy_gaps(40, 0.01), failed), GAP_THRESHOLDS) == []
 
 
-def test_a_bad_spell_is_found_and_a_quiet_one_is_not_taken_for_it():
+def test_a_bad_period_is_found_and_a_quiet_one_is_not():
     chance = np.random.default_rng(0)
     start = NOW - WEEK
     rows = []
@@ -179,7 +174,7 @@ def test_anomalies_are_listed_with_their_reason_and_counted():
     assert report_texts("en")["no_anomalies"] in page_on(frame({"times": 60})).text
 
 
-def test_more_anomalies_than_are_listed_are_counted_and_both_kinds_are_shown():
+def test_anomalies_beyond_the_list_are_counted_and_both_kinds_are_shown():
     far = [{"gap": 0.5 + 0.001 * number, "request_id": f"far{number}"} for number in range(30)]
     page = page_on(frame(*noisy_gaps(300, 0.01), *far, {"execution_time": 1.0, "request_id": "slow"}))
     found = int(re.search(r"(\d+) more are not listed", page.text).group(1)) + 12
@@ -198,7 +193,7 @@ def test_sizes_are_those_of_the_alerts():
     assert size_labels(GAP_THRESHOLDS)[FOR_EVER] == ">50"
 
 
-def test_the_mean_gap_of_each_size_is_held_against_its_threshold():
+def test_the_mean_gap_of_each_size_is_compared_with_its_threshold():
     runs = frame(
         {"times": 30, "gap": 0.01, "n_workpoints": 1},
         {"times": 30, "gap": 0.3, "n_workpoints": 4},
@@ -219,7 +214,7 @@ def test_the_mean_gap_of_each_size_is_held_against_its_threshold():
     assert "Mean gaps above their thresholds: 3–5 work points, 30 % (threshold 10 %)" in Page(html_of(report)).text
 
 
-def test_the_threshold_of_every_size_is_within_its_chart():
+def test_the_threshold_of_every_size_is_within_its_chart(pictures):
     labels = {"1": 2.0, "2": 10.0}
     drawn = figures.boxes(
         {"1": pd.Series([0.1, 0.3]), "2": pd.Series([0.2])}, "", report_texts("en"), limits=labels, scale="root"
@@ -246,18 +241,18 @@ def test_alerts_of_the_period_are_listed_and_shaded():
     assert [text.get_text() for text in legend.get_texts()] == ["critical alert", "warning"]
 
 
-def test_a_period_without_alerts_says_so():
+def test_a_period_without_alerts_is_described_as_such():
     assert report_texts("en")["no_alerts"] in page_on(frame({"times": 3})).text
     assert report_texts("en")["no_alerts"] in page_on(frame()).text
 
 
-def test_nothing_is_fine_while_an_alert_is_ongoing():
+def test_the_summary_is_not_ok_during_an_alert():
     fine = WORDS.text("performance.fine")
     assert fine in page_on(frame({"times": 3})).text
     assert fine not in page_on(frame({"times": 3}), ALERT).text
 
 
-def test_an_alert_that_began_before_the_period_is_shaded_from_its_start():
+def test_an_alert_from_before_the_period_is_shaded_from_its_start():
     report = report_on(frame({"times": 9}), replace(ALERT, began=NOW - 3 * WEEK))
     trend = next(block for section in report.sections for block in section.blocks if block.kind == "pictures")
     axes = trend.pictures[0].figure.axes[0]
@@ -266,7 +261,7 @@ def test_an_alert_that_began_before_the_period_is_shaded_from_its_start():
     assert max(patch.get_x() + patch.get_width() for patch in axes.patches) == pytest.approx(right)
 
 
-def test_the_report_and_its_charts_begin_with_the_first_run():
+def test_the_report_and_its_charts_start_with_the_first_run():
     runs = frame({"times": 30})
     report = report_on(runs, replace(ALERT, began=NOW - WEEK, ended=NOW - timedelta(days=6)))
     first = runs["timestamp"].min()
@@ -276,7 +271,7 @@ def test_the_report_and_its_charts_begin_with_the_first_run():
     assert date2num(first - timedelta(hours=1)) < left <= date2num(first), "the whole first hour is shown"
 
 
-def test_alerts_that_overlap_are_shaded_once_for_each_severity():
+def test_overlapping_alerts_are_shaded_once_per_severity():
     others = [replace(ALERT, severity="warning", began=NOW - timedelta(hours=n)) for n in (6, 5, 4)]
     report = report_on(frame({"times": 9}), ALERT, *others)
     trend = next(block for section in report.sections for block in section.blocks if block.kind == "pictures")
@@ -286,7 +281,7 @@ def test_alerts_that_overlap_are_shaded_once_for_each_severity():
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "told"),
+    ("name", "value", "expected"),
     [
         ("max_makespan", 56.634, "56.63 h"),
         ("max_makespan_rise", 0.0612, "6.12 %"),
@@ -299,8 +294,8 @@ def test_alerts_that_overlap_are_shaded_once_for_each_severity():
         ("max_makespan", None, "–"),
     ],
 )
-def test_what_an_alert_measures_bears_its_unit(name, value, told):
-    assert Formatter("en", UTC).of_rule(name, value) == told
+def test_the_value_of_an_alert_has_its_unit(name, value, expected):
+    assert Formatter("en", UTC).of_rule(name, value) == expected
 
 
 def test_the_monitor_s_own_alerts_are_in_its_report(monitor):
@@ -334,19 +329,19 @@ POOR = {
 
 
 @pytest.mark.parametrize("rows", POOR.values(), ids=POOR)
-def test_poor_data_make_a_sensible_report_in_both_forms(rows, caplog):
+def test_incomplete_data_give_a_valid_report_in_both_formats(pictures, rows, caplog):
     runs = frame(*rows)
-    for lang in ("zh", "en"):
+    for lang in ("en", "zh"):
         report = report_on(runs, lang=lang)
         page = Page(html_of(report))
         assert f"{report_texts(lang)['requests']} {len(runs)}" in page.text
         assert not {"nan", "inf", "None"} & set(page.text.split())
         assert "script" not in page.tags
-        assert pdf_of(report).startswith(b"%PDF-")
+    assert pdf_of(report).startswith(b"%PDF-")
     assert "missing" not in caplog.text, "a character is not in the font"
 
 
-def test_models_beyond_a_hundred_are_counted():
+def test_models_above_a_hundred_are_counted():
     report = report_on(frame(*({"model_key": f"m{place}"} for place in range(103))))
     assert len(tables_of(report)[report_texts("en")["models_of_period"]].rows) == 100
     assert "3 more are not listed" in Page(html_of(report)).text
@@ -378,30 +373,30 @@ def rich_runs() -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("lang", ["zh", "en"])
-def test_the_pdf_says_what_the_page_says_in_text_that_can_be_copied(lang, tmp_path):
+def test_the_pdf_has_the_text_of_the_page_and_it_can_be_copied(pictures, lang, tmp_path):
     if shutil.which("pdftotext") is None:
         pytest.skip("pdftotext (poppler-utils) reads the PDF here")
     report = report_on(rich_runs(), ALERT, lang=lang)
     (tmp_path / "report.pdf").write_bytes(pdf_of(report))
     command = ["pdftotext", "-raw", str(tmp_path / "report.pdf"), "-"]
-    told = "".join(subprocess.run(command, capture_output=True, check=True).stdout.decode().split())
+    output = "".join(subprocess.run(command, capture_output=True, check=True).stdout.decode().split())
     assert len(tables_of(report)) == 6
-    said = [report.title, report.period, report_texts(lang)["footer"], *(card.value for card in report.cards)]
+    result = [report.title, report.period, report_texts(lang)["footer"], *(card.value for card in report.cards)]
     for section in report.sections:
-        said.append(section.title)
+        result.append(section.title)
         for block in section.blocks:
             if block.kind == "findings":
-                said += block.sentences
+                result += block.sentences
             elif block.kind == "pictures":
-                said += [text for picture in block.pictures for text in (picture.title, picture.note)]
+                result += [text for picture in block.pictures for text in (picture.title, picture.note)]
             else:
-                said += [block.title, block.note if block.rows else block.nothing]
-                said += [cell if isinstance(cell, str) else cell.text for row in block.rows for cell in row]
-    missing = [text for text in said if "".join(text.split()) not in told]
+                result += [block.title, block.note if block.rows else block.nothing]
+                result += [cell if isinstance(cell, str) else cell.text for row in block.rows for cell in row]
+    missing = [text for text in result if "".join(text.split()) not in output]
     assert missing == []
 
 
-def test_the_pdf_is_a4_with_numbered_pages_small_and_the_same_each_time():
+def test_the_pdf_is_a4_numbered_small_and_deterministic(pictures):
     runs = rich_runs()
     first, second = (pdf_of(report_on(runs, ALERT, lang="zh")) for _ in range(2))
     assert first == second
@@ -411,7 +406,7 @@ def test_the_pdf_is_a4_with_numbered_pages_small_and_the_same_each_time():
     assert 4 <= len(re.findall(rb"/Type /Page\b", first)) <= 8
 
 
-def test_the_pdf_lies_beside_its_page_under_the_same_name(monitor):
+def test_the_pdf_is_stored_beside_its_page_under_the_same_name(pictures, monitor):
     monitor.record_performance(PerformanceRecord(request_id="r", makespan=50.0, timestamp=NOW))
     pages = [Path(monitor.generate_performance_report(pdf=with_pdf)) for with_pdf in (True, False, True)]
     assert [page.suffix for page in pages] == [".html"] * 3
@@ -419,8 +414,8 @@ def test_the_pdf_lies_beside_its_page_under_the_same_name(monitor):
     assert len(set(pages)) == 3
 
 
-def test_a_pdf_alone_keeps_its_name(monitor):
-    """Somebody may have removed the page; the next report of that second must not replace the PDF."""
+def test_a_pdf_without_its_page_is_not_overwritten(pictures, monitor):
+    """The page may have been deleted; the next report of the same second must not replace the PDF."""
     page = Path(monitor.generate_performance_report(pdf=True))
     page.unlink()
     before = page.with_suffix(".pdf").read_bytes()
@@ -442,7 +437,7 @@ def test_another_mix_of_sizes_is_no_change_of_the_gap():
     assert gap_change(before, frame({"times": 99, "n_workpoints": 20})) is None, "no size that both have"
 
 
-def test_a_spell_of_larger_requests_is_no_anomaly():
+def test_a_period_of_larger_requests_is_no_anomaly():
     rng = np.random.default_rng(2)
     rows = [
         {"makespan": 50.0 + rng.normal(0, 1), "gap": 0.01, "n_workpoints": 1, "timestamp": hours_ago(hour)}
@@ -462,7 +457,7 @@ def hours_ago(hour: int) -> datetime:
     return NOW - timedelta(hours=1 + hour)
 
 
-def test_the_thresholds_of_the_report_are_those_of_one_cycle_and_of_time_beyond_what_was_granted():
+def test_the_thresholds_of_the_report_are_for_one_cycle_and_exclude_granted_time():
     large = {"times": 50, "makespan": 400.0, "n_workpoints": 20, "n_steps": 267, "gap": 0.05}
     waited = {"times": 50, "execution_time": 60.1, "time_budget_ms": 60_000.0}
     page = Page(html_of(report_on(frame(large, waited)))).text

@@ -1,10 +1,17 @@
-"""`Schedule.violations` finds every kind of broken rule, and the domain's own formulas hold."""
+"""`Schedule.violations` finds every kind of violation, and the formulas of the domain hold."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler_env import SAMPLE_PARAMS, InvalidInstance, InvalidSchedule, Schedule, standard_instance
+from scheduler_env import (
+    SAMPLE_PARAMS,
+    InvalidInstance,
+    InvalidSchedule,
+    Schedule,
+    ScheduledStep,
+    standard_instance,
+)
 from scheduler_env.problem import Instance, Mode, Step, Team, WorkPoint
 from scheduler_env.rules import Rule, solve_by_rule
 from scheduler_env.standard_cycle import duration_h
@@ -23,17 +30,16 @@ def _changed(schedule: Schedule, index: int, **changes: object) -> Schedule:
     return Schedule(schedule.instance, tuple(steps))
 
 
-def test_a_schedule_of_a_rule_has_no_violation(schedule):
+def test_the_schedule_of_a_rule_has_no_violation(schedule):
     assert schedule.violations() == []
 
 
-def test_a_step_that_starts_before_a_lower_order_ends_is_found(schedule):
-    early = _changed(schedule, 12, start_h=schedule.steps[12].start_h - 0.1)
-    assert any("of order 5 starts" in text for text in early.violations())
-
-
-def test_a_step_that_starts_before_the_shutdown_is_found(schedule):
-    assert any("before the shutdown" in text for text in _changed(schedule, 0, start_h=-1.0).violations())
+@pytest.mark.parametrize(
+    ("step", "earlier_h", "violation"), [(12, 0.1, "of order 5 starts"), (0, 1.0, "before the shutdown")]
+)
+def test_a_step_that_starts_too_early_is_found(schedule, step, earlier_h, violation):
+    early = _changed(schedule, step, start_h=schedule.steps[step].start_h - earlier_h)
+    assert any(violation in text for text in early.violations())
 
 
 def test_a_team_over_its_headcount_is_found(schedule):
@@ -42,33 +48,23 @@ def test_a_team_over_its_headcount_is_found(schedule):
     assert any("'team3' needs" in text and "more than its 10" in text for text in crowded.violations())
 
 
-def test_a_duration_that_the_crew_does_not_have_is_found(schedule):
-    mode = schedule.steps[3].mode
-    quick = _changed(schedule, 3, mode=Mode(mode.duration_h * 0.9, mode.demand))
-    assert any("not one of its modes" in text for text in quick.violations())
+@pytest.mark.parametrize(
+    "mode", [Mode(duration_h(6, 2, 10) * 0.9, (("team3", 2),)), Mode(duration_h(6, 1, 10), (("team3", 1),))]
+)
+def test_a_duration_or_crew_that_the_step_does_not_allow_is_found(schedule, mode):
+    assert any("not one of its modes" in text for text in _changed(schedule, 3, mode=mode).violations())
 
 
-def test_a_crew_below_the_minimum_is_found(schedule):
-    alone = _changed(schedule, 3, mode=Mode(duration_h(6, 1, 10), (("team3", 1),)))
-    assert any("not one of its modes" in text for text in alone.violations())
-
-
-def test_a_dedicated_team_on_two_steps_at_once_is_found():
+def test_a_dedicated_team_on_two_simultaneous_steps_is_found():
     team = Team("crane", 4, dedicated=True)
     half = Mode(2.0, (("crane", 2),))
     steps = tuple(Step(name, name, "1", "crane", None, (half,)) for name in ("a", "b"))
     instance = Instance((team,), (WorkPoint("1", "1", steps),))
-    both = Schedule(instance, tuple(_placed(step, half, 0.0) for step in steps))
+    both = Schedule(instance, tuple(ScheduledStep(step, half, 0.0) for step in steps))
     assert any("dedicated team 'crane' works on 2 steps" in text for text in both.violations())
 
 
-def _placed(step, mode, start_h):
-    from scheduler_env import ScheduledStep
-
-    return ScheduledStep(step, mode, start_h)
-
-
-def test_a_missing_and_a_doubled_step_are_found(schedule):
+def test_a_missing_and_a_duplicate_step_are_found(schedule):
     missing = Schedule(schedule.instance, schedule.steps[:-1])
     assert any("is not scheduled" in text for text in missing.violations())
     doubled = Schedule(schedule.instance, (*schedule.steps, schedule.steps[0]))
@@ -78,12 +74,9 @@ def test_a_missing_and_a_doubled_step_are_found(schedule):
 def test_a_predecessor_that_ends_too_late_is_found():
     team = Team("t", 2)
     mode = Mode(1.0, (("t", 1),))
-    steps = (
-        Step("a", "a", "1", "t", None, (mode,)),
-        Step("b", "b", "1", "t", None, (mode,), ("a",)),
-    )
+    steps = (Step("a", "a", "1", "t", None, (mode,)), Step("b", "b", "1", "t", None, (mode,), ("a",)))
     instance = Instance((team,), (WorkPoint("1", "1", steps),))
-    early = Schedule(instance, (_placed(steps[0], mode, 0.0), _placed(steps[1], mode, 0.5)))
+    early = Schedule(instance, (ScheduledStep(steps[0], mode, 0.0), ScheduledStep(steps[1], mode, 0.5)))
     assert any("before its predecessor 'a'" in text for text in early.violations())
 
 
@@ -92,7 +85,7 @@ def test_check_raises_with_the_violations(schedule):
         _changed(schedule, 0, start_h=-1.0).check()
 
 
-def test_the_crew_efficiency_curve_is_the_domains():
+def test_the_crew_efficiency_curve_matches_the_domain():
     assert duration_h(10, 10, 10) == pytest.approx(8.0)
     assert duration_h(1, 5, 10) == pytest.approx(1.374, abs=5e-4)
     assert duration_h(10, 5, 10, "linear") == pytest.approx(20.0)
@@ -116,18 +109,15 @@ def test_utilisation_is_crew_hours_over_headcount_times_makespan(schedule):
         ([1.0] * 14 + [1e12], ("params", 14)),
     ],
 )
-def test_params_out_of_range_are_refused_with_their_place(params, loc):
+def test_values_out_of_range_are_refused_with_their_position(params, loc):
     with pytest.raises(InvalidInstance) as caught:
         standard_instance(params)
     assert caught.value.loc == loc
 
 
-def test_a_cycle_is_refused_with_the_steps_in_it():
+def test_a_cycle_is_refused_with_its_steps():
     mode = Mode(1.0, (("t", 1),))
-    steps = (
-        Step("a", "a", "1", "t", None, (mode,), ("b",)),
-        Step("b", "b", "1", "t", None, (mode,), ("a",)),
-    )
+    steps = (Step("a", "a", "1", "t", None, (mode,), ("b",)), Step("b", "b", "1", "t", None, (mode,), ("a",)))
     with pytest.raises(InvalidInstance) as refused:
         Instance((Team("t", 2),), (WorkPoint("1", "1", steps),))
     assert refused.value.code == "cycle"
@@ -135,7 +125,7 @@ def test_a_cycle_is_refused_with_the_steps_in_it():
 
 
 def _critical_by_brute_force(schedule: Schedule) -> set[str]:
-    """What must not be delayed, by the definition: every step is asked about every other one."""
+    """Critical steps by definition: compares every step with every other one."""
     instance, capacity, near = schedule.instance, schedule.instance.capacity, 1e-6
     number = {step.id: index for index, step in enumerate(instance.steps)}
 
@@ -155,26 +145,26 @@ def _critical_by_brute_force(schedule: Schedule) -> set[str]:
 
     found = {each.step.id for each in schedule.steps if each.end_h >= schedule.makespan_h - near}
     while True:
-        more = {
+        waiting = {
             early.step.id
             for late in schedule.steps
             if late.step.id in found
             for early in schedule.steps
             if waits_for(late, early)
         }
-        if more <= found:
+        if waiting <= found:
             return found
-        found |= more
+        found |= waiting
 
 
 @examples(60)
 @given(instance=instances(max_steps=12), crew=st.sampled_from([0.3, 0.5, 1.0]))
-def test_critical_steps_are_those_that_the_definition_names(instance, crew):
+def test_critical_steps_match_the_definition(instance, crew):
     schedule = solve_by_rule(instance, Rule("LFT", crew, "parallel")).schedule
     assert schedule.critical_steps == _critical_by_brute_force(schedule)
 
 
-def test_the_flagships_critical_sequence_leads_without_a_gap_from_the_start_to_the_end(schedule):
+def test_the_critical_sequence_of_the_flagship_is_contiguous_from_start_to_end(schedule):
     critical = sorted(
         (each for each in schedule.steps if each.step.id in schedule.critical_steps), key=lambda s: s.end_h
     )

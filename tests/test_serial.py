@@ -1,4 +1,4 @@
-"""The serial scheme against a plain one: same starts, from any place on; crews that shrink rather than wait."""
+"""The serial scheme compared with a plain one: same starts, from any position; and shrinking crews."""
 
 from itertools import product
 
@@ -23,7 +23,7 @@ def _random_list(problem: Problem, rng: np.random.Generator) -> tuple[np.ndarray
 
 
 def _plain_starts(instance: Instance, problem: Problem, order: np.ndarray, mode: np.ndarray) -> np.ndarray:
-    """Each activity at 0 or at an end, whichever is the earliest at which its people are free throughout."""
+    """Each activity at 0 or at an end, the earliest one at which its people are free throughout."""
     steps = instance.steps
     modes = [steps[j].modes[mode[j] - problem.mode_at[j]] for j in range(len(steps))]
     start: dict[int, float] = {}
@@ -60,7 +60,7 @@ def _place(
 
 @examples(100)
 @given(instance=instances(), seed=st.integers(0, 2**32))
-def test_each_activity_starts_as_early_as_a_plain_serial_scheme_starts_it(instance, seed):
+def test_each_activity_starts_as_early_as_in_a_plain_serial_scheme(instance, seed):
     problem = compile_instance(instance)
     order, mode = _random_list(problem, np.random.default_rng(seed))
     start = np.empty(order.size)
@@ -70,7 +70,7 @@ def test_each_activity_starts_as_early_as_a_plain_serial_scheme_starts_it(instan
 
 @examples(100)
 @given(instance=instances(), seed=st.integers(0, 2**32))
-def test_decoding_from_the_first_change_on_is_decoding_the_whole_list(instance, seed):
+def test_decoding_from_the_first_change_equals_decoding_the_whole_list(instance, seed):
     problem, rng = compile_instance(instance), np.random.default_rng(seed)
     decoder = new_decoder(problem, incremental=True)
     order, mode = _random_list(problem, rng)
@@ -89,14 +89,14 @@ def test_decoding_from_the_first_change_on_is_decoding_the_whole_list(instance, 
         assert found == _place(problem, fresh, order, other, 0, whole_start, whole_chosen)
         assert (new_start == whole_start).all()
         assert (new_chosen == whole_chosen).all()
-        if rng.random() < 0.5:  # the tried list is kept
+        if rng.random() < 0.5:  # the new list is kept
             decoder.side[first:] = 1 - decoder.side[first:]
             mode, start, chosen = other, new_start, new_chosen
 
 
 @examples(100)
 @given(instance=instances(), seed=st.integers(0, 2**32))
-def test_a_crew_that_shrinks_rather_than_waits_breaks_no_rule_and_never_grows_past_its_mode(instance, seed):
+def test_shrinking_crews_are_valid_and_not_larger_than_their_mode(instance, seed):
     problem = compile_instance(instance)
     order, mode = _random_list(problem, np.random.default_rng(seed))
     start, chosen = np.empty(order.size), mode.copy()
@@ -109,7 +109,7 @@ def test_a_crew_that_shrinks_rather_than_waits_breaks_no_rule_and_never_grows_pa
 
 @examples(100)
 @given(instance=instances(), seed=st.integers(0, 2**32))
-def test_a_list_is_given_up_only_if_it_ends_after_the_limit(instance, seed):
+def test_a_list_is_abandoned_only_if_it_ends_after_the_limit(instance, seed):
     problem = compile_instance(instance)
     order, mode = _random_list(problem, np.random.default_rng(seed))
     decoder = new_decoder(problem, incremental=True)

@@ -1,4 +1,4 @@
-"""Shadow runs: both models on requests that were answered, and clients who notice nothing of it."""
+"""Shadow runs: both models on answered requests, without an effect on clients."""
 
 import json
 import shutil
@@ -8,7 +8,6 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from ab_testing import ABTestManager
@@ -25,13 +24,10 @@ from scheduler_service.http.services import Services
 from scheduler_service.settings import PROJECT_ROOT, Settings
 from scheduler_service.telemetry.record import input_digest
 from tests.conftest import LiveService, live_service
+from tests.instances import params_of
 from tests.waiting import HANG_S, until
 
 PARAMS = list(SAMPLE_PARAMS)
-
-
-def params_of(user: int) -> list[float]:
-    return [float(hours) for hours in np.random.default_rng(user).integers(2, 20, 15)]
 
 
 def workpoints_of(user: int, number: int) -> list[dict[str, object]]:
@@ -44,7 +40,7 @@ def create(service: LiveService, name: str, **options: object) -> None:
 
 
 def pairs_of(service: LiveService, experiment: str, at_least: int):
-    """The pairs, once there are so many of them."""
+    """The pairs, when there are that many."""
     monitor = PerformanceMonitor(service.home / "logs" / "performance.db", reports_dir=service.home)
     until(lambda: len(monitor.get_pairs(experiment)) >= at_least, lambda: f"{len(monitor.get_pairs(experiment))} pairs")
     return monitor.get_pairs(experiment)
@@ -58,7 +54,7 @@ def metric(service: LiveService, name: str) -> float:
 
 
 def metric_becomes(service: LiveService, name: str, value: float) -> bool:
-    """A pair is counted a moment after it is recorded."""
+    """Wait for the metric: a pair is counted shortly after it is recorded."""
     return until(lambda: metric(service, name) == value, lambda: f"{name} is {metric(service, name)}")
 
 
@@ -82,7 +78,7 @@ def test_every_request_of_either_arm_is_run_by_both_models(running):
     assert set(arms) == {"model_a", "model_b"}
     for user, answer in enumerate(answers):
         pair, variant = pairs.loc[answer["request_id"]], answer["experiment_info"]["variant"]
-        # Greedy schedules are the same each time, so the shadow run must find what was answered.
+        # Greedy schedules are deterministic, so the shadow run must find the answered one.
         assert pair["makespan_a" if variant == "model_a" else "makespan_b"] == answer["result"]["makespan"]
         assert pair["key_a" if variant == "model_a" else "key_b"] == answer["result"]["model_info"]["model_key"]
         assert (pair["source"], pair["candidate"], pair["user_id"]) == ("shadow", "model_b", f"u{user}")
@@ -96,7 +92,7 @@ def test_every_request_of_either_arm_is_run_by_both_models(running):
     assert running.get("/experiments/all/results").json()["results"]["paired"]["shadow"]["pairs"] == 20
 
 
-def test_both_models_get_the_time_that_the_answer_had(running):
+def test_both_models_get_the_time_of_the_answer(running):
     create(running, "times", shadow=True)
     running.run(params=PARAMS, experiment="times", user_id="u1")
     running.run(params=PARAMS, experiment="times", user_id="u1", time_budget_ms=700)
@@ -105,10 +101,10 @@ def test_both_models_get_the_time_that_the_answer_had(running):
     in_runs = list(monitor.get_performance_data(experiment="times")["time_budget_ms"])
     assert in_pairs == in_runs
     assert in_runs[0] == 20.0
-    assert 20.0 < in_runs[1] <= 700.0  # less what a busy machine let it wait
+    assert 20.0 < in_runs[1] <= 700.0  # less the time that a busy machine made it wait
 
 
-def test_an_experiment_without_shadow_writes_no_pair(running):
+def test_an_experiment_without_shadow_records_no_pair(running):
     create(running, "none")
     create(running, "after", shadow=True)
     for user in range(5):
@@ -118,7 +114,7 @@ def test_an_experiment_without_shadow_writes_no_pair(running):
     assert len(pairs_of(running, "none", 0)) == 0
 
 
-def test_a_share_shadows_that_share_of_the_requests(running):
+def test_the_configured_share_of_requests_is_shadowed(running):
     create(running, "share", shadow=0.3)
     with ThreadPoolExecutor(4) as clients:
         answers = list(
@@ -131,7 +127,7 @@ def test_a_share_shadows_that_share_of_the_requests(running):
     assert set(pairs_of(running, "share", len(drawn))["request_id"]) == drawn
 
 
-def test_clients_are_answered_while_a_long_shadow_run_is_computed(running):
+def test_clients_are_answered_during_a_long_shadow_run(running):
     create(running, "slow", shadow=True)
     create(running, "quick")
     running.run(workpoints=workpoints_of(1, 10), experiment="slow", user_id="u1", time_budget_ms=2_500)
@@ -141,7 +137,7 @@ def test_clients_are_answered_while_a_long_shadow_run_is_computed(running):
     pairs_of(running, "slow", 1)
 
 
-def test_a_flood_is_answered_and_what_is_too_much_is_counted(running):
+def test_many_requests_are_answered_and_dropped_shadow_runs_are_counted(running):
     create(running, "flood", shadow=True)
     sent = 100
     with ThreadPoolExecutor(6) as clients:
@@ -167,11 +163,11 @@ def test_sigterm_does_not_wait_for_shadow_runs(tmp_path):
         for user in range(2):
             service.run(workpoints=workpoints_of(user, 10), experiment="long", user_id=f"u{user}", time_budget_ms=1_500)
         assert service.stop() == 0
-        service.said("a computation in the background is broken off")
+        service.wait_for_log("a computation in the background is broken off")
 
 
 @pytest.mark.slow
-def test_several_worker_processes_shadow_alike(tmp_path):
+def test_several_worker_processes_shadow_equally(tmp_path):
     with live_service(tmp_path, arguments=["--workers", "2"]) as service:
         create(service, "workers", shadow=True)
         for user in range(12):
@@ -187,7 +183,7 @@ def test_several_worker_processes_shadow_alike(tmp_path):
 # --- which requests ---
 
 
-def test_the_draw_is_the_share_that_was_asked_for_and_the_same_each_time():
+def test_the_draw_has_the_given_share_and_is_deterministic():
     ids = [f"request-{number}" for number in range(4_000)]
     drawn = [each for each in ids if is_shadowed("e", 0.3, each)]
     assert drawn == [each for each in ids if is_shadowed("e", 0.3, each)]
@@ -197,7 +193,7 @@ def test_the_draw_is_the_share_that_was_asked_for_and_the_same_each_time():
     assert all(is_shadowed("e", 1.0, each) for each in ids)
 
 
-def test_the_candidate_is_the_arm_that_answered_or_any_for_the_baselines_users():
+def test_the_candidate_is_the_answering_arm_or_any_for_users_of_the_baseline():
     arms = ("model_b", "model_c", "model_d")
     assert shadow_candidate("e", arms, "model_c", "r1") == "model_c"
     drawn = Counter(shadow_candidate("e", arms, "model_a", f"r{number}") for number in range(3_000))
@@ -212,14 +208,14 @@ def parts(tmp_path_factory) -> Services:
     return make_services(settings)
 
 
-def job_of(parts: Services, experiment: str, user: str, request_id: str = "r1", **more: object) -> ShadowJob | None:
-    request = RunRequest(params=PARAMS, experiment=experiment, user_id=user, time_budget_ms=0, **more)
+def job_of(parts: Services, experiment: str, user: str, request_id: str = "r1", **options: object) -> ShadowJob | None:
+    request = RunRequest(params=PARAMS, experiment=experiment, user_id=user, time_budget_ms=0, **options)
     run = compute(request, request_id, parts.models, parts.experiments, 60_000).run
     assert run is not None
     return shadow_job(run, request, parts.experiments)
 
 
-def test_testers_and_excluded_users_are_not_shadowed_nor_is_who_names_no_active_experiment(parts):
+def test_testers_excluded_users_and_requests_without_an_active_experiment_are_not_shadowed(parts):
     parts.experiments.create_experiment(
         "who", "DDQN_v1.0", "DDQN_v2.0", shadow=True, forced_variants={"tester": "model_b"}, excluded_users=["boss"]
     )
@@ -233,8 +229,8 @@ def test_testers_and_excluded_users_are_not_shadowed_nor_is_who_names_no_active_
     assert job_of(parts, "who", "anybody") is None
 
 
-def test_users_outside_of_the_coverage_are_shadowed_like_the_baselines(parts):
-    rules = parts.settings.home / "rule.json"  # models are registered from the service's folder only
+def test_users_outside_the_coverage_are_shadowed_like_those_of_the_baseline(parts):
+    rules = parts.settings.home / "rule.json"  # models are registered only from the service's folder
     shutil.copy(PROJECT_ROOT / "models" / "baselines" / "rule.json", rules)
     third = parts.models.register_model(rules, "RULE", json.loads(rules.read_text()), {})
     parts.experiments.create_experiment(
@@ -252,7 +248,7 @@ def test_users_outside_of_the_coverage_are_shadowed_like_the_baselines(parts):
             assert jobs[user].user_id == user
 
 
-def test_of_users_outside_the_coverage_the_same_share_of_requests_is_drawn(parts):
+def test_the_same_share_is_drawn_for_users_outside_the_coverage(parts):
     parts.experiments.create_experiment("third", "DDQN_v1.0", "DDQN_v2.0", shadow=0.3, coverage=0.01)
     ids = [f"r{number}" for number in range(200)]
     drawn = [each for each in ids if job_of(parts, "third", "somebody", request_id=each)]
@@ -260,8 +256,8 @@ def test_of_users_outside_the_coverage_the_same_share_of_requests_is_drawn(parts
     assert drawn == [each for each in ids if is_shadowed("third", 0.3, each)]
 
 
-def test_a_request_that_a_stand_in_answered_is_shadowed_too(parts, monkeypatch):
-    """Then the arm that failed is a failed side: a candidate that fails often must not escape its pairs."""
+def test_a_request_answered_by_a_fallback_is_shadowed_too(parts, monkeypatch):
+    """The failed arm is a failed side, so that a candidate with many failures does not avoid its pairs."""
     parts.experiments.create_experiment(
         "broken", "DDQN_v1.0", "DDQN_v2.0", {"model_a": 0.0, "model_b": 1.0}, shadow=True
     )
@@ -296,7 +292,7 @@ def job() -> ShadowJob:
     return ShadowJob("r", "u", "queue", "model_b", ("DDQN_v1.0", "DDQN_v2.0"), instance, {"params": PARAMS}, 0.0)
 
 
-def test_a_full_queue_drops_and_counts_and_never_waits(parts, job):
+def test_a_full_queue_drops_and_counts_without_waiting(parts, job):
     started, go_on = threading.Event(), threading.Event()
 
     class Stuck:
@@ -308,17 +304,17 @@ def test_a_full_queue_drops_and_counts_and_never_waits(parts, job):
     job = replace(job, experiment="full")
     assert shadow.submit(job)
     assert started.wait(HANG_S)
-    taken = [shadow.submit(job) for _ in range(MAX_WAITING + 5)]  # while the first one is stuck
+    taken = [shadow.submit(job) for _ in range(MAX_WAITING + 5)]  # while the first one is blocked
     assert taken == [True] * MAX_WAITING + [False] * 5
-    told = parts.metrics.exposition().decode()
-    assert 'shadow_dropped_total{experiment="full"} 5.0' in told
-    assert f"shadow_waiting {float(MAX_WAITING)}" in told
+    result = parts.metrics.exposition().decode()
+    assert 'shadow_dropped_total{experiment="full"} 5.0' in result
+    assert f"shadow_waiting {float(MAX_WAITING)}" in result
     go_on.set()
     shadow.close()
     assert not shadow.submit(job)
 
 
-def test_a_model_that_is_gone_is_a_failed_side(parts, job):
+def test_a_deleted_model_is_a_failed_side(parts, job):
     parts.shadow.submit(replace(job, experiment="gone", models=("DDQN_v1.0", "DDQN_v9.9")))
     pair = wait_for_pairs(parts, "gone", 1).iloc[0]
     assert pair["key_b"] == "DDQN_v9.9"
@@ -334,7 +330,7 @@ def test_two_failed_sides_are_a_pair_with_its_bound(parts, job):
     assert 0.0 < pair["lower_bound"] < 53.2
 
 
-def test_what_cannot_be_recorded_is_counted_and_the_next_one_is_run(parts, job, monkeypatch):
+def test_an_unrecordable_pair_is_counted_and_the_next_one_is_run(parts, job, monkeypatch):
     record = parts.monitor.record_pair
 
     def refuse_once(*pairs):
@@ -348,7 +344,7 @@ def test_what_cannot_be_recorded_is_counted_and_the_next_one_is_run(parts, job, 
     assert 'shadow_dropped_total{experiment="disk"} 1.0' in parts.metrics.exposition().decode()
 
 
-def test_nothing_that_goes_wrong_reaches_the_client(parts, monkeypatch):
+def test_no_error_reaches_the_client(parts, monkeypatch):
     request = RunRequest(params=PARAMS, experiment="e", user_id="u", time_budget_ms=0)
     run = compute(request, "r1", parts.models, parts.experiments, 60_000).run
 
@@ -359,7 +355,7 @@ def test_nothing_that_goes_wrong_reaches_the_client(parts, monkeypatch):
     parts.shadow.offer(run, request)
 
 
-def test_work_in_the_background_makes_way_for_clients_but_not_for_ever(monkeypatch):
+def test_background_work_gives_way_to_clients_for_a_limited_time(monkeypatch):
     busy, done = threading.Event(), threading.Event()
     busy.set()
     background = Background("test", busy.is_set, max_waiting=1)
@@ -382,7 +378,7 @@ def test_work_in_the_background_makes_way_for_clients_but_not_for_ever(monkeypat
 
 
 class Recorder:
-    """Stands for a model: notes what it is asked for."""
+    """A model that records its requests."""
 
     def __init__(self, key: str, calls: list[object]) -> None:
         self.key, self.agent, self._calls = key, self, calls
@@ -392,7 +388,7 @@ class Recorder:
         raise RuntimeError("noted")
 
 
-def test_both_models_get_the_same_object_and_take_turns_in_being_first():
+def test_both_models_get_the_same_object_and_alternate_in_order():
     instance, firsts = standard_instance(SAMPLE_PARAMS), []
     for number in range(400):
         calls: list[object] = []
@@ -404,7 +400,7 @@ def test_both_models_get_the_same_object_and_take_turns_in_being_first():
     assert firsts.count("A") == pytest.approx(200, abs=30)
 
 
-def test_an_experiment_of_many_arms_shadows_every_candidate(parts):
+def test_an_experiment_with_several_arms_shadows_every_candidate(parts):
     file = parts.settings.home / "rule.json"
     file.write_text('{"format": "scheduler-baseline/1", "algorithm": "RULE", "parameters": {"rule": "BEST"}}')
     manager: ABTestManager = parts.experiments

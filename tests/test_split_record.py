@@ -1,25 +1,22 @@
-"""The split that a run was assigned under stands in its record: figures can be judged by periods of one split."""
+"""Each run records the split under which it was assigned, so that results can be judged by periods of one split."""
 
 import sqlite3
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from ab_testing import ABTestManager
-from enhanced_flask import make_folders, make_services
 from monitoring import PerformanceMonitor, PerformanceRecord
 from scheduler_env.standard_cycle import SAMPLE_PARAMS
 from scheduler_service.experiments.examination import RUN_COLUMNS, examine
 from scheduler_service.http.contract.runs import RunRequest
 from scheduler_service.http.runs.running import compute
-from scheduler_service.settings import Settings
 from scheduler_service.telemetry.history import latest_runs
 from scheduler_service.telemetry.schema import SCHEMA_VERSION
+from tests.databases import write_database
+from tests.parts import parts_over
 
-VERSION_4 = Path(__file__).parent / "data" / "performance_v4.sql"
-"""Six runs of two arms, one of them failed: of the program before the column."""
 NOW = datetime(2026, 11, 28, tzinfo=UTC)
 SAMPLE = list(SAMPLE_PARAMS)
 
@@ -30,7 +27,7 @@ def manager(tmp_path):
 
 
 def user_in(manager, experiment, arm):
-    """A user whom the hash puts into the arm; None: into no arm."""
+    """A user whom the hash assigns to the arm; None: to no arm."""
     found = manager.get_experiment(experiment)
     return next(user for n in range(10_000) if found.place_of(user := f"user_{n}").arm == arm)
 
@@ -45,13 +42,13 @@ def user_in(manager, experiment, arm):
         ({"traffic_split": {"model_a": 1.0, "model_b": 0.0}}, "1/0"),
     ],
 )
-def test_an_assignment_carries_the_shares_of_the_arms_in_their_order(manager, options, split):
+def test_an_assignment_has_the_shares_of_the_arms_in_order(manager, options, split):
     manager.create_experiment("e", "a", "b", **options)
     assigned = manager.assign("e", user_in(manager, "e", "model_a"))
     assert (assigned.reason, assigned.split) == ("assigned", split)
 
 
-def test_who_is_not_assigned_has_no_split(manager):
+def test_an_unassigned_user_has_no_split(manager):
     manager.create_experiment(
         "e", "a", "b", coverage=0.5, forced_variants={"tester": "model_b"}, excluded_users=["excluded"]
     )
@@ -62,7 +59,7 @@ def test_who_is_not_assigned_has_no_split(manager):
     assert manager.assign("e", user_in(manager, "e", "model_a")).split is None
 
 
-def test_a_rollout_has_halves_at_every_stage(manager):
+def test_a_rollout_has_equal_shares_at_every_stage(manager):
     manager.create_experiment("ramp", "a", "b", rollout={})
     user = user_in(manager, "ramp", "model_b")
     seen = []
@@ -72,7 +69,7 @@ def test_a_rollout_has_halves_at_every_stage(manager):
     assert seen == ["0.5/0.5"] * 3
 
 
-def test_a_change_of_the_split_counts_from_the_next_assignment_on(manager):
+def test_a_changed_split_applies_to_the_next_assignment(manager):
     manager.create_experiment("e", "a", "b", {"model_a": 0.9, "model_b": 0.1})
     user = user_in(manager, "e", "model_a")
     before = manager.assign("e", user).split
@@ -80,44 +77,35 @@ def test_a_change_of_the_split_counts_from_the_next_assignment_on(manager):
     assert (before, manager.assign("e", user).split) == ("0.9/0.1", "0.5/0.5")
 
 
-def test_the_service_records_it_with_assigned_runs_only(service):
+def test_the_service_records_it_for_assigned_runs_only(service):
     experiment = {"experiment_name": "split_recorded", "model_a": "DDQN_v1.0", "model_b": "DDQN_v2.0"}
-    made = service.post(
+    answer = service.post(
         "/experiments", json=experiment | {"traffic_split": {"model_a": 0.8, "model_b": 0.2}, "coverage": 0.7}
     )
-    assert made.status_code == 201
+    assert answer.status_code == 201
     splits: dict[str, set[str | None]] = {"assigned": set(), "default": set()}
     for n in range(30):
-        told = service.run(params=SAMPLE, experiment="split_recorded", user_id=f"user_{n}", time_budget_ms=0)
-        run = service.get(f"/runs/{told['request_id']}").json()["run"]
+        result = service.run(params=SAMPLE, experiment="split_recorded", user_id=f"user_{n}", time_budget_ms=0)
+        run = service.get(f"/runs/{result['request_id']}").json()["run"]
         splits[run["reason"]].add(run["split"])
     assert splits == {"assigned": {"0.8/0.2"}, "default": {None}}
     pinned = service.run(params=SAMPLE, experiment="split_recorded", user_id="user_1", model="DDQN_v1.0")
     assert service.get(f"/runs/{pinned['request_id']}").json()["run"]["split"] is None
 
 
-def test_an_arm_that_cannot_answer_has_it_and_its_stand_in_has_not(tmp_path):
-    settings = Settings(home=tmp_path)
-    make_folders(settings)
-    parts = make_services(settings)
+def test_a_failed_run_of_an_arm_has_it_and_the_fallback_run_has_not(tmp_path):
+    parts = parts_over(tmp_path)
     parts.experiments.create_experiment("e", "DDQN_v2.0", "DDQN_v1.0", {"model_a": 0.25, "model_b": 0.75})
     (tmp_path / "models" / "models" / f"{parts.models.resolve('DDQN_v1.0')}.pth").unlink()
     user = user_in(parts.experiments, "e", "model_b")
-    asked = RunRequest.model_validate({"params": SAMPLE, "experiment": "e", "time_budget_ms": 0, "user_id": user})
-    outcome = compute(asked, "r1", parts.models, parts.experiments, 1_000)
-    told = [(record.success, record.variant, record.reason, record.split) for record in outcome.records]
-    assert told == [(False, "model_b", "assigned", "0.25/0.75"), (True, None, "fallback", None)]
-
-
-@pytest.fixture
-def monitor(tmp_path):
-    made = PerformanceMonitor(tmp_path / "new.db", reports_dir=tmp_path / "reports", clock=lambda: NOW)
-    yield made
-    made.close()
+    request = RunRequest.model_validate({"params": SAMPLE, "experiment": "e", "time_budget_ms": 0, "user_id": user})
+    outcome = compute(request, "r1", parts.models, parts.experiments, 1_000)
+    results = [(record.success, record.variant, record.reason, record.split) for record in outcome.records]
+    assert results == [(False, "model_b", "assigned", "0.25/0.75"), (True, None, "fallback", None)]
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
-def test_frames_and_files_for_other_programs_have_it_as_their_last_column(monitor, tmp_path, suffix):
+def test_frames_and_exported_files_have_it_as_their_last_column(monitor, tmp_path, suffix):
     monitor.record_performance(
         PerformanceRecord(request_id="r1", makespan=50.0, split="0.9/0.1", timestamp=NOW),
         PerformanceRecord(request_id="r2", makespan=51.0, timestamp=NOW),
@@ -132,11 +120,9 @@ def test_frames_and_files_for_other_programs_have_it_as_their_last_column(monito
     assert [run["split"] for run in latest_runs(monitor.engine, 2)] == [None, "0.9/0.1"]
 
 
-def test_a_database_from_before_is_upgraded_and_judged_as_before(tmp_path):
-    path = tmp_path / "old.db"
-    connection = sqlite3.connect(path)
-    connection.executescript(VERSION_4.read_text("utf-8"))
-    connection.close()
+def test_an_older_database_is_upgraded_and_judged_as_before(tmp_path):
+    """Six runs of two arms, one of them failed, recorded without the column."""
+    path = write_database(tmp_path / "old.db", 4)
     old = PerformanceMonitor(path, reports_dir=tmp_path / "reports", clock=lambda: NOW)
     with sqlite3.connect(path) as connection:
         assert connection.execute("SELECT version FROM schema_version").fetchone() == (SCHEMA_VERSION,)
@@ -145,8 +131,8 @@ def test_a_database_from_before_is_upgraded_and_judged_as_before(tmp_path):
     assert runs["split"].isna().all()
     manager = ABTestManager(tmp_path / "ab_test_config.json", clock=lambda: NOW)
     manager.create_experiment("e", "DDQN_a", "DDQN_b")
-    told = examine(manager.get_experiment("e"), runs, None, NOW).to_dict()
-    assert told["total_requests"] == {"model_a": 3, "model_b": 3}
+    data = examine(manager.get_experiment("e"), runs, None, NOW).to_dict()
+    assert data["total_requests"] == {"model_a": 3, "model_b": 3}
     old.record_performance(PerformanceRecord(request_id="new", split="0.5/0.5"))
     assert old.get_performance_data()["split"].dropna().tolist() == ["0.5/0.5"]
     old.close()

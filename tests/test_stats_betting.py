@@ -1,4 +1,4 @@
-"""Bounds by betting: against a plain implementation, the package confseq, and nulls that are peeked at all the time."""
+"""Betting bounds compared with a plain implementation, the package confseq, and simulations with frequent looks."""
 
 import math
 
@@ -26,7 +26,7 @@ MAKESPAN, GAP, SUCCESS = METRICS["makespan"], METRICS["gap"], METRICS["success"]
 
 
 def running(above, room):
-    """log of the capital after each value; the last axis is time."""
+    """Logarithm of the capital after each value; the last axis is time."""
     each = np.log(1.0 + STAKES[:, None] * (above / room - 1.0)[..., None, :]).cumsum(axis=-1)
     return np.log((PRIOR[:, None] * np.exp(each)).sum(axis=-2))
 
@@ -43,7 +43,7 @@ def users_of(y, is_candidate, share, limits=(0.0, FAILED)):
 
 
 def excess(rng, n, failing=0.02):
-    """log makespan over lower bound of n users."""
+    """Log of makespan over lower bound, of n users."""
     return np.where(rng.random(n) < failing, FAILED, np.minimum(rng.gamma(1.5, 0.05, n), FAILED))
 
 
@@ -55,7 +55,7 @@ def random_users(seed=0, n=60, share=0.3, limits=(0.0, FAILED)):
 # --- the capital ---
 
 
-def test_the_capital_is_the_prior_over_stakes_of_products():
+def test_the_capital_is_the_prior_weighted_sum_of_products():
     rng = np.random.default_rng(1)
     room = rng.uniform(0.5, 2.0, 80)
     above = rng.uniform(0.0, 2.5, 80)
@@ -67,7 +67,7 @@ def test_the_capital_is_the_prior_over_stakes_of_products():
     assert [log_capital(above[:n], room[:n]) for n in range(1, 81)] == pytest.approx(list(running(above, room)))
 
 
-def test_nobody_loses_more_than_the_stake_or_bets_more_than_there_is():
+def test_no_bet_exceeds_the_capital_and_no_loss_the_stake():
     assert (STAKES < 1.0).all()
     assert 0.9 < PRIOR.sum() < 1.0
     assert math.isfinite(log_capital(np.zeros(10_000), np.ones(10_000)))
@@ -98,10 +98,10 @@ CONFSEQ_BOUNDS = {10: (0.2300, 0.6197), 60: (0.3035, 0.4432)}
 
 
 @pytest.mark.parametrize("mean", list(CONFSEQ))
-def test_the_capital_is_that_of_the_package_confseq(mean):
+def test_the_capital_equals_that_of_the_package_confseq(mean):
     expected = [
         *zip((1, 10), CONFSEQ[mean], strict=True),
-        *([(60, told)] if (told := CONFSEQ_AFTER_60.get(mean)) else []),
+        *([(60, result)] if (result := CONFSEQ_AFTER_60.get(mean)) else []),
     ]
     for n, (more, less) in expected:
         assert log_capital(X[:n], np.full(n, mean)) == pytest.approx(more, rel=1e-10)
@@ -109,7 +109,7 @@ def test_the_capital_is_that_of_the_package_confseq(mean):
 
 
 @pytest.mark.parametrize("n", list(CONFSEQ_BOUNDS))
-def test_the_bounds_are_those_of_the_package_confseq(n):
+def test_the_bounds_equal_those_of_the_package_confseq(n):
     evidence = difference_of_pairs(X[:n] - 0.5, 0.5)
     assert (evidence.low(ALPHA) + 0.5, evidence.high(ALPHA) + 0.5) == pytest.approx(CONFSEQ_BOUNDS[n], abs=1.1e-4)
 
@@ -119,7 +119,7 @@ def test_the_excluded_value_nearest_to_the_start_is_found():
     assert nearest_excluded(lambda value: -100.0 * value, 1.0, -0.2, math.exp(-25.0)) == -0.2
 
 
-# --- Ville: however often one looks ---
+# --- error rates with a look after every value ---
 
 
 def coin(rng, n):
@@ -142,11 +142,11 @@ def a_loss_in_1000(rng, n):
 
 
 @pytest.mark.parametrize("law", [coin, small_wins_and_a_failure_in_50, ties_and_skewed_losses, a_loss_in_1000])
-def test_pairs_without_a_difference_are_told_apart_as_seldom_as_promised(law):
+def test_the_error_rate_of_pairs_without_a_difference_is_at_most_alpha(law):
     rng = np.random.default_rng(2)
     limit = 1.0 if law is coin else FAILED
     d = law(rng, (400, 1_000))
-    assert abs(d.mean()) < 3.0 * d.std() / math.sqrt(d.size)  # the law's mean is 0
+    assert abs(d.mean()) < 3.0 * d.std() / math.sqrt(d.size)  # the distribution has mean 0
     room = np.full(1_000, limit)
     ever = sum(running(side * d + limit, room).max(axis=-1) >= math.log(2.0 / ALPHA) for side in (1.0, -1.0))
     assert ever.mean() <= ALPHA
@@ -154,7 +154,7 @@ def test_pairs_without_a_difference_are_told_apart_as_seldom_as_promised(law):
 
 @pytest.mark.parametrize("share", [0.05, 0.1, 0.5, 0.95])
 @pytest.mark.parametrize("law", ["rare failures", "success", "ties and a tail"])
-def test_equal_arms_are_told_apart_as_seldom_as_promised_at_any_split(share, law):
+def test_the_error_rate_of_equal_arms_is_at_most_alpha_at_any_split(share, law):
     rng = np.random.default_rng(3)
     limits, wrong = (0.0, 1.0) if law == "success" else (0.0, FAILED), 0
     for _ in range(200):
@@ -167,17 +167,17 @@ def test_equal_arms_are_told_apart_as_seldom_as_promised_at_any_split(share, law
     assert wrong / 200 <= ALPHA
 
 
-def test_a_split_that_is_changed_while_users_change_is_not_taken_for_a_difference():
+def test_a_changed_split_with_changed_users_is_not_reported_as_a_difference():
     rng = np.random.default_rng(4)
     share = np.repeat([0.1, 0.5], 250)
     wrong = pooled = 0
     for _ in range(200):
-        y = np.where(share < 0.3, 0.05, 0.15) + rng.uniform(0.0, 0.1, 500)  # those who come later have harder plants
+        y = np.where(share < 0.3, 0.05, 0.15) + rng.uniform(0.0, 0.1, 500)  # later users have harder plants
         is_b = rng.random(500) < share
         wrong += is_ever_wrong(difference_of_arms(users_of(y, is_b, share)))
         pooled += is_ever_wrong(difference_of_arms(users_of(y, is_b, is_b.mean())))
     assert wrong / 200 <= ALPHA
-    assert pooled / 200 > 0.9  # what one share for all would have said
+    assert pooled / 200 > 0.9  # the result with one share for all
 
 
 @pytest.mark.parametrize(("metric", "truth"), [(GAP, 0.8), (SUCCESS, 0.9), (GAP, 1.0)])
@@ -192,7 +192,7 @@ def test_the_bounds_of_a_ratio_of_means_cover_it_at_all_looks(metric, truth):
     assert missed / 150 <= ALPHA
 
 
-def test_the_bounds_cover_a_true_difference_and_close_in_on_it():
+def test_the_bounds_cover_a_true_difference_and_converge_to_it():
     rng = np.random.default_rng(6)
     wide = []
     for n in (50, 400, 3_000):
@@ -204,10 +204,10 @@ def test_the_bounds_cover_a_true_difference_and_close_in_on_it():
     assert wide[0] > 2.0 * wide[1] > 4.0 * wide[2]
 
 
-# --- what the terms are made of ---
+# --- terms ---
 
 
-def test_a_term_is_known_once_its_user_is_and_never_changes():
+def test_a_term_depends_on_its_user_and_earlier_ones_only():
     users = random_users(n=80)
     first = users_of(users.y[:50], users.is_candidate[:50], users.share[:50])
     for evidence in (difference_of_arms, ratio_of_arms):
@@ -228,18 +228,18 @@ def test_the_first_user_only_centres_the_others():
     assert (difference_of_arms(users_of(moved, users.is_candidate, 0.3)).terms_at(0.0).value != one.value).any()
 
 
-def test_terms_are_inverse_probability_weighted_and_stay_within_their_limits():
+def test_terms_are_inverse_probability_weighted_and_limited():
     users = random_users(n=200, share=0.05)
     terms = difference_of_arms(users).terms_at(0.1)
     centre = np.cumsum(users.y)[:-1] / np.arange(1, 200)
     weight = np.where(users.is_candidate, 1 / 0.05, -1 / 0.95)[1:]
     np.testing.assert_allclose(terms.value, weight * (users.y[1:] - centre) - 0.1, atol=1e-12)
-    for made in (terms, ratio_of_arms(users).terms_at(0.8)):
-        assert (made.low <= made.value + 1e-12).all()
-        assert (made.value <= made.high + 1e-12).all()
+    for each in (terms, ratio_of_arms(users).terms_at(0.8)):
+        assert (each.low <= each.value + 1e-12).all()
+        assert (each.value <= each.high + 1e-12).all()
 
 
-def test_where_no_limits_are_known_a_value_far_beyond_those_before_counts_as_the_farthest():
+def test_without_known_limits_an_extreme_value_is_clipped_to_the_earlier_ones():
     users = users_of([1.0, 1.0, 100.0, 1.0], [0, 1, 1, 0], 0.5, limits=None)
     assert difference_of_arms(users).terms_at(0.0).value[1] == pytest.approx(2.0 * math.log(MAX_RATIO))
 
@@ -271,7 +271,7 @@ def test_the_order_of_users_does_not_matter_for_pairs():
 
 @examples(60)
 @given(st.integers(0, 10**6), st.integers(2, 40), st.floats(0.02, 0.98), st.sampled_from([MAKESPAN, GAP, SUCCESS]))
-def test_bounds_are_in_order_possible_and_wider_at_a_smaller_alpha(seed, n, share, metric):
+def test_bounds_are_ordered_possible_and_wider_for_a_smaller_alpha(seed, n, share, metric):
     users = random_users(seed, n, share, (0.0, FAILED) if metric is MAKESPAN else (0.0, 1.0))
     is_b = users.is_candidate.copy()
     is_b[:2] = [False, True]
@@ -280,7 +280,7 @@ def test_bounds_are_in_order_possible_and_wider_at_a_smaller_alpha(seed, n, shar
     assert wide.low <= narrow.low <= narrow.improvement <= narrow.high <= wide.high
     evidence = narrow.evidence
     assert evidence.low(0.1) <= evidence.low(0.2) <= evidence.high(0.2) <= evidence.high(0.1)
-    if metric is MAKESPAN:  # nobody is more than twice as long or as short as another
+    if metric is MAKESPAN:  # no user is more than twice as long or as short as another
         assert wide.low >= -1.0 - 1e-9
         assert wide.high <= 0.5 + 1e-9
     elif metric is GAP:
@@ -289,17 +289,17 @@ def test_bounds_are_in_order_possible_and_wider_at_a_smaller_alpha(seed, n, shar
         assert wide.low >= -1.0
 
 
-# --- how many values it takes ---
+# --- number of values needed ---
 
 
 @pytest.mark.parametrize(("value", "alpha"), [(0.5, 0.05), (0.02, 0.05), (0.001, 0.01)])
-def test_of_equal_values_as_many_are_needed_as_make_the_capital_enough(value, alpha):
+def test_the_number_of_equal_values_needed_is_where_the_capital_suffices(value, alpha):
     needed = values_needed(np.array([1.0 + value]), np.ones(1), alpha)
     assert log_capital(np.full(needed, 1.0 + value), np.ones(needed)) >= -math.log(alpha)
     assert log_capital(np.full(needed // 2, 1.0 + value), np.ones(needed // 2)) < -math.log(alpha)
 
 
-def test_about_so_many_experiments_have_enough_values_as_the_power_says():
+def test_the_share_of_experiments_with_enough_values_is_about_the_power():
     rng = np.random.default_rng(8)
     values = rng.uniform(-0.3, 0.36, 5_000)
     for power, least, most in ((0.5, 0.4, 0.7), (0.8, 0.75, 0.95)):
@@ -309,12 +309,12 @@ def test_about_so_many_experiments_have_enough_values_as_the_power_says():
         assert least < enough < most
 
 
-def test_weights_are_how_often_a_value_comes():
+def test_weights_are_the_frequencies_of_values():
     repeated = values_needed(np.array([1.2, 1.2, 1.2, 0.9]), np.ones(4), ALPHA)
     assert values_needed(np.array([1.2, 0.9]), np.ones(2), ALPHA, weights=np.array([0.75, 0.25])) == repeated
 
 
-def test_what_does_not_grow_never_gets_there():
+def test_a_capital_that_does_not_grow_never_suffices():
     assert values_needed(np.array([0.9, 1.1]), np.ones(2), ALPHA) is None
     assert values_needed(np.array([1.0]), np.ones(1), ALPHA) is None
     assert values_needed(np.array([1.0 + 1e-9]), np.ones(1), ALPHA) is None

@@ -1,4 +1,4 @@
-"""The breaker: who is stopped within 20 requests, and who never is."""
+"""The breaker: which candidates are stopped within 20 requests, and which are not."""
 
 import itertools
 import math
@@ -11,9 +11,9 @@ from scheduler_service.stats.breaker import ALPHA, BREAKER, LIMIT, check_request
 
 
 def requests(candidate: list[bool], baseline: list[bool] = (), *, users: int = 10, stand_in: bool | None = True):
-    """Runs as the service records them: `candidate` and `baseline` say which of their requests failed, in turn.
+    """Runs as recorded by the service; `candidate` and `baseline` list which of their requests failed.
 
-    `stand_in`: whether the default model answered what an arm could not; None: nothing else was tried.
+    `stand_in`: whether the default model answered in place of the arm; None: no fallback was tried.
     """
     rows = []
     for arm, failed in (("model_a", baseline), ("model_b", candidate)):
@@ -29,14 +29,14 @@ def state(candidate, baseline=(), **options):
     return check_requests(requests(candidate, baseline, **options), "model_a", "model_b").state
 
 
-def test_a_candidate_that_fails_each_time_is_stopped_by_its_thirteenth_request():
+def test_a_candidate_that_always_fails_is_stopped_at_its_thirteenth_request():
     assert state([True] * 12) == "undecided"
     found = check_requests(requests([True] * 13, [False] * 4), "model_a", "model_b")
     assert (found.name, found.state, found.harm, found.margin) == (BREAKER, "breached", 1.0, LIMIT)
     assert found.text.params == {"count": 13, "total": 13, "limit": 0.5, "since": "", "baseline": ""}
 
 
-def test_18_failures_among_the_first_20_are_enough_in_whatever_order():
+def test_18_failures_among_the_first_20_suffice_in_any_order():
     threshold = -math.log(ALPHA)
     for good in itertools.combinations(range(20), 2):
         failed = np.ones(20, dtype=bool)
@@ -44,33 +44,32 @@ def test_18_failures_among_the_first_20_are_enough_in_whatever_order():
         assert log_evidence(failed, LIMIT).max() >= threshold, good
 
 
-def test_one_user_who_asks_again_and_again_is_enough():
+def test_one_user_with_repeated_requests_suffices():
     assert state([True] * 13, users=1) == "breached"
 
 
-def test_a_candidate_that_fails_in_a_fifth_of_its_requests_never_trips_it():
+def test_a_candidate_that_fails_in_a_fifth_of_its_requests_is_not_stopped():
     random = np.random.default_rng(5)
     for _ in range(200):
         assert log_evidence(random.random(10_000) < 0.2, LIMIT).max() < -math.log(ALPHA)
     assert state(list(random.random(10_000) < 0.2)) == "kept"
 
 
-def test_a_candidate_at_the_limit_is_stopped_ever_as_seldom_as_alpha_says():
+def test_a_candidate_at_the_limit_is_stopped_with_probability_at_most_alpha():
     random = np.random.default_rng(6)
     tripped = sum(log_evidence(random.random(1_000) < LIMIT, LIMIT).max() >= -math.log(ALPHA) for _ in range(3_000))
-    # Binomial at exactly alpha: 6 of 3,000 on average, 15 or more with chance 0.0014.
+    # Binomial with p = alpha: 6 of 3,000 on average; 15 or more with probability 0.0014.
     assert tripped < 15
 
 
 def test_the_evidence_is_a_fair_bet_at_the_limit():
-    """The mean of M over all sequences of 12 requests, each equally likely at 0.5, is what the weights of k <= n and
-    those still to come add up to: at most 1."""
+    """At 0.5 all sequences of 12 requests are equally likely; the mean of M is the sum of all weights, at most 1."""
     every = np.array(list(itertools.product([False, True], repeat=12)))
     mean = np.mean([math.exp(log_evidence(failed, 0.5)[-1]) for failed in every])
     assert mean == pytest.approx(1.0 - 1.0 / 13.0)  # sum of 1 / (k (k + 1)) for k = 1..12
 
 
-def test_the_evidence_is_the_sum_that_its_formula_says():
+def test_the_evidence_matches_its_formula():
     failed = np.random.default_rng(7).random(40) < 0.6
     for n in (1, 7, 40):
         total = 0.0
@@ -81,44 +80,39 @@ def test_the_evidence_is_the_sum_that_its_formula_says():
         assert log_evidence(failed, 0.5)[n - 1] == pytest.approx(math.log(total))
 
 
-def test_what_no_model_can_plan_is_not_the_candidates_failure():
+def test_an_infeasible_request_is_no_failure_of_the_candidate():
     assert state([True] * 500, users=1, stand_in=False) == "undecided"
     mixed = pd.concat([requests([True] * 30, stand_in=False), requests([False] * 40).assign(request_id="other")])
     assert failures(mixed, "model_b").tolist() == [False] * 40
 
 
-def test_failures_that_a_program_recorded_count():
+def test_failures_recorded_by_other_programs_count():
     assert state([True] * 13, stand_in=None) == "breached"
     without_ids = requests([True] * 13, stand_in=None).drop(columns="request_id")
     assert check_requests(without_ids, "model_a", "model_b").state == "breached"
 
 
-def test_the_work_of_a_stand_in_under_the_arms_name_is_a_failure_of_the_arm():
-    runs = requests([False] * 13)
-    runs["reason"] = "fallback"
-    assert check_requests(runs, "model_a", "model_b").state == "breached"
-
-
-def test_testers_do_not_count():
-    runs = requests([True] * 40)
-    runs["reason"] = "pinned"
-    assert check_requests(runs, "model_a", "model_b").state == "undecided"
+@pytest.mark.parametrize(
+    ("fails", "reason", "expected"), [([False] * 13, "fallback", "breached"), ([True] * 40, "pinned", "undecided")]
+)
+def test_fallbacks_under_the_arms_name_are_failures_and_requests_of_testers_do_not_count(fails, reason, expected):
+    assert check_requests(requests(fails).assign(reason=reason), "model_a", "model_b").state == expected
 
 
 @pytest.mark.parametrize("rate", [0.6, 0.8, 1.0])
-def test_a_baseline_that_fails_as_often_keeps_it_from_tripping(rate):
+def test_a_baseline_that_fails_equally_often_prevents_a_stop(rate):
     random = np.random.default_rng(8)
     states = [state(list(random.random(60) < rate), list(random.random(60) < rate)) for _ in range(100)]
     assert states.count("breached") <= 1
 
 
-def test_a_baseline_that_fails_now_and_then_does_not():
+def test_a_baseline_that_fails_occasionally_does_not_prevent_a_stop():
     found = check_requests(requests([True] * 20, [True] + [False] * 19), "model_a", "model_b")
     assert found.state == "breached"
     assert found.text.params["baseline"].params == {"count": 1, "total": 20}
 
 
-def test_a_candidate_that_begins_to_fail_later_is_stopped_and_the_message_says_since_when():
+def test_a_candidate_that_starts_to_fail_later_is_stopped_and_the_message_names_the_start():
     random = np.random.default_rng(9)
     good = list(random.random(10_000) < 0.01)
     assert state(good) == "kept"
@@ -127,7 +121,7 @@ def test_a_candidate_that_begins_to_fail_later_is_stopped_and_the_message_says_s
     assert found.text.params["since"].params == {"first": 10_001}
 
 
-def test_once_tripped_it_stays_so_however_late_one_looks():
+def test_a_tripped_breaker_stays_tripped():
     assert state([True] * 13 + [False] * 1_000) == "breached"
 
 

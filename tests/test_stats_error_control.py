@@ -1,7 +1,7 @@
-"""However often one looks: verdicts and guardrails on simulated experiments in which nothing is better or worse.
+"""Error rates under repeated looks: verdicts and guardrails on simulated experiments without a difference.
 
-Kept short, through the functions that the service calls; `tests/test_stats_betting.py` looks after every user, and
-`python -m benchmarks.experiments` does it at full size.
+Kept short, through the functions of the service; `tests/test_stats_betting.py` looks after every user, and
+`python -m benchmarks.experiments` simulates at full size.
 """
 
 import math
@@ -43,8 +43,8 @@ def words_on(runs, looks, split=None):
 
 
 @pytest.mark.parametrize("users", [12, 40, 80])
-def test_few_users_with_50_requests_each_are_not_taken_for_many(users):
-    """They come again and again, and their means move: nothing is proved of the looks in between."""
+def test_few_users_with_50_requests_each_are_not_treated_as_many(users):
+    """They return repeatedly and their means change; nothing is proved about the looks in between."""
     rng = np.random.default_rng(8)
     looks = (users, 5 * users, 20 * users, 50 * users)
     wrong = sum(not {"better", "worse"}.isdisjoint(words_on(few_users(rng, users), looks)) for _ in range(12))
@@ -52,7 +52,7 @@ def test_few_users_with_50_requests_each_are_not_taken_for_many(users):
 
 
 def drifting(rng, n=500):
-    """Equal models; the split is changed half way, and later users have harder plants."""
+    """Equal models; the split is changed halfway, and later users have harder plants."""
     share = np.repeat([0.1, 0.5], n // 2)
     bound = rng.lognormal(4.0, 0.4, n)
     excess = np.where(share < 0.3, 0.05, 0.15) + rng.uniform(0.0, 0.1, n)
@@ -68,13 +68,13 @@ def drifting(rng, n=500):
     )
 
 
-def test_a_split_changed_by_hand_while_the_plants_change_makes_no_verdict():
+def test_a_split_changed_by_hand_while_the_plants_change_causes_no_verdict():
     rng = np.random.default_rng(12)
     now = {"model_a": 0.5, "model_b": 0.5}
     words = [set(words_on(drifting(rng), (250, 375, 500), now)) for _ in range(10)]
     assert sum(not {"better", "worse"}.isdisjoint(each) for each in words) == 0  # of 10
     unaware = [set(words_on(drifting(rng).drop(columns="split"), (500,))) for _ in range(5)]
-    assert unaware == [{"worse"}] * 5  # what a share for all of the time says
+    assert unaware == [{"worse"}] * 5  # the result with one share for the whole time
 
 
 def test_the_bounds_cover_a_true_effect_at_all_looks_together():
@@ -90,7 +90,7 @@ def test_the_bounds_cover_a_true_effect_at_all_looks_together():
 
 
 @pytest.mark.parametrize("margins", [{"makespan": 0.05, "execution_time": 0.5}, {"success": 0.05}])
-def test_guardrails_at_exactly_their_margins_are_breached_as_seldom_as_promised(margins):
+def test_guardrails_exactly_at_their_margins_are_breached_with_at_most_the_stated_rate(margins):
     rng = np.random.default_rng(11)
     experiments, breached = 15, 0
     for _ in range(experiments):

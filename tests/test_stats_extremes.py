@@ -1,6 +1,6 @@
-"""Nearly equal, constant, single, no and huge values: figures or a reason, and no warning.
+"""Nearly equal, constant, single, missing and huge values give figures or a reason, without warnings.
 
-pyproject.toml makes numpy's and scipy's RuntimeWarnings errors.
+pyproject.toml turns numpy's and scipy's RuntimeWarnings into errors.
 """
 
 import itertools
@@ -66,26 +66,26 @@ def test_every_test_of_two_arms_gives_finite_figures_or_a_reason(of_a, of_b):
         if isinstance(each, NotComputable):
             assert each.message
         else:
-            told = [each.standard_error, each.degrees_of_freedom, each.low, each.high]
-            assert all(math.isfinite(figure) for figure in told)
+            figures = [each.standard_error, each.degrees_of_freedom, each.low, each.high]
+            assert all(math.isfinite(figure) for figure in figures)
             assert each.standard_error >= 0.0
             assert each.low <= each.high
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_figures_of_one_arm_never_warn(kind):
+def test_figures_of_one_arm_cause_no_warning(kind):
     values = KINDS[kind]
-    told = summarise(values)
-    assert told.count == values.size
-    if told.count:
-        assert told.min <= told.mean * (1.0 + math.copysign(1e-12, told.mean))
+    result = summarise(values)
+    assert result.count == values.size
+    if result.count:
+        assert result.min <= result.mean * (1.0 + math.copysign(1e-12, result.mean))
     assert modified_z_scores(values).shape == values.shape
     assert not (lower_confidence_sequence(values) > values.max(initial=-math.inf)).any()
 
 
 @pytest.mark.parametrize("power", [-1000, -1, 1, 600, 1000])
 def test_a_change_of_unit_changes_no_p_value_and_no_share(power):
-    """Squares of such values are beyond what a float holds."""
+    """The squares of such values exceed the range of a float."""
     rng = np.random.default_rng(3)
     a, b = rng.normal(50, 5, 30), rng.normal(52, 7, 25)
     unit = 2.0**power
@@ -99,7 +99,7 @@ def test_a_change_of_unit_changes_no_p_value_and_no_share(power):
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_the_t_tests_are_those_of_scipy(seed):
+def test_the_t_tests_equal_those_of_scipy(seed):
     rng = np.random.default_rng(seed)
     n_a, n_b = rng.integers(2, 60, 2)
     a, b = rng.lognormal(1.0, 1.0, n_a), rng.lognormal(1.2, 0.5, n_b)
@@ -112,15 +112,15 @@ def test_the_t_tests_are_those_of_scipy(seed):
     assert (ours.low, ours.high) == pytest.approx(tuple(theirs.confidence_interval(0.9)))
 
 
-def test_a_constant_arm_is_tested_against_one_that_varies():
-    """Where scipy.stats.ttest_ind warned of a loss of precision, in every look at the results."""
+def test_a_constant_arm_is_compared_with_a_varying_one():
+    """scipy.stats.ttest_ind warned about a loss of precision here."""
     found = welch(np.full(30, 50.0), USUAL + 5.0)
     alone = stats.ttest_1samp(USUAL + 5.0, 50.0)  # the constant arm adds no error
     assert found.p_value == pytest.approx(alone.pvalue)
 
 
-def test_differences_near_the_limit_of_a_float_keep_their_digits():
-    """Means that differ by 1e-10 of themselves: the error is that of the differences, not of the squares."""
+def test_differences_near_the_precision_of_a_float_keep_their_digits():
+    """For means that differ by 1e-10, the error comes from the differences, not from the squares."""
     steps = 1e-10 * np.array([0.0, 1.0, 2.0, 3.0, 4.0])
     found = welch(50.0 * (1.0 + steps), 50.0 * (1.0 + steps + 2e-10))
     exact = stats.ttest_ind(steps + 2e-10, steps, equal_var=False)
@@ -128,7 +128,7 @@ def test_differences_near_the_limit_of_a_float_keep_their_digits():
 
 
 def failing_by_turns(pairs):
-    """None, all and one in seven of the candidate's runs fail, by turns."""
+    """None, all, and one in seven of the candidate's runs fail, alternating."""
     return [(a, b, failing_every) for (a, b), failing_every in zip(pairs, itertools.cycle((0, 1, 7)), strict=False)]
 
 
@@ -148,17 +148,17 @@ def _runs(arm, values, failing_every=0):
 
 
 @pytest.mark.parametrize(("of_a", "of_b", "failing_every"), failing_by_turns(ALL_PAIRS))
-def test_the_comparison_of_any_runs_can_be_told(of_a, of_b, failing_every):
+def test_the_comparison_of_any_runs_can_be_reported(of_a, of_b, failing_every):
     runs = pd.concat([_runs("model_a", KINDS[of_a]), _runs("model_b", KINDS[of_b], failing_every)])
     for metric in ("makespan", "gap"):
-        told = compare_arms(runs, metric, min_samples=1).to_dict()
+        data = compare_arms(runs, metric, min_samples=1).to_dict()
         for figure in ("improvement_percentage", "p_value"):
-            assert told[figure] is not None or told["reasons"][figure]["message"]
+            assert data[figure] is not None or data["reasons"][figure]["message"]
     assert set(secondary(runs, "makespan", "model_b")) > {"execution_time", "gap"}
 
 
 @pytest.mark.parametrize(("of_a", "of_b", "failing_every"), failing_by_turns(list(itertools.product(USABLE, repeat=2))))
-def test_the_verdict_and_the_guardrails_of_degenerate_runs_never_warn(of_a, of_b, failing_every):
+def test_the_verdict_and_the_guardrails_of_degenerate_runs_cause_no_warning(of_a, of_b, failing_every):
     runs = pd.concat([_runs("model_a", KINDS[of_a]), _runs("model_b", KINDS[of_b], failing_every)])
     for metric in ("makespan", "execution_time", "gap", "success"):
         assert judge(runs, compare_arms(runs, metric, min_samples=1), 0.05).sentence

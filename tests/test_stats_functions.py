@@ -1,4 +1,4 @@
-"""Each statistic against an independent oracle (statsmodels, simulation) and the reference figures of issue 4."""
+"""Each statistic compared with an independent oracle (statsmodels, simulation) and with reference figures."""
 
 import math
 
@@ -29,15 +29,11 @@ def _arms(seed, size_a=30, size_b=45, shift=1.5):
 # --- the reference figures, to 1e-8 ---
 
 
-def test_welch_gives_the_reference_p_value():
-    assert welch(A, B).p_value == pytest.approx(0.80535850564634, abs=1e-8)
-
-
-def test_a_candidate_whose_every_mean_is_zero_has_no_interval():
-    """Its gaps are all closed, the baseline's are not: the linearised error is zero, and so is its square."""
-    told = lift_interval(np.array([0.10, 0.11, 0.12, 0.09]), np.zeros(5))
-    assert isinstance(told, NotComputable)
-    assert told.reason == "no_variation"
+def test_a_candidate_with_all_means_zero_has_no_interval():
+    """All its gaps are closed, those of the baseline are not: the linearised error is zero, and so is its square."""
+    result = lift_interval(np.array([0.10, 0.11, 0.12, 0.09]), np.zeros(5))
+    assert isinstance(result, NotComputable)
+    assert result.reason == "no_variation"
 
 
 def test_lift_gives_the_reference_share_and_interval():
@@ -46,16 +42,14 @@ def test_lift_gives_the_reference_share_and_interval():
     assert (interval.low, interval.high) == (pytest.approx(-0.066, abs=5e-4), pytest.approx(0.051, abs=5e-4))
 
 
-def test_the_paired_test_gives_the_reference_p_value():
+def test_the_tests_give_the_reference_p_values():
+    assert welch(A, B).p_value == pytest.approx(0.80535850564634, abs=1e-8)
     assert paired(ALL_A, ALL_B).p_value == pytest.approx(0.00427738630654775, abs=1e-8)
-
-
-def test_the_ratio_check_gives_the_reference_p_value():
     assert srm_p_value([550, 450], [0.5, 0.5]) == pytest.approx(0.001565402258, abs=1e-8)
 
 
-# --- what GrowthBook's package gbstats 0.8.0 (MIT) says of the same users ---
-# It wants numpy below 2 and pandas below 2, so its figures stand here; made by
+# --- figures of GrowthBook's package gbstats 0.8.0 (MIT) for the same users ---
+# gbstats needs numpy below 2 and pandas below 2, so its figures are stored here; computed by
 #
 #     stat = lambda x: SampleMeanStatistic(n=len(x), sum=x.sum(), sum_squares=(x**2).sum())
 #     test = TwoSidedTTest(stat(A), stat(B), FrequentistConfig(difference_type=...))  # "absolute", then "relative"
@@ -71,8 +65,8 @@ def test_welch_agrees_with_gbstats():
     assert (result.low, result.high) == pytest.approx((-6.667665063348124, 5.184661678440476), rel=1e-9)
 
 
-def test_the_lift_agrees_with_gbstats_but_for_the_degrees_of_freedom():
-    """It takes those of the difference for the ratio as well."""
+def test_the_lift_agrees_with_gbstats_except_for_the_degrees_of_freedom():
+    """gbstats uses those of the difference for the ratio as well."""
     interval = lift_interval(A, B)
     assert lift(A.mean(), B.mean()) == pytest.approx(-0.007374729718007357, rel=1e-9)
     assert interval.standard_error == pytest.approx(0.02977201287765944, rel=1e-9)
@@ -102,12 +96,12 @@ def test_welch_agrees_with_statsmodels(seed):
     assert result.mean_difference / result.standard_error == pytest.approx(t)
 
 
-def test_a_vanishing_p_value_is_not_rounded_to_zero():
+def test_a_tiny_p_value_is_not_rounded_to_zero():
     a, b = _arms(0, 300, 300, shift=30.0)
     assert 0.0 < welch(a, b).p_value < 1e-100
 
 
-def test_swapping_the_arms_turns_the_difference_around_and_keeps_the_p_value():
+def test_swapping_the_arms_inverts_the_difference_and_keeps_the_p_value():
     a, b = _arms(1)
     forward, backward = welch(a, b), welch(b, a)
     assert forward.mean_difference == -backward.mean_difference
@@ -118,14 +112,14 @@ def test_swapping_the_arms_turns_the_difference_around_and_keeps_the_p_value():
     ("a", "b", "reason"),
     [([], [], "too_few_units"), ([1.0], [1.0, 2.0], "too_few_units"), ([53.1] * 7, [52.9] * 9, "no_variation")],
 )
-def test_what_cannot_be_tested_says_why_instead_of_p_equal_to_1(a, b, reason):
+def test_an_untestable_comparison_has_a_reason_instead_of_p_equal_to_1(a, b, reason):
     for function in (welch, lift_interval):
         result = function(np.array(a, dtype=float), np.array(b, dtype=float))
         assert isinstance(result, NotComputable)
         assert result.reason == reason
 
 
-def test_rounding_noise_is_not_taken_for_variation():
+def test_rounding_errors_are_not_treated_as_variation():
     noisy = np.array([53.1 * (1 + 1e-15 * sign) for sign in (0, 1, -1, 0, 1)])
     assert welch(noisy, np.full(5, 52.9)).reason == "no_variation"
 
@@ -133,12 +127,12 @@ def test_rounding_noise_is_not_taken_for_variation():
 # --- lift ---
 
 
-def test_the_lift_interval_covers_the_truth_as_often_as_it_says():
+def test_the_lift_interval_has_its_stated_coverage():
     rng = np.random.default_rng(7)
     truth = 0.06
     covered = 0
     for _ in range(2000):
-        a = rng.gamma(20.0, 2.5, 12)  # mean 50; small arms, so a normal quantile would cover too seldom
+        a = rng.gamma(20.0, 2.5, 12)  # mean 50; arms are small, so a normal quantile would give too low a coverage
         b = rng.gamma(10.0, 5.0 * (1 + truth), 15)
         interval = lift_interval(a, b)
         covered += interval.low <= truth <= interval.high
@@ -162,7 +156,7 @@ def test_at_equal_means_the_lift_has_the_degrees_of_freedom_of_welch():
 
 
 @pytest.mark.parametrize("mean", [0.0, -1.0, math.nan])
-def test_nothing_is_relative_to_a_baseline_that_is_not_positive(mean):
+def test_there_is_no_relative_change_to_a_non_positive_baseline(mean):
     assert lift(mean, 1.0).reason == "baseline_not_positive"
 
 
@@ -206,12 +200,12 @@ def test_three_arms_can_be_checked():
     assert srm_p_value([200, 300, 500], [0.2, 0.3, 0.5]) == 1.0
 
 
-def test_a_handful_of_users_cannot_be_checked():
+def test_a_few_users_cannot_be_checked():
     assert srm_p_value([6, 2], [0.5, 0.5]).reason == "too_few_units"
     assert srm_p_value([0, 0], [0.5, 0.5]).reason == "too_few_units"
 
 
-def test_periods_of_different_shares_add_up_to_one_test():
+def test_periods_with_different_shares_are_summed_in_one_test():
     """The sum of independent chi-squares has the sum of their degrees of freedom."""
     rng = np.random.default_rng(12)
     periods = [[rng.multinomial(400, [0.9, 0.1]), rng.multinomial(400, [0.5, 0.5])] for _ in range(800)]
@@ -236,6 +230,6 @@ def test_a_summary_agrees_with_pandas():
     assert (summary.mean, summary.std) == (pytest.approx(oracle["mean"]), pytest.approx(oracle["std"]))
 
 
-def test_no_values_have_no_mean_and_one_value_has_no_spread():
+def test_no_values_have_no_mean_and_one_value_has_no_deviation():
     assert summarise(np.array([])) == Summary(None, 0, None, None, None)
     assert summarise(np.array([2.0])) == Summary(2.0, 1, 2.0, 2.0, None)

@@ -1,4 +1,4 @@
-"""Pairs of both models on the same requests: what counts, what is left out, and what is said of it."""
+"""Pairs of both models on the same requests: which ones count, which are excluded, and the report."""
 
 import math
 
@@ -42,7 +42,7 @@ def verdict_on(pairs, margin=0.05, alpha=0.05, **options):
 
 
 @pytest.mark.parametrize(("ratio", "word"), [(0.97, "better"), (1.03, "worse"), (1.0, "non_inferior")])
-def test_the_word_follows_the_bounds(ratio, word):
+def test_the_verdict_follows_the_bounds(ratio, word):
     assert verdict_on(make_pairs(400, ratio)).word == word
 
 
@@ -57,7 +57,7 @@ def test_effect_bounds_and_p_value_agree_with_scipy_on_the_log_ratios():
     assert verdict.geometric_mean_ratio == pytest.approx(stats.gmean(pairs["makespan_b"] / pairs["makespan_a"]))
     assert verdict.test.p_value == pytest.approx(stats.ttest_1samp(ratios, 0.0).pvalue)
     limit, ends = math.log(FAILED_RATIO), [math.log(1 - bound) for bound in (verdict.effect.high, verdict.effect.low)]
-    for end, side in zip(ends, (1, -1), strict=True):  # at the bounds the gambler has won as much as is allowed
+    for end, side in zip(ends, (1, -1), strict=True):  # at the bounds the capital reaches exactly 1 / alpha
         capital = log_capital(side * ratios.to_numpy() + limit, np.full(120, limit + side * end))
         assert capital == pytest.approx(math.log(2 / 0.05), rel=1e-6)
     assert verdict.effect.correlation == pytest.approx(
@@ -65,7 +65,7 @@ def test_effect_bounds_and_p_value_agree_with_scipy_on_the_log_ratios():
     )
 
 
-def test_the_unit_is_the_user():
+def test_the_unit_of_analysis_is_the_user():
     pairs = make_pairs(60, per_user=20)
     verdict = verdict_on(pairs)
     means = np.log(pairs["makespan_b"] / pairs["makespan_a"]).groupby(pairs["user_id"]).mean()
@@ -74,7 +74,7 @@ def test_the_unit_is_the_user():
 
 
 @pytest.mark.parametrize("dtype", ["str", "object"])
-def test_pairs_without_a_user_are_units_of_their_own(dtype):
+def test_pairs_without_a_user_are_separate_units(dtype):
     assert verdict_on(make_pairs(60, user_id=pd.Series([None] * 60, dtype=dtype))).users == 60
 
 
@@ -90,13 +90,13 @@ def test_swapping_the_sides_swaps_wins_and_losses_and_inverts_the_ratio():
 # --- identical ---
 
 
-def test_a_model_against_itself_is_identical_even_where_chance_made_a_difference():
+def test_a_model_against_itself_is_identical_despite_random_differences():
     verdict = verdict_on(make_pairs(200, 0.9, key_b="DDQN_v1"))
     assert verdict.word == "identical"
     assert [each.code for each in verdict.messages] == ["verdicts.one_model"]
 
 
-def test_two_names_whose_schedules_never_differ_are_identical_so_far():
+def test_two_models_whose_schedules_never_differ_are_identical_so_far():
     pairs = make_pairs(40)
     verdict = verdict_on(pairs.assign(makespan_b=pairs["makespan_a"] * (1 + 1e-12)))
     assert (verdict.word, verdict.ties) == ("identical", 40)
@@ -104,7 +104,7 @@ def test_two_names_whose_schedules_never_differ_are_identical_so_far():
     assert verdict.test.reason == "no_variation"
 
 
-def test_one_pair_that_differs_is_not_identical():
+def test_one_different_pair_is_not_identical():
     pairs = make_pairs(40)
     same = pairs.assign(makespan_b=pairs["makespan_a"])
     same.loc[0, "makespan_b"] *= 1.01
@@ -114,7 +114,7 @@ def test_one_pair_that_differs_is_not_identical():
 # --- failures and gaps ---
 
 
-def test_a_failure_counts_twice_the_bound_and_is_told():
+def test_a_failure_counts_as_twice_the_bound_and_is_reported():
     pairs = make_pairs(100, 1.0)
     pairs.loc[:29, "success_b"] = False
     pairs.loc[:29, "makespan_b"] = np.nan
@@ -128,14 +128,14 @@ def test_a_failure_counts_twice_the_bound_and_is_told():
         assert each["makespan_b"] == pytest.approx(FAILED_RATIO * pairs["lower_bound"][int(name[1:])])
 
 
-def test_to_fail_never_beats_a_long_schedule():
+def test_a_failure_never_beats_a_long_schedule():
     pairs = make_pairs(40, 1.0)
     pairs["makespan_a"] = 3.0 * pairs["lower_bound"]
     pairs["success_b"] = False
     assert verdict_on(pairs).wins == 0
 
 
-def test_where_both_failed_the_pair_is_a_tie():
+def test_if_both_failed_the_pair_is_a_tie():
     pairs = make_pairs(60)
     pairs.loc[:9, ["success_a", "success_b"]] = False
     pairs.loc[:9, ["makespan_a", "makespan_b"]] = np.nan
@@ -145,7 +145,7 @@ def test_where_both_failed_the_pair_is_a_tie():
     assert verdict.pairs == 60
 
 
-def test_pairs_of_which_nothing_is_known_are_left_out_but_failures_are_counted():
+def test_pairs_without_values_are_excluded_but_failures_are_counted():
     pairs = make_pairs(60)
     pairs.loc[0, "makespan_a"] = np.nan
     pairs.loc[1, "makespan_b"] = 0.0
@@ -155,36 +155,36 @@ def test_pairs_of_which_nothing_is_known_are_left_out_but_failures_are_counted()
     assert (verdict.pairs, verdict.users, verdict.failures) == (57, 57, (0, 1))
 
 
-def test_success_that_was_never_recorded_is_a_failure():
+def test_a_missing_success_value_is_a_failure():
     pairs = make_pairs(60, success_b=pd.Series([None] * 60, dtype="boolean"))
     assert verdict_on(pairs).failures == (0, 60)
 
 
 @pytest.mark.parametrize("column", ["makespan_a", "makespan_b", "lower_bound"])
-def test_columns_without_a_value_crash_nothing(column):
+def test_columns_without_values_do_not_crash(column):
     pairs = make_pairs(120, **{column: np.nan})
     verdict = verdict_on(pairs)
     assert verdict.word == ("better" if column == "lower_bound" else "invalid")
     verdict.to_dict()
 
 
-def test_no_pairs_are_no_data():
+def test_no_pairs_give_no_data():
     verdict = verdict_on(make_pairs(1).head(0))
     assert (verdict.word, verdict.reason.reason, verdict.worst) == ("invalid", "no_data", ())
     assert verdict.messages[0].code == "verdicts.invalid"
     assert verdict.messages[0].params["reason"].code == "reasons.no_pairs"
-    told = verdict.to_dict()
-    assert told["p_value"] is None
-    assert told["p_value_reason"]["code"] == "too_few_units"
+    data = verdict.to_dict()
+    assert data["p_value"] is None
+    assert data["p_value_reason"]["code"] == "too_few_units"
 
 
-def test_many_pairs_of_few_users_are_few_users():
+def test_many_pairs_of_few_users_count_as_few_users():
     verdict = verdict_on(make_pairs(5, 0.97, per_user=100))
     assert (verdict.word, verdict.effect.units, verdict.pairs) == ("inconclusive", 5, 500)
 
 
 @pytest.mark.parametrize(("n", "word"), [(5, "inconclusive"), (200, "worse")])
-def test_the_same_ratio_everywhere_is_judged_by_the_users_who_have_it(n, word):
+def test_a_constant_ratio_is_judged_by_the_number_of_users(n, word):
     pairs = make_pairs(n)
     verdict = verdict_on(pairs.assign(makespan_b=1.1 * pairs["makespan_a"]))
     assert (verdict.word, verdict.reason) == (word, None)
@@ -192,18 +192,18 @@ def test_the_same_ratio_everywhere_is_judged_by_the_users_who_have_it(n, word):
     assert verdict.test.reason == "no_variation"
 
 
-def test_one_pair_says_something_about_one_pair():
+def test_one_pair_is_reported_in_the_singular():
     verdict = verdict_on(make_pairs(1, 0.9))
     assert verdict.word == "inconclusive"
     assert -1.0 - 1e-9 <= verdict.effect.low < verdict.effect.high <= 0.5 + 1e-9
 
 
-# --- however often one looks ---
+# --- error rates under repeated looks ---
 
 
 @pytest.mark.parametrize("law", ["a failure in 50", "ties and skewed losses"])
-def test_pairs_without_a_mean_difference_are_wrong_as_seldom_as_promised(law):
-    """Small wins and losses that are rare or not seen yet: the mean log ratio is exactly 0."""
+def test_the_error_rate_of_pairs_without_a_mean_difference_is_at_most_alpha(law):
+    """Small wins and rare or unseen losses: the mean log ratio is exactly 0."""
     rng = np.random.default_rng(9)
     limit = math.log(FAILED_RATIO)
     wrong = 0
@@ -221,10 +221,10 @@ def test_pairs_without_a_mean_difference_are_wrong_as_seldom_as_promised(law):
     assert wrong / 25 <= 0.05
 
 
-# --- what is told ---
+# --- the report ---
 
 
-def test_the_worst_are_those_where_the_candidate_lost_most():
+def test_the_worst_pairs_are_those_with_the_largest_losses():
     pairs = make_pairs(200, 1.0)
     verdict = verdict_on(pairs)
     ratio = (pairs["makespan_b"] / pairs["makespan_a"]).sort_values(ascending=False)
@@ -232,7 +232,7 @@ def test_the_worst_are_those_where_the_candidate_lost_most():
     assert verdict.worst[0]["ratio"] == pytest.approx(ratio.iloc[0])
 
 
-def test_a_candidate_that_never_lost_has_no_worst_requests():
+def test_a_candidate_without_losses_has_no_worst_requests():
     pairs = make_pairs(60)
     assert verdict_on(pairs.assign(makespan_b=0.9 * pairs["makespan_a"] * np.linspace(0.9, 1, 60))).worst == ()
 
@@ -242,13 +242,13 @@ def test_distinct_instances_are_counted():
     assert verdict_on(make_pairs(100).drop(columns="input_digest")).distinct_instances == 0
 
 
-def test_another_candidate_is_called_by_its_name():
-    told = verdict_on(make_pairs(100), candidate="model_c").to_dict()
-    first = told["verdict_text"][0]
+def test_the_name_of_the_candidate_is_used():
+    data = verdict_on(make_pairs(100), candidate="model_c").to_dict()
+    first = data["verdict_text"][0]
     assert (first["code"], first["params"]["b"]) == ("verdicts.better", "model_c")
-    assert told["recommendation_text"]["code"] == "next.better"
-    assert told["recommendation"] == "Promote C: make it the default model."
-    assert told["failures"] == {"model_a": 0, "model_c": 0}
+    assert data["recommendation_text"]["code"] == "next.better"
+    assert data["recommendation"] == "Promote C: make it the default model."
+    assert data["failures"] == {"model_a": 0, "model_c": 0}
 
 
 @pytest.mark.parametrize(("n", "ratio"), [(100, 0.9), (100, 1.1), (100, 1.0), (5, 1.0), (30, 1.0)])
@@ -259,7 +259,7 @@ def test_every_text_ends_in_one_full_stop(n, ratio):
         assert ".." not in text
 
 
-def test_a_lost_request_of_unknown_size_is_listed_all_the_same():
+def test_a_lost_request_of_unknown_size_is_listed():
     pairs = pd.DataFrame(
         {
             "request_id": ["r1"],

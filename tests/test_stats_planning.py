@@ -1,4 +1,4 @@
-"""Several tests at once, what could have been found, and how long it takes: against statsmodels and simulation."""
+"""Multiple tests, detectable effects and durations, compared with statsmodels and simulations."""
 
 import math
 
@@ -25,7 +25,7 @@ def test_holm_agrees_with_statsmodels(seed):
     assert holm(p_values) == pytest.approx(dict(zip(p_values, oracle, strict=True)))
 
 
-def test_equal_p_values_nothing_and_a_single_one_are_corrected_as_they_should_be():
+def test_holm_handles_equal_missing_and_single_p_values():
     assert holm({}) == {}
     assert holm({"gap": 0.04}) == {"gap": 0.04}
     assert holm({"a": 0.02, "b": 0.02, "c": 0.9}) == pytest.approx({"a": 0.06, "b": 0.06, "c": 0.9})
@@ -48,27 +48,27 @@ def secondary_runs(seed=0, n=200, worse=0.0):
     )
 
 
-def test_secondary_metrics_are_all_but_the_one_that_is_judged_and_those_never_recorded():
+def test_secondary_metrics_are_the_recorded_ones_except_the_primary_metric():
     runs = secondary_runs().drop(columns="gap")
     assert set(secondary(runs, "makespan", "model_b")) == set(METRICS) - {"makespan", "gap", "policy_makespan"}
     assert "success" not in secondary(runs, "success_rate", "model_b")
 
 
-def test_a_secondary_metric_without_a_value_has_a_reason_and_does_not_count_for_holm():
-    told = secondary(secondary_runs(), "makespan", "model_b")
-    empty = told.pop("user_satisfaction")
+def test_a_secondary_metric_without_values_has_a_reason_and_does_not_count_for_holm():
+    result = secondary(secondary_runs(), "makespan", "model_b")
+    empty = result.pop("user_satisfaction")
     assert (empty["p_value"], empty["p_value_holm"], empty["reason"]["code"]) == (None, None, "no_data")
-    oracle = multipletests([each["p_value"] for each in told.values()], method="holm")[1]
-    assert [each["p_value_holm"] for each in told.values()] == pytest.approx(list(oracle))
+    oracle = multipletests([each["p_value"] for each in result.values()], method="holm")[1]
+    assert [each["p_value_holm"] for each in result.values()] == pytest.approx(list(oracle))
 
 
 def test_a_worse_secondary_metric_is_negative_and_significant():
-    told = secondary(secondary_runs(worse=0.5), "makespan", "model_b")["execution_time"]
-    assert told["improvement_percentage"] < 0
-    assert told["is_significant"]
+    result = secondary(secondary_runs(worse=0.5), "makespan", "model_b")["execution_time"]
+    assert result["improvement_percentage"] < 0
+    assert result["is_significant"]
 
 
-def test_secondary_metrics_together_cry_wolf_as_seldom_as_alpha_says():
+def test_the_joint_false_alarm_rate_of_secondary_metrics_is_at_most_alpha():
     experiments = 20
     wrong = sum(
         any(each["is_significant"] for each in secondary(secondary_runs(seed, 40), "makespan", "model_b").values())
@@ -88,7 +88,7 @@ def test_the_detectable_effect_agrees_with_statsmodels(alpha, power, n):
     assert minimum_detectable_effect(math.sqrt(2 / n), alpha, power) == pytest.approx(with_t, rel=0.04)
 
 
-def test_an_effect_of_the_detectable_size_is_found_four_times_in_five():
+def test_an_effect_of_the_detectable_size_is_found_in_four_of_five_experiments():
     rng = np.random.default_rng(2)
     n, experiments = 200, 4_000
     error = math.sqrt(2 / n)
@@ -97,12 +97,12 @@ def test_an_effect_of_the_detectable_size_is_found_four_times_in_five():
 
 
 @pytest.mark.parametrize("metric", [METRICS["makespan"], METRICS["gap"], METRICS["success"]])
-def test_a_detectable_improvement_is_positive_whichever_way_the_metric_points_and_none_where_nothing_varies(metric):
+def test_a_detectable_improvement_is_positive_in_either_direction_and_none_without_variation(metric):
     assert detectable_improvement(0.01, 0.05, metric) == pytest.approx(minimum_detectable_effect(0.01), rel=0.02)
     assert detectable_improvement(0.0, 0.05, metric) is None
 
 
-# --- how many users the bounds take ---
+# --- number of users needed ---
 
 LIMITS = (0.0, math.log(2.0))
 MAKESPAN = METRICS["makespan"]
@@ -114,7 +114,7 @@ def forecast(power=0.5, alpha=0.05, spread=0.06, seed=4):
 
 
 def found(planned, users, improvement, share, experiments=150, looks=1):
-    """Share of simulated experiments whose bounds exclude no difference after so many users, or at a look before."""
+    """Share of simulated experiments whose bounds exclude no difference after `users` users or at an earlier look."""
     rng = np.random.default_rng(5)
     better = 0
     for _ in range(experiments):
@@ -130,14 +130,14 @@ def found(planned, users, improvement, share, experiments=150, looks=1):
 
 
 @pytest.mark.parametrize(("improvement", "share"), [(0.03, 0.5), (0.05, 0.1)])
-def test_as_many_experiments_as_the_power_says_find_the_effect_with_the_users_needed(improvement, share):
+def test_the_needed_users_find_the_effect_with_the_stated_power(improvement, share):
     for power, least, most in ((0.5, 0.4, 0.75), (0.8, 0.75, 0.95)):
         planned = forecast(power)
         users = planned.users_needed(improvement, share)
         assert least < found(planned, users, improvement, share, 120) < most
 
 
-def test_pairs_take_fewer_users_and_as_many_as_planned_are_enough():
+def test_pairs_need_fewer_users_and_the_planned_number_suffices():
     planned = forecast(0.8)
     users = planned.pairs_needed(0.03)
     assert users < planned.users_needed(0.03, 0.5)
@@ -149,7 +149,7 @@ def test_pairs_take_fewer_users_and_as_many_as_planned_are_enough():
     assert 0.7 < better / 200 < 0.95
 
 
-def test_more_alpha_a_larger_difference_less_noise_and_an_even_split_need_fewer_users():
+def test_more_alpha_a_larger_effect_less_noise_and_an_even_split_need_fewer_users():
     least = forecast().users_needed(0.02, 0.5)
     assert least < forecast(alpha=0.01).users_needed(0.02, 0.5)
     assert least < forecast().users_needed(0.01, 0.5)
@@ -159,7 +159,7 @@ def test_more_alpha_a_larger_difference_less_noise_and_an_even_split_need_fewer_
     assert least < forecast().users_needed(0.02, 0.9)
 
 
-def test_no_difference_is_never_found_and_a_margin_is_told_from_none():
+def test_a_zero_effect_is_never_found_and_a_margin_is_distinguished_from_none():
     planned = forecast()
     assert planned.users_needed(0.0, 0.5) is None
     assert planned.users_needed(0.0, 0.5, supposed=-0.05) < planned.users_needed(0.0, 0.5, supposed=-0.02)
@@ -168,7 +168,7 @@ def test_no_difference_is_never_found_and_a_margin_is_told_from_none():
 
 
 @pytest.mark.parametrize("name", ["makespan", "gap", "success", "resource_utilization", "execution_time"])
-def test_what_is_detectable_with_the_users_needed_is_the_effect_whatever_the_metric(name):
+def test_the_detectable_effect_for_the_needed_users_is_the_planned_effect(name):
     metric = METRICS[name]
     rng = np.random.default_rng(7)
     y = rng.beta(4.0, 6.0, 300) if metric.limits == (0.0, 1.0) else rng.uniform(0.1, 0.3, 300)
@@ -181,14 +181,14 @@ def test_what_is_detectable_with_the_users_needed_is_the_effect_whatever_the_met
         assert planned.detectable_in_pairs(planned.pairs_needed(0.04)) == pytest.approx(0.04, rel=0.01)
 
 
-def test_half_of_the_experiments_have_their_verdict_by_about_the_users_needed():
-    """Looks before the end only add to the chance."""
+def test_half_of_the_experiments_have_a_verdict_by_about_the_needed_users():
+    """Earlier looks only add to the probability."""
     planned = forecast(0.5)
     users = planned.users_needed(0.04, 0.5)
     assert 0.4 < found(planned, users, 0.04, 0.5, 60, looks=5) < 0.8
 
 
-def test_the_users_that_an_experiment_still_needs_are_those_of_more_of_the_same():
+def test_the_remaining_users_are_those_of_more_of_the_same_data():
     rng = np.random.default_rng(8)
     is_b = rng.random(150) < 0.5
     y = rng.uniform(0.1, 0.3, 150) - 0.03 * is_b
@@ -196,8 +196,8 @@ def test_the_users_that_an_experiment_still_needs_are_those_of_more_of_the_same(
     needed = evidence.needed(0.025)
     assert evidence.needed(0.025, errors=-1.0) < needed < evidence.needed(0.025, errors=0.5)
     copies = math.ceil(needed / 150) + 1
-    more = difference_of_arms(
+    larger = difference_of_arms(
         UserValues(np.tile(y, copies), LIMITS, np.tile(is_b, copies), np.full(150 * copies, 0.5), None)
     )
-    assert more.high(0.025) < 0.0
+    assert larger.high(0.025) < 0.0
     assert evidence.high(0.025) > 0.0

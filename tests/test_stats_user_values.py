@@ -1,4 +1,4 @@
-"""What each user contributes to a comparison: arms, shares, order, scale, and columns of every kind."""
+"""The values of each user in a comparison: arms, shares, order, scale, and columns of every type."""
 
 import math
 
@@ -51,7 +51,7 @@ def assert_equal(one, other):
 # --- scale ---
 
 
-def test_makespans_are_logarithms_over_the_bound_failures_included_and_averaged_by_user():
+def test_makespans_are_logarithms_over_the_bound_with_failures_averaged_by_user():
     runs = frame(("u", "model_a", 55.0), ("v", "model_b", 60.0), ("u", "model_a", None), ("v", "model_b", 50.0))
     values = user_values(runs, MAKESPAN, ARMS)
     assert values.y == pytest.approx([(math.log(1.1) + FAILED) / 2, math.log(1.2) / 2])
@@ -59,14 +59,14 @@ def test_makespans_are_logarithms_over_the_bound_failures_included_and_averaged_
     assert list(values.is_candidate) == [False, True]
 
 
-def test_beyond_the_limits_counts_as_at_the_limits():
+def test_values_beyond_the_limits_are_clipped():
     runs = frame(("u", "model_a", 49.0), ("v", "model_b", 200.0))
     assert user_values(runs, MAKESPAN, ARMS).y == pytest.approx([0.0, FAILED])
     assert user_values(runs, GAP, ARMS).y == pytest.approx([0.0, 1.0])
 
 
 @pytest.mark.parametrize("arm", ARMS)
-def test_where_an_arm_has_no_bounds_failures_of_both_are_penalised_alike(arm):
+def test_without_bounds_in_one_arm_failures_of_both_are_penalised_alike(arm):
     runs = frame(
         *[(f"{arm}{n}", arm, 55.0) for arm in ARMS for n in range(5)], ("x", ARMS[0], None), ("z", ARMS[1], None)
     )
@@ -77,56 +77,57 @@ def test_where_an_arm_has_no_bounds_failures_of_both_are_penalised_alike(arm):
     assert values.a.mean() == pytest.approx(values.b.mean())
 
 
-def test_a_failure_without_a_bound_counts_as_one_with_it():
-    """The service knows no bound of a run that failed."""
+def test_a_failure_without_a_bound_counts_like_one_with_it():
+    """The service knows no bound of a failed run."""
     runs = frame(("u", "model_a", 55.0), ("v", "model_b", None))
     runs.loc[1, "lower_bound"] = np.nan
     assert user_values(runs, MAKESPAN, ARMS).y == pytest.approx([math.log(1.1), FAILED])
 
 
-def test_answers_of_another_model_are_failures_and_those_of_testers_nothing():
+def test_answers_of_another_model_are_failures_and_those_of_testers_are_ignored():
     rows = [("u", "model_a", 55.0), ("v", "model_b", 55.0), ("w", "model_b", 55.0)]
     values = user_values(frame(*rows, reason=["assigned", "fallback", "pinned"]), MAKESPAN, ARMS)
     assert values.y == pytest.approx([math.log(1.1), FAILED])
     assert list(values.is_candidate) == [False, True]
 
 
-# --- which arm, which share ---
+# --- arms and shares ---
 
 
-def test_a_user_seen_in_both_arms_counts_with_the_first():
-    runs = frame(("u", "model_b", 55.0), ("v", "model_a", 60.0), ("u", "model_a", 99.0), ("u", "model_b", 50.0))
-    values = user_values(runs, MAKESPAN, ARMS)
-    assert values.y == pytest.approx([math.log(1.1) / 2, math.log(1.2)])
-    assert list(values.is_candidate) == [True, False]
+@pytest.mark.parametrize(
+    ("rows", "metric", "values", "is_candidate"),
+    [
+        (
+            [("u", "model_b", 55.0), ("v", "model_a", 60.0), ("u", "model_a", 99.0), ("u", "model_b", 50.0)],
+            MAKESPAN, [math.log(1.1) / 2, math.log(1.2)], [True, False],
+        ),
+        ([("u", "model_a", None), ("u", "model_b", 55.0), ("v", "model_b", 60.0)], GAP, [0.2], [True]),
+        (
+            [("u", "model_c", 55.0), ("u", "model_b", 55.0), ("v", "model_b", 60.0), ("w", "model_a", 60.0)],
+            MAKESPAN, [math.log(1.2)] * 2, [True, False],
+        ),
+    ],
+    ids=["a user in both arms", "no value in the first run", "started in a third arm"],
+)  # fmt: skip
+def test_a_user_counts_in_the_arm_of_the_first_run(rows, metric, values, is_candidate):
+    found = user_values(frame(*rows), metric, ARMS)
+    assert found.y == pytest.approx(values)
+    assert list(found.is_candidate) == is_candidate
 
 
-def test_the_first_time_is_the_first_run_also_where_that_has_no_value():
-    runs = frame(("u", "model_a", None), ("u", "model_b", 55.0), ("v", "model_b", 60.0))
-    values = user_values(runs, GAP, ARMS)
-    assert values.y == pytest.approx([0.2])
-
-
-def test_who_came_from_a_third_arm_counts_in_neither_of_the_two():
-    runs = frame(("u", "model_c", 55.0), ("u", "model_b", 55.0), ("v", "model_b", 60.0), ("w", "model_a", 60.0))
-    values = user_values(runs, MAKESPAN, ARMS)
-    assert list(values.is_candidate) == [True, False]
-    assert values.y == pytest.approx([math.log(1.2)] * 2)
-
-
-def test_the_share_is_that_of_the_split_on_record_at_the_first_time():
+def test_the_share_is_that_of_the_recorded_split_of_the_first_run():
     rows = [("u", "model_a", 55.0), ("v", "model_b", 55.0), ("u", "model_a", 99.0), ("w", "model_b", 55.0)]
     runs = frame(*rows, split=["0.8/0.2", None, "0.5/0.5", "0.5/0.25/0.25"])
     values = user_values(runs, MAKESPAN, ARMS, {"model_a": 0.4, "model_b": 0.6})
     assert values.share == pytest.approx([0.2, 0.6, 1 / 3])
-    assert values.y == pytest.approx([math.log(1.1)] * 3)  # the 99 h were of another split
+    assert values.y == pytest.approx([math.log(1.1)] * 3)  # the 99 h were under another split
 
 
 @pytest.mark.parametrize(
     "split", [None, {"model_a": 1.0, "model_b": 0.0}, {"model_a": 0.0, "model_b": 1.0}, {"model_c": 1.0}]
 )
-def test_without_a_usable_split_the_share_is_the_one_seen_and_the_bounds_are_numbers(split):
-    """An arm's share may be set to 0 by hand once its users are known."""
+def test_without_a_usable_split_the_share_is_the_observed_one(split):
+    """An arm's share may be set to 0 by hand after it has users."""
     runs = frame(*[(f"u{n}", ARMS[n % 4 == 0], 50.0 + n) for n in range(12)])
     values = user_values(runs, MAKESPAN, ARMS, split)
     assert values.share == pytest.approx([0.25] * 12)
@@ -135,7 +136,7 @@ def test_without_a_usable_split_the_share_is_the_one_seen_and_the_bounds_are_num
     assert effect.low < effect.improvement < effect.high
 
 
-def test_runs_from_before_an_arm_had_a_share_are_left_out():
+def test_runs_from_before_an_arm_had_a_share_are_excluded():
     rows = [("u", "model_a", 55.0), ("v", "model_a", 55.0), ("u", "model_b", 60.0), ("w", "model_a", 60.0)]
     values = user_values(frame(*rows, split=["1/0", "1/0", "0.5/0.5", "0.5/0.5"]), MAKESPAN, ARMS)
     assert values.y == pytest.approx([math.log(1.2)] * 2)
@@ -143,7 +144,7 @@ def test_runs_from_before_an_arm_had_a_share_are_left_out():
     assert values.share == pytest.approx([0.5, 0.5])
 
 
-def test_a_split_that_says_nothing_is_none():
+def test_an_empty_split_is_none():
     rows = [("u", "model_a", 55.0), ("v", "model_b", 55.0)]
     for text in ("", "half/half", "0.5;0.5"):
         assert user_values(frame(*rows, split=text), MAKESPAN, ARMS).share == pytest.approx([0.5, 0.5])
@@ -152,7 +153,7 @@ def test_a_split_that_says_nothing_is_none():
 # --- order ---
 
 
-def test_users_come_in_the_order_of_their_first_run_whatever_their_arm():
+def test_users_are_ordered_by_their_first_run_in_any_arm():
     runs = random_runs()
     shuffled = runs.sample(frac=1.0, random_state=1)
     assert_equal(user_values(runs, MAKESPAN, ARMS), user_values(shuffled, MAKESPAN, ARMS))
@@ -160,7 +161,7 @@ def test_users_come_in_the_order_of_their_first_run_whatever_their_arm():
     assert list(user_values(runs, MAKESPAN, ARMS).is_candidate) == list(order["variant"].eq("model_b"))
 
 
-def test_without_a_timestamp_or_with_one_for_all_the_order_is_that_of_the_rows():
+def test_without_distinct_timestamps_the_order_is_that_of_the_rows():
     runs = random_runs()
     expected = user_values(runs, MAKESPAN, ARMS)
     assert_equal(user_values(runs.drop(columns="timestamp"), MAKESPAN, ARMS), expected)
@@ -171,21 +172,21 @@ def test_without_a_timestamp_or_with_one_for_all_the_order_is_that_of_the_rows()
 
 
 @pytest.mark.parametrize("metric", [METRICS[name] for name in ("makespan", "gap", "success")])
-def test_nullable_and_untyped_columns_are_read_alike(metric):
+def test_nullable_and_untyped_columns_are_accepted(metric):
     runs = random_runs()
     expected = user_values(runs, metric, ARMS)
     assert_equal(user_values(runs.convert_dtypes(), metric, ARMS), expected)
     assert_equal(user_values(runs.astype(object).where(runs.notna(), None), metric, ARMS), expected)
 
 
-def test_runs_outside_of_the_experiment_do_not_count():
+def test_runs_of_other_variants_are_ignored():
     runs = random_runs()
     others = runs.head(50).assign(variant=None, makespan=1_000.0)
     assert_equal(user_values(pd.concat([others, runs]), MAKESPAN, ARMS), user_values(runs, MAKESPAN, ARMS))
 
 
 @pytest.mark.parametrize("dtype", ["str", "object", "string"])
-def test_a_run_without_a_user_is_a_user_of_its_own(dtype):
+def test_a_run_without_a_user_is_a_separate_user(dtype):
     runs = random_runs().assign(user_id=pd.Series([None] * 180, dtype=dtype))
     assert user_values(runs, METRICS["success"], ARMS).y.size == 180
 
@@ -197,8 +198,8 @@ def test_no_runs_are_no_users(name):
     assert user_values(runs.head(0).drop(columns=["split", "reason"]), METRICS[name], ARMS).share.size == 0
 
 
-def test_a_split_that_was_changed_while_the_plants_changed_makes_no_effect():
-    """Nine in ten of the first users are the baseline's, half of the later ones, whose schedules are longer."""
+def test_a_split_changed_together_with_the_plants_causes_no_effect():
+    """Of the first users nine in ten are in the baseline, of the later ones, whose schedules are longer, half."""
     rng = np.random.default_rng(4)
     later = np.arange(2_000) >= 1_000
     in_b = rng.random(2_000) < np.where(later, 0.5, 0.1)
@@ -221,4 +222,4 @@ def test_a_split_that_was_changed_while_the_plants_changed_makes_no_effect():
         as_of_one = effect_of_arms(
             user_values(runs.drop(columns="split"), metric, ("model_a", "model_b")), metric, 0.05
         )
-        assert as_of_one.improvement < -0.05, "the plants are taken for an effect"
+        assert as_of_one.improvement < -0.05, "the difference of the plants is reported as an effect"

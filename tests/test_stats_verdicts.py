@@ -1,4 +1,4 @@
-"""The verdict: which word, why, and what it says to do; directions, failures, many candidates."""
+"""The verdict: its word, reasons and advice; directions, failures, several candidates."""
 
 import math
 
@@ -18,7 +18,7 @@ EQUAL = {"model_a": 0.5, "model_b": 0.5}
 
 
 def make_runs(n=200, ratio=1.0, seed=0, sizes=True, candidate="model_b", noise=0.03, failing=0.0):
-    """One run of each of `n` users an arm; the candidate's makespans are `ratio` times those of the baseline."""
+    """One run of each of `n` users per arm; the candidate's makespans are `ratio` times those of the baseline."""
     rng = np.random.default_rng(seed)
     is_b = np.arange(2 * n) % 2 == 1
     bound = np.where(sizes, rng.choice([30.0, 60.0, 120.0], 2 * n), 50.0) * rng.uniform(0.9, 1.1, 2 * n)
@@ -50,7 +50,7 @@ def codes(verdict):
     ("ratio", "word"),
     [(0.95, "better"), (1.05, "worse"), (1.0, "non_inferior"), (1.045, "worse"), (0.999, "non_inferior")],
 )
-def test_the_word_follows_the_bounds_and_the_margin(ratio, word):
+def test_the_verdict_follows_bounds_and_margin(ratio, word):
     assert verdict_on(make_runs(600, ratio)).word == word
 
 
@@ -63,7 +63,7 @@ def test_too_wide_bounds_are_inconclusive():
 
 
 @pytest.mark.parametrize("metric", list(METRICS))
-def test_what_is_better_is_better_whichever_way_the_metric_points(metric):
+def test_a_better_candidate_is_better_in_either_direction_of_the_metric(metric):
     rng = np.random.default_rng(3)
     low, high = rng.uniform(0.2, 0.4, 200), rng.uniform(0.6, 0.8, 200)
     if metric == "success":
@@ -95,7 +95,7 @@ def test_the_improvement_is_the_ratio_of_geometric_means_measured_by_the_bounds(
 
 
 def test_equal_models_at_90_to_10_with_rare_failures_are_not_called_better():
-    """Where the few users of the small arm have not failed yet, their spread is too small an error."""
+    """Before the few users of the small arm have a failure, their variance underestimates the error."""
     rng = np.random.default_rng(4)
     wrong = 0
     for _ in range(25):
@@ -107,7 +107,7 @@ def test_equal_models_at_90_to_10_with_rare_failures_are_not_called_better():
     assert wrong / 25 <= 0.05
 
 
-def test_one_sided_bounds_are_tighter_than_two_sided_ones_and_in_order():
+def test_one_sided_bounds_are_tighter_than_two_sided_ones_and_ordered():
     evidence = verdict_on(make_runs(200, 0.98)).effect.evidence
     assert evidence.low(0.025) < evidence.low(0.05) < evidence.estimate < evidence.high(0.05) < evidence.high(0.025)
 
@@ -115,7 +115,7 @@ def test_one_sided_bounds_are_tighter_than_two_sided_ones_and_in_order():
 # --- invalid ---
 
 
-def test_a_wrong_split_is_invalid_whatever_the_difference():
+def test_a_split_mismatch_is_invalid_for_any_difference():
     runs = make_runs(400, 0.8)
     runs = runs[(runs["variant"] == "model_a") | (np.arange(len(runs)) % 4 == 1)]
     verdict = verdict_on(runs, split=EQUAL)
@@ -130,15 +130,15 @@ def test_too_few_samples_are_invalid():
     assert verdict.next_code == "inconclusive"
 
 
-def test_many_requests_of_few_users_are_few_users():
+def test_many_requests_of_few_users_count_as_few_users():
     runs = make_runs(3, 0.8)
     verdict = verdict_on(pd.concat([runs] * 20))
     assert (verdict.word, verdict.effect.units) == ("inconclusive", 6)
 
 
 @pytest.mark.parametrize(("users", "word"), [(5, "inconclusive"), (100, "worse")])
-def test_one_plant_for_all_is_judged_by_the_users_who_sent_it(users, word):
-    """Nothing varies within an arm; it takes users all the same to tell the arm from chance."""
+def test_identical_plants_are_judged_by_the_number_of_users(users, word):
+    """Nothing varies within an arm, but distinguishing the arms from chance still needs users."""
     runs = make_runs(users).assign(makespan=55.0, lower_bound=50.0)
     runs.loc[runs["variant"] == "model_b", "makespan"] *= 1.1
     verdict = verdict_on(runs, min_samples=2)
@@ -149,7 +149,7 @@ def test_one_plant_for_all_is_judged_by_the_users_who_sent_it(users, word):
 
 @pytest.mark.parametrize("metric", list(METRICS))
 @pytest.mark.parametrize("min_samples", [10, 1_000])
-def test_a_candidate_that_fails_everything_is_worse_before_it_has_any_sample(metric, min_samples):
+def test_a_candidate_that_always_fails_is_worse_before_it_has_a_sample(metric, min_samples):
     runs = make_runs(15, failing=1.0).assign(user_satisfaction=np.nan)
     for name in METRICS.keys() - {"makespan", "success", "user_satisfaction"}:
         runs[name] = np.where(runs["success"], 0.3, np.nan)
@@ -161,13 +161,13 @@ def test_a_candidate_that_fails_everything_is_worse_before_it_has_any_sample(met
     assert verdict.days_left.reason.reason == "decided"
 
 
-def test_bad_news_needs_no_samples_and_good_news_does():
+def test_worse_needs_no_minimum_of_samples_and_better_does():
     assert verdict_on(make_runs(99, 1.25), min_samples=100).word == "worse"
     assert verdict_on(make_runs(99, 0.8), min_samples=100).word == "invalid"
 
 
 @pytest.mark.parametrize("metric", list(METRICS))
-def test_a_column_without_a_value_has_a_reason_and_no_crash(metric):
+def test_a_column_without_values_has_a_reason_and_does_not_crash(metric):
     runs = make_runs(60).assign(**{metric: np.nan})
     if metric == "success":
         runs["success"] = False
@@ -176,7 +176,7 @@ def test_a_column_without_a_value_has_a_reason_and_no_crash(metric):
     assert verdict.to_dict()["anytime_effect"] is None
 
 
-def test_nothing_at_all_is_invalid():
+def test_no_data_is_invalid():
     verdict = verdict_on(make_runs(60).head(0))
     assert (verdict.word, verdict.reason.reason) == ("invalid", "too_few_units")
     assert verdict.days_left.days is None
@@ -184,7 +184,7 @@ def test_nothing_at_all_is_invalid():
 
 @pytest.mark.parametrize("ratio", [0.9, 1.0, 1.1, None])
 @pytest.mark.parametrize("failing", [0.0, 0.2])
-def test_every_text_is_made_of_whole_sentences(ratio, failing):
+def test_every_text_consists_of_complete_sentences(ratio, failing):
     verdict = verdict_on(make_runs(200 if ratio else 5, ratio or 1.0, failing=failing))
     for text in (verdict.sentence, WORDS.say(verdict.next_step())):
         assert text.endswith(".")
@@ -196,7 +196,7 @@ def test_every_text_is_made_of_whole_sentences(ratio, failing):
 # --- users, bounds, failures ---
 
 
-def test_without_any_recorded_bound_the_verdict_rests_on_the_makespans_alone():
+def test_without_bounds_the_verdict_uses_the_makespans_alone():
     runs = make_runs(300, 0.9, sizes=False)
     for bare in (runs.assign(lower_bound=np.nan), runs.drop(columns="lower_bound")):
         verdict = verdict_on(bare)
@@ -204,31 +204,24 @@ def test_without_any_recorded_bound_the_verdict_rests_on_the_makespans_alone():
         assert verdict.effect.correlation is None
 
 
-def test_runs_without_a_bound_still_count():
+def test_runs_without_a_bound_count():
     runs = make_runs(300, 0.9)
     runs.loc[::7, "lower_bound"] = np.nan
     assert verdict_on(runs).effect.units == 600
 
 
-@pytest.mark.parametrize("dtype", ["str", "object", "string"])
-def test_a_run_without_a_user_is_a_unit_of_its_own_in_any_kind_of_column(dtype):
-    runs = make_runs(100)
-    runs["user_id"] = pd.Series([None] * 200, dtype=dtype)
-    assert verdict_on(runs).effect.units == 200
-
-
-def test_a_failed_run_without_a_bound_is_penalised_too():
-    """The service knows no bound of a run that failed."""
+def test_a_failed_run_without_a_bound_is_penalised():
+    """The service knows no bound of a failed run."""
     runs = make_runs(200, failing=0.3)
     runs["lower_bound"] = runs["lower_bound"].where(runs["success"])
     verdict = verdict_on(runs)
     assert verdict.effect.units == 400
     assert verdict.word == "worse"
-    # 30 % of the runs as long as FAILED_RATIO / 1.25 others
+    # 30 % of the runs are FAILED_RATIO / 1.25 times as long as the others
     assert verdict.effect.improvement == pytest.approx(1 - (FAILED_RATIO / 1.25) ** 0.3, abs=0.04)
 
 
-def test_a_candidate_that_answers_only_what_is_easy_is_told_to_fail_more_often_first():
+def test_a_candidate_that_answers_only_easy_requests_is_reported_as_failing_more_often_first():
     verdict = verdict_on(make_runs(300, 0.82, failing=0.1))
     assert codes(verdict) == ["verdicts.failing_certainly", "verdicts.held_back", "verdicts.penalised"]
     rates = verdict.messages[0].params
@@ -245,7 +238,7 @@ def test_a_few_more_failures_are_called_probable():
 
 
 @pytest.mark.parametrize("metric", ["makespan", "success"])
-def test_no_word_of_failures_where_none_are_more_or_where_success_is_the_metric(metric):
+def test_failures_are_not_mentioned_if_not_more_frequent_or_if_success_is_the_metric(metric):
     runs = make_runs(300)
     if metric == "success":
         runs["success"] = runs.index % 2 == 0
@@ -274,17 +267,17 @@ def test_a_smaller_alpha_widens_the_bounds():
     assert half.improvement == one.improvement
 
 
-def test_a_baseline_of_zero_is_nothing_to_be_relative_to():
+def test_a_baseline_of_zero_allows_no_relative_change():
     runs = make_runs(50).assign(gap=np.where(make_runs(50)["variant"] == "model_a", 0.0, 0.1))
     verdict = verdict_on(runs, "gap")
     assert (verdict.word, verdict.reason.reason) == ("invalid", "baseline_not_positive")
 
 
-# --- how long, how small ---
+# --- remaining days and small differences ---
 
 
-def test_the_projected_users_are_those_with_whom_the_bounds_exclude_no_difference():
-    """Of the same users again and again; days are users here."""
+def test_the_projected_users_are_those_at_which_the_bounds_exclude_no_difference():
+    """Continues with the same users repeated; here days are users."""
     runs = make_runs(150, 0.9875, seed=5)
     verdict = verdict_on(runs, days_until=float)
     assert verdict.word in {"non_inferior", "inconclusive"}
@@ -311,21 +304,21 @@ def test_the_projected_users_are_those_with_whom_the_bounds_exclude_no_differenc
         (make_runs(20).head(0), float, "too_few_units"),
     ],
 )
-def test_no_days_are_promised_without_a_ground_and_the_reason_is_told(runs, days_until, code):
-    told = verdict_on(runs, days_until=days_until).to_dict()
-    assert (told["projected_days_left"], told["projected_days_left_range"]) == (None, None)
-    assert told["projected_days_left_reason"]["code"] == code
+def test_without_a_basis_there_is_a_reason_instead_of_days(runs, days_until, code):
+    data = verdict_on(runs, days_until=days_until).to_dict()
+    assert (data["projected_days_left"], data["projected_days_left_range"]) == (None, None)
+    assert data["projected_days_left_reason"]["code"] == code
 
 
-def test_the_range_of_days_is_open_where_the_worse_end_is_never_reached():
-    told = verdict_on(make_runs(150, 0.9875, seed=5), days_until=lambda users: users / 10 if users < 1_000 else None)
-    low, high = told.to_dict()["projected_days_left_range"]
-    assert low < told.days_left.days
+def test_the_range_of_days_is_open_if_the_worse_end_is_never_reached():
+    result = verdict_on(make_runs(150, 0.9875, seed=5), days_until=lambda users: users / 10 if users < 1_000 else None)
+    low, high = result.to_dict()["projected_days_left_range"]
+    assert low < result.days_left.days
     assert high is None
 
 
 @pytest.mark.parametrize("metric", ["makespan", "gap", "execution_time", "resource_utilization"])
-def test_whoever_certainly_fails_more_often_is_better_in_nothing(metric):
+def test_a_candidate_that_certainly_fails_more_often_is_not_better(metric):
     runs = make_runs(300, 0.82, failing=0.1)
     is_b = runs["variant"] == "model_b"
     better = np.where(is_b, 2.0, 1.0) if metric == "resource_utilization" else np.where(is_b, 1.0, 2.0)
@@ -339,7 +332,7 @@ def test_whoever_certainly_fails_more_often_is_better_in_nothing(metric):
 
 
 @pytest.mark.parametrize("arm", ["model_a", "model_b"])
-def test_a_few_answers_without_a_bound_change_nothing_and_many_are_compared_as_they_are(arm):
+def test_a_few_answers_without_a_bound_change_nothing_and_many_are_compared_directly(arm):
     runs = make_runs(300, 0.95)
     mine = runs.index[runs["variant"] == arm]
     whole = verdict_on(runs).effect

@@ -1,4 +1,4 @@
-"""The database over the years: compacted without loss, exported as it is, looked after from the command line."""
+"""Database maintenance: compaction without loss, export, and the command line."""
 
 import json
 import os
@@ -18,12 +18,10 @@ from monitoring import ABTestAnalyzer, PerformanceMonitor, PerformanceRecord, al
 from scheduler_service.errors import InvalidInput, StorageUnavailable
 from scheduler_service.telemetry.cli import Door, main
 from scheduler_service.telemetry.queries import DTYPES
-from tests import preloaded
 from tests.codes import coded
+from tests.programs import run_python, start_python
 from tests.test_monitoring_pairs import pair
-from tests.waiting import HANG_S
 
-ROOT = Path(__file__).resolve().parent.parent
 DOOR = Door(PerformanceMonitor, ABTestAnalyzer, alert_desk)
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 
@@ -35,7 +33,7 @@ def monitor(tmp_path) -> PerformanceMonitor:
 
 
 def fill(monitor: PerformanceMonitor, count: int = 60) -> None:
-    """A run every six hours, back from now; some failed, some without a gap, some of an experiment."""
+    """One run every six hours back from now; some failed, some without a gap, some of an experiment."""
     for number in reversed(range(count)):
         is_good = number % 7 != 0
         monitor.record_performance(
@@ -55,10 +53,19 @@ def days_of(monitor: PerformanceMonitor) -> pd.DataFrame:
         return pd.read_sql("SELECT * FROM days", connection)
 
 
+def insert_runs(path: Path, count: int) -> None:
+    """Runs of January 2020, without the checks and commits of the monitor."""
+    with sqlite3.connect(path) as connection:
+        connection.executemany(
+            "INSERT INTO runs (request_id, timestamp, success, makespan, model_key) VALUES (?, ?, 1, 1.0, 'M')",
+            [(f"r{n}", f"2020-01-{1 + n % 28:02}T00:00:00.000000+00:00") for n in range(count)],
+        )
+
+
 # --- compaction ---
 
 
-def test_what_is_compacted_is_the_sum_of_what_was_there(monitor):
+def test_a_compacted_day_is_the_sum_of_its_runs(monitor):
     fill(monitor)
     before = NOW - timedelta(days=7)
     runs = monitor.get_performance_data()
@@ -83,7 +90,7 @@ def test_what_is_compacted_is_the_sum_of_what_was_there(monitor):
     pd.testing.assert_frame_equal(left, runs.drop(old.index).reset_index(drop=True))
 
 
-def test_to_compact_again_adds_to_the_days_that_are_there(monitor):
+def test_compacting_again_adds_to_existing_days(monitor):
     fill(monitor)
     runs = monitor.get_performance_data()
     for days in (12, 10, 9.9, 3, 3):
@@ -95,25 +102,21 @@ def test_to_compact_again_adds_to_the_days_that_are_there(monitor):
     assert monitor.upkeep.stats()["rows"]["feedback"] == monitor.get_performance_data()["user_satisfaction"].count()
 
 
-def test_compactions_at_the_same_time_count_each_run_once(tmp_path):
+def test_simultaneous_compactions_count_each_run_once(tmp_path):
     path = tmp_path / "p.db"
     monitor = PerformanceMonitor(path, reports_dir=tmp_path)
-    with sqlite3.connect(path) as connection:
-        connection.executemany(
-            "INSERT INTO runs (request_id, timestamp, success, makespan, model_key) VALUES (?, ?, 1, 1.0, 'M')",
-            [(f"r{n}", f"2020-01-{1 + n % 28:02}T00:00:00.000000+00:00") for n in range(10_001)],
-        )
+    insert_runs(path, 10_001)
     code = (
         "import sys; from datetime import UTC, datetime; from monitoring import PerformanceMonitor\n"
         "PerformanceMonitor(sys.argv[1]).upkeep.compact(datetime(2021, 1, 1, tzinfo=UTC))\n"
     )
-    processes = [subprocess.Popen([preloaded.python(), "-c", code, str(path)], cwd=ROOT) for _ in range(3)]
+    processes = [start_python("-c", code, str(path)) for _ in range(3)]
     assert [process.wait() for process in processes] == [0, 0, 0]
     assert days_of(monitor)["runs"].sum() == 10_000
-    assert monitor.count_runs() == 1, "the newest stays, so that no id is used again"
+    assert monitor.count_runs() == 1, "the newest run is kept so that no id is reused"
 
 
-def test_what_a_broken_configuration_would_protect_is_not_compacted(monitor, tmp_path, capsys):
+def test_runs_of_experiments_are_not_compacted_while_the_configuration_is_broken(monitor, tmp_path, capsys):
     fill(monitor)
     (tmp_path / "ab_test_config.json").write_text('{"experiments": {"kept"')
     assert main(DOOR, ["vacuum", "--keep-days", "1", "--home", str(tmp_path)]) == 1
@@ -121,7 +124,7 @@ def test_what_a_broken_configuration_would_protect_is_not_compacted(monitor, tmp
     assert monitor.count_runs() == 60
 
 
-def test_a_vacuum_without_room_is_refused(monitor, monkeypatch):
+def test_a_vacuum_without_enough_space_is_refused(monitor, monkeypatch):
     fill(monitor, 3)
     usage = shutil.disk_usage(monitor.db_path.parent)._replace(free=1_000)
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
@@ -129,22 +132,18 @@ def test_a_vacuum_without_room_is_refused(monitor, monkeypatch):
         monitor.upkeep.vacuum()
 
 
-def test_pairs_of_experiments_that_are_configured_stay(monitor):
+def test_pairs_of_configured_experiments_are_kept(monitor):
     old = {"timestamp": NOW - timedelta(days=9)}
     monitor.record_pair(pair(experiment="kept", **old), pair(experiment="gone", **old), pair(experiment="gone"))
     monitor.upkeep.compact(NOW - timedelta(days=7), keep_experiments=["kept"])
     assert sorted(monitor.get_pairs()["experiment"]) == ["gone", "kept"]
 
 
-def test_a_kill_in_the_middle_of_compaction_loses_and_doubles_nothing(tmp_path):
+def test_a_kill_during_compaction_loses_and_duplicates_nothing(tmp_path):
     path = tmp_path / "p.db"
     monitor = PerformanceMonitor(path, reports_dir=tmp_path)
     total = 30_000
-    with sqlite3.connect(path) as connection:
-        connection.executemany(
-            "INSERT INTO runs (request_id, timestamp, success, makespan, model_key) VALUES (?, ?, 1, 1.0, 'M')",
-            [(f"r{n}", f"2020-01-{1 + n % 28:02}T00:00:00.000000+00:00") for n in range(total)],
-        )
+    insert_runs(path, total)
     code = (
         "import sys; from datetime import UTC, datetime; from monitoring import PerformanceMonitor\n"
         "monitor = PerformanceMonitor(sys.argv[1])\n"
@@ -152,13 +151,7 @@ def test_a_kill_in_the_middle_of_compaction_loses_and_doubles_nothing(tmp_path):
         "monitor.upkeep.compact(datetime(2021, 1, 1, tzinfo=UTC), progress=progress)\n"
     )
     for wait_for in (1, 3, 6):
-        process = subprocess.Popen(
-            [preloaded.python(), "-c", code, str(path)],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        process = start_python("-c", code, str(path), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert process.stdin is not None
         assert process.stdout is not None
         for _ in range(wait_for):
@@ -175,7 +168,7 @@ def test_a_kill_in_the_middle_of_compaction_loses_and_doubles_nothing(tmp_path):
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
-def test_vacuum_gives_space_back(monitor):
+def test_vacuum_frees_space(monitor):
     fill(monitor, 400)
     monitor.upkeep.vacuum()
     monitor.upkeep.compact(NOW)
@@ -186,7 +179,7 @@ def test_vacuum_gives_space_back(monitor):
 # --- export ---
 
 
-def test_parquet_holds_what_the_frame_holds(monitor, tmp_path):
+def test_parquet_has_the_content_of_the_frame(monitor, tmp_path):
     fill(monitor)
     seen: list[tuple[int, int]] = []
     assert monitor.export(tmp_path / "runs.parquet", progress=lambda *done: seen.append(done)) == 60
@@ -201,7 +194,7 @@ def test_parquet_holds_what_the_frame_holds(monitor, tmp_path):
     assert str(read["timestamp"].dtype) == "datetime64[us, UTC]"
 
 
-def test_csv_holds_what_the_frame_holds(monitor, tmp_path):
+def test_csv_has_the_content_of_the_frame(monitor, tmp_path):
     fill(monitor)
     end = NOW - timedelta(days=2)
     rows = monitor.export(tmp_path / "runs.csv", end_time=end, model_key="M1")
@@ -221,7 +214,7 @@ def test_pairs_are_exported_too(monitor, tmp_path):
     assert len(pd.read_csv(tmp_path / "none.csv")) == 0
 
 
-def test_an_export_that_cannot_be_is_refused_and_leaves_nothing(monitor, tmp_path):
+def test_an_impossible_export_is_refused_and_leaves_no_file(monitor, tmp_path):
     fill(monitor, 3)
     with pytest.raises(InvalidInput, check=coded("export_format", name="runs.xlsx", known=[".csv", ".parquet"])):
         monitor.export(tmp_path / "runs.xlsx")
@@ -246,13 +239,10 @@ def test_an_export_that_cannot_be_is_refused_and_leaves_nothing(monitor, tmp_pat
 
 def cli(home: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SCHED_")}
-    return subprocess.run(
-        [preloaded.python(), "-m", "monitoring", *arguments, "--home", str(home)],
-        cwd=ROOT, env=clean | environment, capture_output=True, text=True, timeout=HANG_S,
-    )  # fmt: skip
+    return run_python("-m", "monitoring", *arguments, "--home", str(home), env=clean | environment)
 
 
-def test_the_command_line_as_an_operator_uses_it(monitor, tmp_path):
+def test_the_command_line_in_typical_use(monitor, tmp_path):
     fill(monitor)
     report = cli(tmp_path, "report", "--days", "30", "--lang", "en", "--pdf")
     assert report.returncode == 0, report.stderr
@@ -270,16 +260,16 @@ def test_the_command_line_as_an_operator_uses_it(monitor, tmp_path):
     assert len(pd.read_parquet(tmp_path / "out.parquet")) == len(monitor.get_performance_data("2026-11-20"))
 
 
-def test_the_command_line_compacts_but_for_what_is_configured(monitor, tmp_path, capsys):
+def test_the_command_line_keeps_runs_of_configured_experiments(monitor, tmp_path, capsys):
     fill(monitor)
     arguments = ["vacuum", "--keep-days", "7", "--home", str(tmp_path), "--json"]
-    told_before = monitor.count_runs()
+    before = monitor.count_runs()
     assert main(DOOR, arguments) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["compacted"] == told_before - monitor.count_runs() >= 0
+    output = json.loads(capsys.readouterr().out)
+    assert output["compacted"] == before - monitor.count_runs() >= 0
 
 
-def test_alerts_on_the_command_line_say_by_their_status_whether_anything_fires(tmp_path):
+def test_the_exit_status_of_alerts_shows_whether_any_fires(tmp_path):
     (tmp_path / "logs").mkdir()
     monitor = PerformanceMonitor(tmp_path / "logs" / "performance.db")
     assert cli(tmp_path, "alerts", "--acknowledge", "9" * 30).stderr.startswith("error: ")
@@ -291,8 +281,8 @@ def test_alerts_on_the_command_line_say_by_their_status_whether_anything_fires(t
     assert firing.returncode == 1
     assert "平均总工期高于阈值" in firing.stdout
     number = json.loads(cli(tmp_path, "alerts", "--json", **environment).stdout)[0]["id"]
-    said = cli(tmp_path, "alerts", "--acknowledge", str(number), "--actor", "李工", **environment)
-    assert "李工" in said.stdout
+    acknowledged = cli(tmp_path, "alerts", "--acknowledge", str(number), "--actor", "李工", **environment)
+    assert "李工" in acknowledged.stdout
     assert "李工" in cli(tmp_path, "alerts", "--history", "1", **environment).stdout
     assert cli(tmp_path, "alerts", "--acknowledge", "99").returncode == 1
     assert "SCHED_ALERT_WEBHOOKS" in cli(tmp_path, "alerts", "--test").stdout
@@ -306,23 +296,23 @@ def test_alerts_on_the_command_line_say_by_their_status_whether_anything_fires(t
         (["alerts", "--history", "0"], "--history"),
     ],
 )  # fmt: skip
-def test_impossible_commands_are_refused_in_a_line(monitor, tmp_path, capsys, arguments, word):
+def test_an_invalid_command_is_refused_in_one_line(monitor, tmp_path, capsys, arguments, word):
     assert main(DOOR, [*arguments, "--home", str(tmp_path)]) == 1
-    told = capsys.readouterr().err
-    assert word in told
-    assert told.count("\n") == 1
+    output = capsys.readouterr().err
+    assert word in output
+    assert output.count("\n") == 1
 
 
 @pytest.mark.parametrize("written", ["1_0", "nan", "inf", "ten", "1,5", "0x10", ""])
 @pytest.mark.parametrize("option", ["alerts --history=", "thresholds --set=max_makespan=", "alerts --acknowledge="])
-def test_a_number_that_is_not_written_in_decimal_digits_is_refused(capsys, option, written):
+def test_a_number_that_is_not_in_decimal_digits_is_refused(capsys, option, written):
     with pytest.raises(SystemExit) as ended:
         main(DOOR, f"{option}{written}".split())
     assert ended.value.code == 2
     assert "argument --" in capsys.readouterr().err
 
 
-def test_a_folder_without_records_is_said(tmp_path, capsys):
+def test_a_folder_without_records_is_reported(tmp_path, capsys):
     assert main(DOOR, ["stats", "--home", str(tmp_path)]) == 1
     assert "no records" in capsys.readouterr().err
-    assert not (tmp_path / "logs").exists(), "looking makes nothing"
+    assert not (tmp_path / "logs").exists(), "reading creates no folder"

@@ -1,4 +1,4 @@
-"""Trends: what pandas computes of the same records, bucket by bucket; and the list of the reports that are there."""
+"""Trends compared with pandas on the same records; and the list of reports."""
 
 import math
 import os
@@ -27,7 +27,7 @@ FIGURES = {
 
 
 def fill(monitor: PerformanceMonitor, now: datetime, count: int = 800, days: float = 8.0) -> None:
-    """Runs at random moments of some days, none on one of them; failures, missing figures and verdicts among them."""
+    """Runs at random times of several days, none on one of them; with failures, missing figures and verdicts."""
     rng = np.random.default_rng(7)
     ages_h = rng.uniform(0.0, 24.0 * days, count)
     records = []
@@ -50,9 +50,9 @@ def fill(monitor: PerformanceMonitor, now: datetime, count: int = 800, days: flo
 @pytest.fixture(scope="module")
 def monitor(tmp_path_factory):
     home = tmp_path_factory.mktemp("trends")
-    made = PerformanceMonitor(home / "performance.db", reports_dir=home, clock=lambda: NOW)
-    fill(made, NOW)
-    return made
+    opened = PerformanceMonitor(home / "performance.db", reports_dir=home, clock=lambda: NOW)
+    fill(opened, NOW)
+    return opened
 
 
 def same(found: float | None, wanted: float) -> bool:
@@ -63,7 +63,7 @@ def same(found: float | None, wanted: float) -> bool:
     "named", [{}, {"model_key": "M1"}, {"experiment": "e"}, {"model_key": "M2", "experiment": "e"}]
 )
 @pytest.mark.parametrize(("hours", "points"), [(1, 60), (24, 48), (168, 84), (168, 7), (720, 60)])
-def test_trends_equal_what_pandas_computes_of_the_records(monitor, hours, points, named):
+def test_trends_equal_those_of_pandas(monitor, hours, points, named):
     trend = trend_of_last(monitor.engine, NOW, hours, points, **named)
     runs = monitor.get_performance_data(**named)
     assert len(trend.points) <= points
@@ -82,7 +82,7 @@ def test_trends_equal_what_pandas_computes_of_the_records(monitor, hours, points
     assert counted == len(runs[runs["timestamp"] >= trend.points[0].start])
 
 
-def test_a_day_without_runs_is_an_empty_bucket_and_not_a_missing_one(monitor):
+def test_a_day_without_runs_is_an_empty_bucket(monitor):
     trend = trend_of_last(monitor.engine, NOW, 168, 168)
     silent = [point for point in trend.points if NOW - timedelta(hours=72) <= point.start < NOW - timedelta(hours=49)]
     assert len(silent) == 23
@@ -100,32 +100,27 @@ def test_a_database_without_runs_has_empty_trends(tmp_path):
 @pytest.mark.parametrize(
     ("hours", "points"), [(0.01, 1), (0.1, 500), (1, 60), (24, 48), (168, 84), (720, 30), (8784, 500)]
 )
-def test_buckets_begin_on_the_local_clock_and_end_beyond_now(monkeypatch, zone, hours, points):
-    monkeypatch.setenv("TZ", zone)
-    time.tzset()
-    try:
-        bounds, length_s = bucket_bounds(NOW, timedelta(hours=hours), points)
-        starts = bounds[:-1]
-        assert 1 <= len(starts) <= points
-        assert length_s in BUCKETS_S
-        lengths_s = {(b - a).total_seconds() for a, b in pairwise(bounds)}
-        assert lengths_s <= {length_s + change_s for change_s in (0.0, 3_600.0, -3_600.0)}
-        assert bounds[-2] <= NOW < bounds[-1]
-        assert len(starts) == 1 or NOW - starts[0] <= timedelta(hours=hours)
-        for start in starts:
-            local = start.astimezone()
-            if length_s < 86_400:
-                assert (local.hour * 3_600 + local.minute * 60 + local.second) % length_s == 0
-            else:
-                assert (local.hour, local.minute) == (0, 0)
-                assert length_s < 604_800 or local.weekday() == 0
-    finally:
-        monkeypatch.undo()
-        time.tzset()
+def test_buckets_start_on_the_local_clock_and_the_last_one_includes_now(set_time_zone, zone, hours, points):
+    set_time_zone(zone)
+    bounds, length_s = bucket_bounds(NOW, timedelta(hours=hours), points)
+    starts = bounds[:-1]
+    assert 1 <= len(starts) <= points
+    assert length_s in BUCKETS_S
+    lengths_s = {(b - a).total_seconds() for a, b in pairwise(bounds)}
+    assert lengths_s <= {length_s + change_s for change_s in (0.0, 3_600.0, -3_600.0)}
+    assert bounds[-2] <= NOW < bounds[-1]
+    assert len(starts) == 1 or NOW - starts[0] <= timedelta(hours=hours)
+    for start in starts:
+        local = start.astimezone()
+        if length_s < 86_400:
+            assert (local.hour * 3_600 + local.minute * 60 + local.second) % length_s == 0
+        else:
+            assert (local.hour, local.minute) == (0, 0)
+            assert length_s < 604_800 or local.weekday() == 0
 
 
 @pytest.mark.parametrize("offset_min", [480, -210, 0, 840])
-def test_buckets_may_begin_on_the_readers_clock_instead(offset_min):
+def test_buckets_can_start_on_the_readers_clock(offset_min):
     offset = timedelta(minutes=offset_min)
     for hours, points, length_s in ((168, 84, 7_200), (720, 30, 86_400)):
         bounds, found_s = bucket_bounds(NOW, timedelta(hours=hours), points, timezone(offset))
@@ -140,15 +135,15 @@ def test_buckets_may_begin_on_the_readers_clock_instead(offset_min):
 
 @pytest.fixture(scope="module")
 def client(home):
-    made = create_app(Settings(home=home)).test_client()
+    opened = create_app(Settings(home=home)).test_client()
     fill(PerformanceMonitor(home / "logs" / "performance.db", reports_dir=home), datetime.now(UTC))
-    return made
+    return opened
 
 
-def test_trends_are_told_over_http_with_what_they_were_asked_for(client):
-    told = client.get("/performance/trends?hours=168&points=84&model_key=M1").json["trends"]
-    assert (told["hours"], told["bucket_s"], told["model_key"], told["experiment"]) == (168.0, 7_200, "M1", None)
-    frame = pd.DataFrame(told["points"])
+def test_trends_over_http_include_their_parameters(client):
+    body = client.get("/performance/trends?hours=168&points=84&model_key=M1").json["trends"]
+    assert (body["hours"], body["bucket_s"], body["model_key"], body["experiment"]) == (168.0, 7_200, "M1", None)
+    frame = pd.DataFrame(body["points"])
     assert len(frame) == 84
     all_of_it = client.get(f"/performance?model_key=M1&start_time={frame['start'][0].replace('+', '%2B')}").json[
         "performance"
@@ -158,9 +153,9 @@ def test_trends_are_told_over_http_with_what_they_were_asked_for(client):
 
 
 @pytest.mark.parametrize(("offset_min", "hour"), [(480, 16), (-300, 5), (0, 0)])
-def test_days_over_http_are_those_of_the_clock_that_is_named(client, offset_min, hour):
-    told = client.get(f"/performance/trends?hours=720&points=30&utc_offset_min={offset_min}").json["trends"]
-    assert {datetime.fromisoformat(point["start"]).hour for point in told["points"]} == {hour}
+def test_days_over_http_use_the_given_offset(client, offset_min, hour):
+    body = client.get(f"/performance/trends?hours=720&points=30&utc_offset_min={offset_min}").json["trends"]
+    assert {datetime.fromisoformat(point["start"]).hour for point in body["points"]} == {hour}
 
 
 @pytest.mark.parametrize(
@@ -173,22 +168,22 @@ def test_days_over_http_are_those_of_the_clock_that_is_named(client, offset_min,
         ("Asia/Shanghai", "2026-10-27T09:00:00+00:00", [24, 24, 24, 24]),
     ],
 )
-def test_days_go_from_midnight_to_midnight_also_where_the_clock_is_changed(zone, now, lengths_h):
+def test_days_last_from_midnight_to_midnight_when_the_clock_changes(zone, now, lengths_h):
     bounds, _ = bucket_bounds(datetime.fromisoformat(now), timedelta(days=4), 4, ZoneInfo(zone))
     assert [(b - a) / timedelta(hours=1) for a, b in pairwise(bounds)] == lengths_h
     local = [bound.astimezone(ZoneInfo(zone)) for bound in bounds]
     assert {bound.hour for bound in local} <= ({0, 1} if zone == "Africa/Cairo" else {0})
 
 
-def test_days_over_http_are_those_of_the_zone_that_is_named(client):
-    told = client.get("/performance/trends?hours=8784&points=366&time_zone=Europe/Berlin").json["trends"]
-    starts = [datetime.fromisoformat(point["start"]) for point in told["points"]]
+def test_days_over_http_use_the_given_zone(client):
+    body = client.get("/performance/trends?hours=8784&points=366&time_zone=Europe/Berlin").json["trends"]
+    starts = [datetime.fromisoformat(point["start"]) for point in body["points"]]
     assert {start.astimezone(ZoneInfo("Europe/Berlin")).hour for start in starts} == {0}
     assert {start.hour for start in starts} == {22, 23}
 
 
 @pytest.mark.parametrize("name", ["Asia/Peking", "../etc/passwd", "/etc/localtime", "x" * 5_000, "Asia", "%00"])
-def test_a_zone_that_is_none_is_refused(client, name):
+def test_an_unknown_zone_is_refused(client, name):
     answer = client.get(f"/performance/trends?time_zone={name}")
     assert answer.status_code == 422, answer.text
     assert answer.json["errors"][0]["loc"] == ["time_zone"]
@@ -212,38 +207,38 @@ def test_a_zone_that_is_none_is_refused(client, name):
         *("points=-1", "utc_offset_min=841", "utc_offset_min=-841", "utc_offset_min=--1", "utc_offset_min=%2B480"),
     ],
 )
-def test_a_period_or_a_number_of_points_that_is_none_is_refused(client, query):
+def test_an_invalid_period_or_number_of_points_is_refused(client, query):
     answer = client.get(f"/performance/trends?{query}")
     assert answer.status_code == 422
     assert answer.json["errors"][0]["loc"] == [query.partition("=")[0]]
 
 
-def test_the_reports_that_are_there_are_listed_newest_first(client, home):
+def test_reports_are_listed_newest_first(client, home):
     assert client.get("/reports").json == {"status": "success", "reports": [], "total": 0}
     client.post("/experiments", json={"experiment_name": "v1_vs_v2", "model_a": "DDQN_v1.0", "model_b": "DDQN_v2.0"})
-    made = [
+    created = [
         client.post("/reports/performance", json={"days": 1, "lang": "en", "format": "pdf"}).json["report"],
         client.post("/reports/ab_test", json={"experiment_name": "v1_vs_v2"}).json["report"],
     ]
-    for age_s, name in ((60, made[0]), (50, made[0].replace(".pdf", ".html")), (40, made[1])):
+    for age_s, name in ((60, created[0]), (50, created[0].replace(".pdf", ".html")), (40, created[1])):
         moment = time.time() - age_s
         os.utime(home / "reports" / name, (moment, moment))
-    told = client.get("/reports").json["reports"]
-    assert [(each["kind"], each["experiment"], each["format"], each["lang"]) for each in told] == [
+    listed = client.get("/reports").json["reports"]
+    assert [(each["kind"], each["experiment"], each["format"], each["lang"]) for each in listed] == [
         ("ab_test", "v1_vs_v2", "html", "zh"),
         ("performance", None, "html", "en"),
         ("performance", None, "pdf", "en"),
     ]
-    for each in told:
+    for each in listed:
         answer = client.get(each["url"])
         assert (answer.status_code, len(answer.data)) == (200, each["size_bytes"])
         assert abs(datetime.fromisoformat(each["created_at"]) - datetime.now(UTC)) < timedelta(minutes=5)
     limited = client.get("/reports?limit=1").json
-    assert ([each["name"] for each in limited["reports"]], limited["total"]) == ([made[1]], 3)
+    assert ([each["name"] for each in limited["reports"]], limited["total"]) == ([created[1]], 3)
     assert str(home) not in client.get("/reports").text
 
 
-def test_what_is_no_report_is_not_listed(client, home):
+def test_other_files_are_not_listed_as_reports(client, home):
     folder = home / "reports"
     before = client.get("/reports").json["total"]
     for name in ("notes.txt", "index.html", ".performance_20261123_130241_en.html.1.2.tmp", "performance_x.html"):
@@ -253,7 +248,7 @@ def test_what_is_no_report_is_not_listed(client, home):
     assert client.get("/reports").json["total"] == before
     (folder / "performance_20261123_130241.html").write_text("of a version that did not tell the language")
     (folder / "ab_test_a_b_20261123_130241_zh_2.html").write_text("the second one of a second")
-    told = {each["name"]: (each["experiment"], each["lang"]) for each in client.get("/reports").json["reports"]}
-    assert told["performance_20261123_130241.html"] == (None, None)
-    assert told["ab_test_a_b_20261123_130241_zh_2.html"] == ("a_b", "zh")
+    body = {each["name"]: (each["experiment"], each["lang"]) for each in client.get("/reports").json["reports"]}
+    assert body["performance_20261123_130241.html"] == (None, None)
+    assert body["ab_test_a_b_20261123_130241_zh_2.html"] == ("a_b", "zh")
     assert client.get("/reports?limit=0").status_code == 422

@@ -1,4 +1,4 @@
-"""Whatever is decided about a candidate is worded in both languages, with all of its parameters."""
+"""Every decision about a candidate has a text in both languages, with all of its parameters."""
 
 from datetime import UTC, datetime
 from itertools import product
@@ -41,7 +41,7 @@ EFFECTS = [effect(0.03, 0.01, 0.05, 0.01), effect(0.0, -0.01, 0.01, 0.0), effect
 
 
 def verdicts():
-    """Every combination of what a verdict can be made of."""
+    """Every combination of the parts of a verdict."""
     found = []
     for word, of, failing, undecidable, days in product(get_args(Word), EFFECTS, FAILING, CANNOT_TELL, DAYS):
         for reason in REASONS if word == "invalid" else [None]:
@@ -86,8 +86,8 @@ def experiments():
     base = {"name": "e", "model_a": "a", "model_b": "b", "start_time": "2026-01-01T00:00:00+00:00"}
     promotion = {"arm": "model_b", "model": "b", "previous_default": "a"}
     yield from (
-        Experiment.parse({**base, **more})
-        for more in (
+        Experiment.parse({**base, **options})
+        for options in (
             {},
             {"rollout": {"auto": True}},
             {"model_c": "c"},
@@ -101,30 +101,30 @@ def experiments():
 
 def worded(*messages):
     """The text in both languages."""
-    said = [WORDS.say(*messages, lang=lang) for lang in LANGS]
-    assert all(said)
-    assert not any("{" in text or "model_" in text for text in said), said
-    return said
+    texts = [WORDS.say(*messages, lang=lang) for lang in LANGS]
+    assert all(texts)
+    assert not any("{" in text or "model_" in text for text in texts), texts
+    return texts
 
 
-def test_every_verdict_is_worded_in_both_languages():
+def test_every_verdict_has_a_text_in_both_languages():
     codes = set()
     for verdict in VERDICTS:
         for shown in (verdict, verdict.withheld()):
             worded(*shown.messages)
             codes |= {each.code for each in shown.messages}
-    # Parts of other texts.
+    # parts of other texts
     parts = {f"verdicts.{name}" for name in ("effect", "effect_equal", "interval", "basis_users", "basis_pairs")}
     assert codes | parts == {path for path in TEXTS["en"] if path.startswith("verdicts.")}
 
 
 @pytest.mark.parametrize("experiment", list(experiments()), ids=range(7))
-def test_every_next_step_is_worded_in_both_languages(experiment):
+def test_every_next_step_has_a_text_in_both_languages(experiment):
     for verdict, status, event in product(VERDICTS[::3], get_args(Status), (None, "aborted")):
         worded(next_step(experiment, verdict, status=status, last_event=event, days_planned=5.0))
 
 
-def test_no_advice_of_the_catalogue_is_never_given():
+def test_all_advice_of_the_catalogue_is_used():
     codes = {
         next_step(experiment, verdict, status=status, last_event=event, days_planned=5.0).code
         for experiment in experiments()
@@ -137,7 +137,7 @@ def test_no_advice_of_the_catalogue_is_never_given():
 @pytest.mark.parametrize("metric", list(METRICS.values()), ids=list(METRICS))
 @pytest.mark.parametrize("basis", BASES)
 @pytest.mark.parametrize("bounds", [None, (0.01, 0.2), (-0.2, -0.01), (-0.1, 0.1)])
-def test_every_finding_is_worded_in_both_languages(metric, basis, bounds):
+def test_every_finding_has_a_text_in_both_languages(metric, basis, bounds):
     counts = {"model_a": 1_000, "model_b": 2}
     finding = Finding(
         basis=basis,
@@ -157,6 +157,6 @@ def test_every_finding_is_worded_in_both_languages(metric, basis, bounds):
 
 @pytest.mark.parametrize("cause", get_args(Cause))
 @pytest.mark.parametrize("longer", [None, 12.0, -12.0])
-def test_every_contradiction_is_worded_in_both_languages(cause, longer):
-    told = Contradiction("model_b", METRICS["makespan"], 5.0, -5.0, (cause, "weights"), (0.0, 30.0), longer)
-    worded(told.message)
+def test_every_contradiction_has_a_text_in_both_languages(cause, longer):
+    result = Contradiction("model_b", METRICS["makespan"], 5.0, -5.0, (cause, "weights"), (0.0, 30.0), longer)
+    worded(result.message)

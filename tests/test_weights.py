@@ -1,4 +1,4 @@
-"""Checkpoints as arrays: what is kept is what was read, whoever schedules has no torch, and nothing odd gets in."""
+"""Checkpoints cached as arrays: equal to what was read, usable without torch, and validated."""
 
 import gc
 import hashlib
@@ -27,7 +27,7 @@ SEEDS = sorted((ROOT / "models" / "seed").glob("*.pth"))
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch) -> Path:
-    """Where weights are kept, empty."""
+    """The empty folder of the cache."""
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "cache"))
     return tmp_path / "cache" / "weights"
 
@@ -49,7 +49,7 @@ def same(a, b) -> bool:
 
 
 @pytest.mark.parametrize("path", SEEDS, ids=lambda path: path.stem)
-def test_what_is_kept_is_what_was_read(folder, path, monkeypatch):
+def test_what_was_stored_is_read_back(folder, path, monkeypatch):
     read = load_agent(path)
     assert len(list(folder.iterdir())) == 1
     monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("read by torch again"))
@@ -59,7 +59,7 @@ def test_what_is_kept_is_what_was_read(folder, path, monkeypatch):
     assert again.solve(instance).schedule.steps == read.solve(instance).schedule.steps
 
 
-def test_a_process_that_only_schedules_has_no_torch():
+def test_a_process_that_only_schedules_does_not_import_torch():
     for path in SEEDS:
         load_agent(path)
     code = (
@@ -68,8 +68,8 @@ def test_a_process_that_only_schedules_has_no_torch():
         f"load_agent(Path({str(SEEDS[-1])!r})).solve(standard_instance(SAMPLE_PARAMS), time_budget_ms=20)\n"
         "print('torch' in sys.modules)"
     )
-    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == "False"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "False"
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_a_process_that_only_schedules_has_no_torch():
     ],
     ids=["empty", "cut short", "a bit of the text", "a bit of a weight"],
 )
-def test_a_damaged_file_is_read_by_torch_and_mended(folder, spoil):
+def test_a_damaged_file_is_read_by_torch_and_replaced(folder, spoil):
     read = load_agent(SEEDS[0])
     (kept,) = folder.iterdir()
     whole = kept.read_bytes()
@@ -91,13 +91,13 @@ def test_a_damaged_file_is_read_by_torch_and_mended(folder, spoil):
     assert kept.read_bytes() == whole
 
 
-def test_where_nothing_can_be_written_models_load_all_the_same(tmp_path, monkeypatch):
+def test_models_load_even_if_nothing_can_be_written(tmp_path, monkeypatch):
     (tmp_path / "a file").touch()
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "a file"))
     assert load_agent(SEEDS[0]).training
 
 
-def test_a_write_that_fails_leaves_nothing_behind(folder, monkeypatch):
+def test_a_failed_write_leaves_no_file(folder, monkeypatch):
     def full(_descriptor):
         raise OSError(28, "No space left on device")
 
@@ -106,13 +106,13 @@ def test_a_write_that_fails_leaves_nothing_behind(folder, monkeypatch):
     assert list(folder.iterdir()) == []
 
 
-def test_what_json_cannot_hold_is_not_kept(folder, tmp_path):
+def test_content_that_json_cannot_represent_is_not_stored(folder, tmp_path):
     save_checkpoint(tmp_path / "odd.pth", QNetwork((2, 2, 2)), {"by size": {1: 0.5}, "nothing": float("nan")})
     assert load_agent(tmp_path / "odd.pth").training["by size"] == {1: 0.5}
     assert not folder.exists()
 
 
-def test_other_bytes_or_another_reader_are_not_what_was_kept(folder, tmp_path, monkeypatch):
+def test_other_bytes_or_another_reader_version_are_not_used(folder, tmp_path, monkeypatch):
     for number in range(2):
         load_agent(write_checkpoint(tmp_path / f"{number}.pth", number))
     assert len(list(folder.iterdir())) == 2
@@ -120,7 +120,7 @@ def test_other_bytes_or_another_reader_are_not_what_was_kept(folder, tmp_path, m
     assert weights.load_cached((tmp_path / "0.pth").read_bytes()) is None
 
 
-def test_those_that_were_used_last_are_kept(folder, tmp_path, monkeypatch):
+def test_the_most_recently_used_files_are_kept(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(weights, "MAX_FILES", 3)
     paths = [write_checkpoint(tmp_path / f"{number}.pth", number) for number in range(5)]
     for path in paths[:3]:
@@ -133,7 +133,7 @@ def test_those_that_were_used_last_are_kept(folder, tmp_path, monkeypatch):
 
 
 def header(packed_weights: bytes, **changes: object) -> bytes:
-    """The same arrays under another text, with a digest that fits."""
+    """The same arrays with another header and a matching digest."""
     line, _, arrays = packed_weights[32:].partition(b"\n")
     about = json.loads(line)
     about["signature"] |= changes
@@ -162,7 +162,7 @@ def header(packed_weights: bytes, **changes: object) -> bytes:
         signed(packed()[32:-4] + np.array([np.nan], dtype="<f4").tobytes()),
     ],
 )
-def test_nothing_but_a_network_of_this_version_is_taken(folder, hostile):
+def test_only_a_network_of_this_version_is_accepted(folder, hostile):
     with pytest.raises(InvalidCheckpoint, match="packed weights"):
         weights.unpack(hostile)
     with pytest.raises(InvalidCheckpoint):
@@ -170,8 +170,8 @@ def test_nothing_but_a_network_of_this_version_is_taken(folder, hostile):
     assert not folder.exists()
 
 
-def test_a_model_that_was_registered_is_loaded_without_torch(tmp_path):
-    """By the process that registered it, since the reading was another's; and by one that comes later."""
+def test_a_registered_model_is_loaded_without_torch(tmp_path):
+    """By the process that registered it, which did not read the file itself, and by a later process."""
     checkpoint = write_checkpoint(tmp_path / "new.pth", 77)
     code = (
         "import sys; from pathlib import Path; from model_manager import ModelVersionManager\n"
@@ -184,27 +184,27 @@ def test_a_model_that_was_registered_is_loaded_without_torch(tmp_path):
     )
     for _ in range(2):
         command = [sys.executable, "-c", code, str(tmp_path / "models"), str(checkpoint)]
-        told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-        assert told.stdout.strip() == "False"
+        result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        assert result.stdout.strip() == "False"
     assert len(ModelVersionManager(tmp_path / "models").list_models()) == 1
 
 
 @pytest.mark.parametrize("checkpoint", SEEDS, ids=lambda path: path.stem)
-def test_the_packed_weights_of_a_shipped_model_are_those_that_torch_reads(checkpoint):
-    """`make serve` keeps them, so that the first answers need no PyTorch."""
+def test_the_packed_weights_of_a_shipped_model_equal_those_read_by_torch(checkpoint):
+    """`make serve` stores them, so that the first answers need no PyTorch."""
     assert packed_file(checkpoint).read_bytes() == weights.pack(read_checkpoint(checkpoint).to_weights())
 
 
-def test_without_torch_a_checkpoint_that_was_never_read_names_the_remedy(tmp_path, monkeypatch):
+def test_without_torch_an_uncached_checkpoint_names_the_remedy(tmp_path, monkeypatch):
     checkpoint = write_checkpoint(tmp_path / "new.pth", 79)
-    monkeypatch.setitem(sys.modules, "scheduler_env.network", None)  # as an import of what is not installed
+    monkeypatch.setitem(sys.modules, "scheduler_env.network", None)  # as if torch were not installed
     with pytest.raises(InvalidCheckpoint, match=r"pip install -r requirements\.txt"):
         load_agent(checkpoint)
 
 
-def test_hostile_nesting_is_refused():
+def test_deeply_nested_content_is_refused():
     gc.collect()
-    gc.disable()  # finalizers that it ran within the nesting would fail, and pytest tell of them
+    gc.disable()  # finalizers that run inside the nesting would fail, and pytest would report them
     try:
         with pytest.raises(InvalidCheckpoint, match="packed weights"):
             weights.unpack(signed(b"[" * 100_000 + b"\n"))
@@ -212,31 +212,27 @@ def test_hostile_nesting_is_refused():
         gc.enable()
 
 
-def test_setup_names_a_file_that_is_not_there_before_it_compiles():
+def test_setup_names_a_missing_file_before_it_compiles():
     command = [sys.executable, "-m", "scheduler_env.warm_up", str(SEEDS[0]), "/nowhere.pth"]
-    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert told.returncode == 2
-    assert "file not found: /nowhere.pth" in told.stderr
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert "file not found: /nowhere.pth" in result.stderr
 
 
 @pytest.mark.parametrize("arguments", [[], ["--workers", "2"]], ids=["one process", "two workers"])
-def test_a_service_that_registers_and_serves_a_new_model_has_no_torch(tmp_path, arguments):
+def test_a_service_that_registers_and_serves_a_new_model_does_not_import_torch(tmp_path, arguments):
     for path in SEEDS:
         load_agent(path)
     (tmp_path / "home").mkdir()
     new = write_checkpoint(tmp_path / "home" / "new.pth", 78)
     with live_service(tmp_path / "home", arguments=arguments, command=NEW_PROCESS) as running:
-        made = running.post("/models/register", json={"model_path": new.name, "algorithm_name": "DDQN"})
-        key = made.json()["model_key"]
+        answer = running.post("/models/register", json={"model_path": new.name, "algorithm_name": "DDQN"})
+        key = answer.json()["model_key"]
         for _ in range(8):
             assert running.run(params=list(SAMPLE_PARAMS), model=key)["result"]["makespan"] > 0
-        listed = subprocess.run(
-            ["ps", "-o", "pid=", "--pid", str(running.process.pid), "--ppid", str(running.process.pid)],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.split()
-        serving = [pid for pid in listed if "examiner" not in Path(f"/proc/{pid}/cmdline").read_text()]
+        pid = running.process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        serving = [pid for pid in (str(pid), *children) if "examiner" not in Path(f"/proc/{pid}/cmdline").read_text()]
         assert len(serving) == (3 if arguments else 1)
         for pid in serving:
             assert "libtorch" not in Path(f"/proc/{pid}/maps").read_text()

@@ -1,4 +1,4 @@
-"""Every text stands in the catalogue once, in both languages, and gets the parameters that it names."""
+"""Every text is in the catalogue once, in both languages, and gets the parameters that it names."""
 
 import ast
 import string
@@ -15,28 +15,28 @@ from scheduler_env.words import KINDS, Catalogue, Message
 from scheduler_service import errors as service_errors
 from scheduler_service.http.contract.problems import HTTP_CODES
 from scheduler_service.words import LANGS, WORDS
+from tests.conftest import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 SOURCES = [
     *(ROOT / f"{door}.py" for door in ("enhanced_flask", "model_manager", "ab_testing", "monitoring")),
     *(ROOT / "scheduler_env").rglob("*.py"),
     *(ROOT / "scheduler_service").rglob("*.py"),
 ]
 OPTIONS = {"more", "retry_after_s", "is_final"}
-"""Arguments of errors that are no parameters of their texts."""
+"""Arguments of errors that are not parameters of their texts."""
 CHOSEN_ELSEWHERE = {
-    "scheduler_service/registry/examination.py": {"content['code']"},  # of an error that the helper process raised
+    "scheduler_service/registry/examination.py": {"content['code']"},  # of an error raised by the helper process
     "scheduler_service/registry/moves.py": {"USED_BY[uses[-1].role]"},
 }
-"""File -> the codes in it that are no literals."""
+"""File -> codes that are not literals."""
 
 
 def _subclasses(cls: type) -> set[type]:
     return {cls}.union(*map(_subclasses, cls.__subclasses__()))
 
 
-def made() -> Iterator[tuple[Path, ast.Call]]:
-    """(file, call) of each place where an error is made."""
+def created() -> Iterator[tuple[Path, ast.Call]]:
+    """(file, call) of each place where an error is created."""
     import enhanced_flask  # noqa: F401  (defines the error classes of the HTTP layer)
 
     # A file's errors are its findings, and those have codes.
@@ -52,8 +52,8 @@ def is_literal(node: ast.Call) -> bool:
 
 
 def raised():
-    """(where, code, names of its parameters or None where they are not written out) of every error that is raised."""
-    for path, node in made():
+    """(where, code, parameter names or None if they are not written out) of every error that is raised."""
+    for path, node in created():
         if is_literal(node):
             keywords = {each.arg for each in node.keywords} - OPTIONS
             yield f"{path}:{node.lineno}", node.args[0].value, None if None in keywords else keywords
@@ -64,9 +64,9 @@ def called(node: ast.Call) -> str:
 
 
 def worded():
-    """(where, path of the text, names of its parameters or None where they are not written out) outside of errors.
+    """(where, path of the text, parameter names or None if they are not written out) of other texts.
 
-    Messages, reasons, and the texts of reports.
+    These are messages, reasons, and the texts of reports.
     """
     for path in SOURCES:
         is_report = path.parent.name == "reporting"
@@ -115,10 +115,10 @@ def test_both_languages_have_the_same_texts():
     assert TEXTS["zh"].keys() == TEXTS["en"].keys()
 
 
-def test_a_chinese_text_takes_no_other_parameters_than_the_english_one():
+def test_a_chinese_text_has_no_additional_parameters():
     of = {lang: {path: set(fields(text)) for path, text in TEXTS[lang].items()} for lang in LANGS}
     checked_below = {f"errors.{code}" for _, code, given in raised() if given is not None}
-    # A Chinese page has no use for the names of an API's fields.
+    # A Chinese page does not use the names of an API's fields.
     assert all(of["zh"][path] <= of["en"][path] for path in of["en"].keys() - checked_below)
 
 
@@ -130,36 +130,31 @@ def test_each_kind_is_known():
         assert kinds <= KINDS.keys() | WORDS.texts(lang).get("terms", {}).keys()
 
 
-def test_each_error_is_made_with_a_code():
-    for path, node in made():
+def test_each_error_is_created_with_a_code():
+    for path, node in created():
         code = ast.unparse(node.args[0]) if node.args else ""
         assert is_literal(node) or code in CHOSEN_ELSEWHERE.get(str(path), ()), f"{path}:{node.lineno}: {code}"
 
 
-def test_an_error_with_a_sentence_for_a_code_has_no_text():
+def test_an_error_with_a_sentence_as_its_code_has_no_text():
     with pytest.raises(KeyError, match="no text"):
         str(service_errors.Conflict("the model is in use"))
 
 
-def test_each_error_that_is_raised_has_a_text_and_its_parameters():
-    found = list(raised())
-    assert found
-    for where, code, given in found:
-        for lang in LANGS:
-            text = TEXTS[lang].get(f"errors.{code}")
-            assert text is not None, f"{where}: no text errors.{code}"
-            missing = fields(text).keys() - (given if given is not None else fields(text).keys())
-            assert not missing, f"{where}: {code} lacks {missing}"
-
-
-def test_each_message_has_a_text_and_its_parameters():
-    found = list(worded())
+@pytest.mark.parametrize(
+    ("found", "prefix", "langs"),
+    [(list(raised()), "errors.", LANGS), (list(worded()), "", ("en",))],
+    ids=["errors", "messages"],
+)
+def test_each_raised_error_and_each_message_has_a_text_and_its_parameters(found, prefix, langs):
     assert len(found) > 100
-    for where, path, given in found:
-        text = TEXTS["en"].get(path)
-        assert text is not None, f"{where}: no text {path}"
-        missing = fields(text).keys() - (given if given is not None else fields(text).keys())
-        assert not missing, f"{where}: {path} lacks {missing}"
+    for where, name, given in found:
+        path = prefix + name
+        for lang in langs:
+            text = TEXTS[lang].get(path)
+            assert text is not None, f"{where}: no text {path}"
+            missing = fields(text).keys() - (given if given is not None else fields(text).keys())
+            assert not missing, f"{where}: {path} lacks {missing}"
 
 
 def test_each_code_of_the_http_layer_has_a_text():
@@ -167,7 +162,7 @@ def test_each_code_of_the_http_layer_has_a_text():
     assert {f"errors.{code}" for code in codes} <= TEXTS["en"].keys()
 
 
-def test_the_catalogue_has_no_text_in_two_folders(tmp_path):
+def test_no_text_is_defined_in_two_folders(tmp_path):
     for folder in ("a", "b"):
         (tmp_path / folder / "en").mkdir(parents=True)
         (tmp_path / folder / "en" / "errors.json").write_text('{"gone": "it is gone"}')
@@ -182,7 +177,7 @@ def test_the_catalogue_has_no_text_in_two_folders(tmp_path):
         ("", 10_000, "10000"), ("", 0.1 + 0.2, "0.3"), ("bytes", 8 * 2**20, "8 MiB"), ("", ["a", "b"], "a, b"),
     ],
 )  # fmt: skip
-def test_a_value_is_written_as_its_kind_says(tmp_path, kind, value, text):
+def test_a_value_is_formatted_by_its_kind(tmp_path, kind, value, text):
     (tmp_path / "en").mkdir()
     (tmp_path / "en" / "errors.json").write_text(f'{{"it": "{{value:{kind}}}"}}')
     assert Catalogue(tmp_path).text("errors.it", {"value": value}) == text
@@ -198,7 +193,7 @@ def test_a_list_of_messages_is_written_as_sentences_or_clauses(tmp_path):
     assert texts == ["It 1. It 2.", "It 1.; It 2.", "It 1.It 2.", "It 1.；It 2."]
 
 
-def test_an_error_says_its_text_in_either_language():
+def test_an_error_has_its_text_in_both_languages():
     err = science_errors.InvalidInstance("unknown_team", ("teams",), step="x", team="y", known=["team1", "team2"])
     assert str(err) == f"teams: {err.text('en')}"
     assert err.text("zh") != err.text("en")

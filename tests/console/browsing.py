@@ -1,4 +1,4 @@
-"""What the tests of every page ask of it."""
+"""Steps and checks that the tests of all pages share."""
 
 import os
 from pathlib import Path
@@ -13,14 +13,14 @@ PATIENCE_MS = 120_000
 
 
 def new_context(browser: Browser, url: str, **more: Any) -> BrowserContext:
-    """A browser context at the console of the service at `url`; it gives up on what a busy machine would reach."""
+    """A browser context for the console of the service at `url`, with a timeout that a busy machine does not reach."""
     context = browser.new_context(base_url=url.replace("0.0.0.0", "127.0.0.1"), **more)
     context.set_default_timeout(PATIENCE_MS)
     return context
 
 
 def check_accessibility(page: Page) -> None:
-    """axe-core finds no serious or critical violation on the page as it is now."""
+    """Check with axe-core that the current page has no serious or critical violation."""
     found = AXE.run(page).response["violations"]
     grave = [
         f"{each['id']} ({each['impact']}): {node['html'][:200]} {node['failureSummary'][:300]}"
@@ -32,10 +32,10 @@ def check_accessibility(page: Page) -> None:
 
 
 def check_both_sizes(page: Page, name: str) -> None:
-    """The page fits into 1280 and into 390 pixels, without a serious violation; pictures go to $SCREENSHOTS."""
+    """Check that the page fits 1280 and 390 pixels without a serious violation; pictures go to $SCREENSHOTS."""
     for size in (NARROW, WIDE):
         page.set_viewport_size(size)  # type: ignore[arg-type]
-        page.wait_for_timeout(150)  # charts follow their box
+        page.wait_for_timeout(150)  # charts adapt to their box
         overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert overflow <= 0, f"{name} is {overflow} pixels too wide at {size['width']}"
         check_accessibility(page)

@@ -1,11 +1,12 @@
-"""A real browser on the real service: Debian's Chromium, driven by playwright, which brings no browser of its own."""
+"""A real browser on the real service: Debian's Chromium, driven by playwright."""
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
+from playwright.sync_api import Browser, CDPSession, ConsoleMessage, Page, expect
 
 from tests.conftest import LiveService, live_service
 from tests.console.browsing import PATIENCE_MS, WIDE, new_context
@@ -15,64 +16,87 @@ expect.set_options(timeout=PATIENCE_MS)
 
 @pytest.fixture(scope="module")
 def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveService]:
-    """A service of the module's own, whose records, models and experiments its tests may change."""
+    """A service for one module; its tests may change records, models and experiments."""
     with live_service(tmp_path_factory.mktemp("console")) as running:
         yield running
 
 
 @pytest.fixture
 def mistakes() -> list[str]:
-    """What the browser's console complained of. A test that provokes it takes out what it expects."""
+    """The errors in the browser's console. A test that provokes one removes it from the list."""
     return []
 
 
+@dataclass
+class Tab:
+    """The page of a module's tests, in a context of its own; `mistakes` are those of the test that has it."""
+
+    page: Page
+    cdp: CDPSession
+    mistakes: list[str]
+
+
 @pytest.fixture(scope="module")
-def contexts(browser: Browser, console: LiveService) -> Iterator[list[BrowserContext]]:
-    """The browser context of the module's tests: a page loads in half the time where its scripts are cached."""
-    made: list[BrowserContext] = []
+def tabs(browser: Browser, console: LiveService) -> Iterator[list[Tab]]:
+    """The one that the next test uses, if there is one: a document costs half the processor time where its scripts are
+    cached, and a quarter less again in a process that is there already."""
+    made: list[Tab] = []
     yield made
-    for context in made:
-        context.close()
+    for tab in made:
+        tab.page.context.close()
 
 
-def context_of(contexts: list[BrowserContext], browser: Browser, console: LiveService) -> BrowserContext:
-    """The module's context, without what an earlier page stored."""
-    if not contexts:
-        contexts.append(new_context(browser, console.url, viewport=WIDE, locale="zh-CN"))
-    return contexts[0]
+def new_tab(browser: Browser, console: LiveService) -> Tab:
+    """A page 1280 pixels wide; any error in the browser's console is a mistake."""
+    page = new_context(browser, console.url, viewport=WIDE, locale="zh-CN").new_page()
+    tab = Tab(page, page.context.new_cdp_session(page), [])
+
+    def tell(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            tab.mistakes.append(f"{message.type}: {message.text} ({message.location.get('url')})")
+
+    page.on("console", tell)
+    page.on("pageerror", lambda err: tab.mistakes.append(f"uncaught: {err}"))
+    return tab
+
+
+def cleared(tab: Tab, url: str) -> None:
+    """What a test left in the page: its document, further pages, replaced answers, what it stored, its size."""
+    page = tab.page
+    for each in page.context.pages:
+        if each != page:
+            each.close()
+    page.unroute_all(behavior="ignoreErrors")
+    if page.url.startswith(url):
+        tab.cdp.send("DOMStorage.clear", {"storageId": {"storageKey": f"{url}/", "isLocalStorage": False}})
+    page.goto("about:blank")
+    tab.cdp.send("Storage.clearDataForOrigin", {"origin": url, "storageTypes": "local_storage"})
+    if page.viewport_size != WIDE:
+        page.set_viewport_size(WIDE)  # type: ignore[arg-type]
 
 
 @pytest.fixture
 def page(
-    browser: Browser,
-    console: LiveService,
-    contexts: list[BrowserContext],
-    mistakes: list[str],
-    request: pytest.FixtureRequest,
+    browser: Browser, console: LiveService, tabs: list[Tab], mistakes: list[str], request: pytest.FixtureRequest
 ) -> Iterator[Page]:
     """A page 1280 pixels wide; `page.goto("/#/models")`. Any error in the browser's console fails the test.
 
     A test that changes its context, by a clock or by permissions, is marked with `changes_context`.
     """
-    context = context_of(contexts, browser, console)
-    opened = context.new_page()
-    stored = {"origin": console.url, "storageTypes": "local_storage"}
-    context.new_cdp_session(opened).send("Storage.clearDataForOrigin", stored)
-
-    def tell(message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
-            mistakes.append(f"{message.type}: {message.text} ({message.location.get('url')})")
-
-    opened.on("console", tell)
-    opened.on("pageerror", lambda err: mistakes.append(f"uncaught: {err}"))
-    yield opened
+    if not tabs:
+        tabs.append(new_tab(browser, console))
+    (tab,) = tabs
+    tab.mistakes = mistakes
+    yield tab.page
     if folder := os.environ.get("SCREENSHOTS"):  # to look at what a failed test saw
-        opened.screenshot(path=Path(folder) / f"{os.environ['PYTEST_CURRENT_TEST'].split('::')[-1].split(' ')[0]}.png")
-    for each in context.pages:
-        each.close()
+        tab.page.screenshot(
+            path=Path(folder) / f"{os.environ['PYTEST_CURRENT_TEST'].split('::')[-1].split(' ')[0]}.png"
+        )
     if request.node.get_closest_marker("changes_context"):
-        contexts.remove(context)
-        context.close()
+        tabs.remove(tab)
+        tab.page.context.close()
+    else:
+        cleared(tab, console.url)
     assert mistakes == []
 
 
@@ -91,7 +115,7 @@ def workpoints(schedule: Page) -> Page:
 
 @pytest.fixture
 def third(console: LiveService) -> Iterator[str]:
-    """The key of one more model."""
+    """The key of a third model."""
     (weights,) = (console.home / "models").rglob("*_v1.0.0.pth")
     body = {"model_path": str(weights), "algorithm_name": "DDQN", "bump": "major", "created_by": "tests"}
     answer = console.post("/models/register", json=body)

@@ -1,4 +1,4 @@
-"""What the tests of the experiments' page do again and again."""
+"""Steps that the tests of the experiments' page share."""
 
 import json
 from collections.abc import Iterable
@@ -13,9 +13,9 @@ HTTP_ERROR = "Failed to load resource"
 
 
 def configured(console: LiveService) -> dict[str, Any]:
-    """The file of the experiments."""
-    told: dict[str, Any] = json.loads((console.home / "ab_test_config.json").read_text("utf-8"))
-    return told
+    """The configuration file of the experiments."""
+    document: dict[str, Any] = json.loads((console.home / "ab_test_config.json").read_text("utf-8"))
+    return document
 
 
 def create(console: LiveService, name: str, **more: Any) -> None:
@@ -25,24 +25,24 @@ def create(console: LiveService, name: str, **more: Any) -> None:
 
 
 def ask(console: LiveService, experiment: str, users: Iterable[int]) -> None:
-    """One request of each user, each with a plant of their own."""
+    """One request of each user, each with another plant."""
     for user in users:
         params = [6 + user % 9, 5, 8, 6, 7, 4 + user % 11, 6, 7, 6, 7, 7, 3 + user % 7, 4, 7, 5]
         console.run(params=params, experiment=experiment, user_id=f"planner_{user}", time_budget_ms=0)
 
 
 def agree(page: Page, action: str, *, reason: str = "", actor: str = "") -> list[str]:
-    """Agrees in the dialog, and answers what it said would happen."""
+    """Confirm in the dialog; return the consequences that it listed."""
     dialog = page.get_by_role("dialog")
     expect(dialog).to_be_visible()
     if reason:
         dialog.get_by_label("原因").fill(reason)
     if actor:
         dialog.get_by_label("操作人").fill(actor)
-    told = dialog.get_by_role("listitem").all_inner_texts()
+    consequences = dialog.get_by_role("listitem").all_inner_texts()
     dialog.get_by_role("button", name=action, exact=True).click()
     expect(dialog).to_be_hidden()
-    return told
+    return consequences
 
 
 def signed(value: float) -> str:
@@ -50,7 +50,7 @@ def signed(value: float) -> str:
 
 
 def said(*texts: dict[str, Any], lang: Lang = "zh") -> str:
-    """Texts of an answer, {code, params} each, as the service words them."""
+    """The texts of an answer ({code, params} each) in the service's words."""
     return WORDS.say(*map(_message, texts), lang=lang)
 
 
@@ -61,7 +61,7 @@ def _message(value: Any) -> Any:
 
 
 def takes_out(mistakes: list[str], count: int = 1) -> None:
-    """Refused requests, which the browser complains of; nothing else may be there."""
+    """Remove refused requests from the browser's complaints; nothing else may be there."""
     page_errors = [each for each in mistakes if HTTP_ERROR not in each]
     assert page_errors == []
     assert len(mistakes) >= count

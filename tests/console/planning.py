@@ -1,4 +1,4 @@
-"""What the tests of the planner's page do again and again."""
+"""Steps that the tests of the planner's page share."""
 
 import pandas as pd
 from playwright.sync_api import Page
@@ -12,8 +12,8 @@ def recorded(console: LiveService) -> pd.DataFrame:
 
 
 def run(page: Page, path: str = "/run_algorithm") -> dict:
-    """Presses the button; what the service answered."""
-    with page.expect_response(lambda answer: answer.url.endswith(path)) as told:
+    """Press the button; return the service's answer."""
+    with page.expect_response(lambda answer: answer.url.endswith(path)) as response:
         page.get_by_role("button", name="开始排程").click()
-    answer: dict = told.value.json()
+    answer: dict = response.value.json()
     return answer

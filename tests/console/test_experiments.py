@@ -1,4 +1,4 @@
-"""The experiments' page: what recorded runs make of an experiment, and how it is shown."""
+"""The experiments' page: how results of recorded runs are shown."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -21,21 +21,21 @@ USERS = 130
 
 @pytest.fixture(scope="module")
 def compared(console: LiveService) -> dict[str, Any]:
-    """The results of an experiment with shadow runs, after every user asked once."""
+    """The results of an experiment with shadow runs, after one request of every user."""
     create(console, "compared", shadow=1, traffic_split={"model_a": 0.5, "model_b": 0.5}, actor="王工")
     monitor = PerformanceMonitor(console.home / "logs" / "performance.db")
-    for begin in range(0, USERS, MAX_WAITING):  # what the queue cannot take is dropped, by design
+    for begin in range(0, USERS, MAX_WAITING):  # the queue drops what it cannot take, by design
         users = range(begin, min(begin + MAX_WAITING, USERS))
         ask(console, "compared", users)
-        # In the background, once no client waits.
+        # In the background, when no client waits.
         until(lambda: len(monitor.get_pairs("compared")) >= users.stop, f"{users.stop} pairs")  # noqa: B023
     monitor.close()
-    told: dict[str, Any] = console.get("/experiments/compared/results").json()["results"]
-    assert told["verdict"] == "better"
-    return told
+    body: dict[str, Any] = console.get("/experiments/compared/results").json()["results"]
+    assert body["verdict"] == "better"
+    return body
 
 
-def test_what_is_shown_are_the_figures_of_the_results(page: Page, compared: dict[str, Any]):
+def test_the_page_shows_the_figures_of_the_results(page: Page, compared: dict[str, Any]):
     page.goto("/#/experiments/compared")
     effect, pairs = compared["anytime_effect"], compared["paired"]["shadow"]
     card = page.locator(".verdict")
@@ -67,7 +67,7 @@ def test_what_is_shown_are_the_figures_of_the_results(page: Page, compared: dict
     check_both_sizes(page, "experiments-one")
 
 
-def test_the_page_says_the_same_in_english(page: Page, compared: dict[str, Any]):
+def test_the_page_shows_the_same_in_english(page: Page, compared: dict[str, Any]):
     page.goto("/?lang=en#/experiments/compared")
     effect = compared["anytime_effect"]["improvement_percentage"]
     expect(page.locator("[data-verdict]")).to_contain_text(f"B is better than A: makespan {effect:.2f} % shorter")
@@ -80,7 +80,7 @@ def test_the_page_says_the_same_in_english(page: Page, compared: dict[str, Any])
     assert page.evaluate(is_narrow)
 
 
-def test_a_p_value_is_not_judged_before_there_are_enough_samples(page: Page, compared: dict[str, Any]):
+def test_no_p_value_is_judged_before_there_are_enough_samples(page: Page, compared: dict[str, Any]):
     assert compared["reasons"]["is_significant"]["code"] == "too_few_samples"
     page.goto("/#/experiments/compared")
     expect(page.locator("[data-raw-means]")).to_have_text(said(*compared["raw_means_text"]))
@@ -88,7 +88,7 @@ def test_a_p_value_is_not_judged_before_there_are_enough_samples(page: Page, com
 
 
 def record_optima(console: LiveService, name: str, users: int = 160) -> None:
-    """Runs of both arms whose answers are proven optimal, as if the service had recorded them; B's own are shorter."""
+    """Runs of both arms with proven optimal answers, as if recorded by the service; B's own schedules are shorter."""
     monitor = PerformanceMonitor(console.home / "logs" / "performance.db")
     keys = {each["version"]: each["model_key"] for each in console.get("/models").json()["models"]}
     records = []
@@ -107,7 +107,7 @@ def record_optima(console: LiveService, name: str, users: int = 160) -> None:
 
 
 def record_flattering(console: LiveService, name: str, users: int = 300) -> None:
-    """Runs of both arms; B plans as A does, but fails on the largest plants, so that its mean is short."""
+    """Runs of both arms; B plans like A but fails on the largest plants, so that its mean is shorter."""
     monitor = PerformanceMonitor(console.home / "logs" / "performance.db")
     keys = {each["version"]: each["model_key"] for each in console.get("/models").json()["models"]}
     records = []
@@ -126,7 +126,7 @@ def record_flattering(console: LiveService, name: str, users: int = 300) -> None
     monitor.close()
 
 
-def test_raw_means_that_contradict_the_verdict_are_named_before_it(page: Page, console: LiveService):
+def test_raw_means_that_contradict_the_verdict_are_shown_before_it(page: Page, console: LiveService):
     create(console, "flattering", min_samples=20, traffic_split={"model_a": 0.5, "model_b": 0.5}, guardrails=False)
     record_flattering(console, "flattering")
     results = console.get("/experiments/flattering/results").json()["results"]
@@ -145,7 +145,7 @@ def test_raw_means_that_contradict_the_verdict_are_named_before_it(page: Page, c
     console.post("/experiments/flattering/stop")
 
 
-def test_where_all_answers_are_optimal_the_page_says_what_would_tell(page: Page, console: LiveService):
+def test_if_all_answers_are_optimal_the_page_names_a_metric_that_can_decide(page: Page, console: LiveService):
     ramp = {"stages": [0.5, 1.0], "min_hours": 0, "min_samples": 20}
     models = {"model_a": "DDQN_v2.0", "model_b": "DDQN_v1.0"}
     create(console, "optimal", min_samples=20, rollout=ramp, shadow=False, **models)
@@ -170,7 +170,7 @@ def test_where_all_answers_are_optimal_the_page_says_what_would_tell(page: Page,
 
 @pytest.mark.changes_context
 @pytest.mark.usefixtures("compared")
-def test_the_end_is_told_by_the_services_clock(page: Page):
+def test_the_end_is_shown_by_the_services_clock(page: Page):
     page.clock.install(time=datetime.now(UTC) + timedelta(days=30))
     page.goto("/#/experiments/compared")
     expect(page.locator(".verdict")).to_contain_text("到期")
@@ -179,7 +179,7 @@ def test_the_end_is_told_by_the_services_clock(page: Page):
 
 @pytest.mark.changes_context
 @pytest.mark.usefixtures("compared")
-def test_a_course_that_could_not_be_read_once_is_asked_for_again(page: Page, mistakes):
+def test_a_failed_request_for_a_course_is_repeated(page: Page, mistakes):
     page.clock.install()
     page.route("**/experiments/compared/course", lambda route: route.abort(), times=1)
     page.goto("/#/experiments/compared")
@@ -191,7 +191,7 @@ def test_a_course_that_could_not_be_read_once_is_asked_for_again(page: Page, mis
     takes_out(mistakes)
 
 
-def test_new_runs_appear_by_themselves(page: Page, console: LiveService):
+def test_new_runs_appear_automatically(page: Page, console: LiveService):
     create(console, "watched")
     page.goto("/#/experiments/watched")
     expect(page.locator("[data-verdict]")).to_contain_text("还不能对 B 下结论")
@@ -200,7 +200,7 @@ def test_new_runs_appear_by_themselves(page: Page, console: LiveService):
     expect(page.locator(".arm-facts").first).not_to_have_text(before)
 
 
-def test_an_experiment_that_a_guardrail_stopped_says_which_and_on_what_figures(page: Page, console: LiveService):
+def test_an_experiment_stopped_by_a_guardrail_shows_which_one_and_its_figures(page: Page, console: LiveService):
     guardrails = {"makespan": 0.005, "success": None, "execution_time": None}
     create(console, "harmful", model_a="DDQN_v2.0", model_b="DDQN_v1.0", guardrails=guardrails)
     ask(console, "harmful", range(USERS))
@@ -226,7 +226,7 @@ def test_the_list_shows_every_experiment_with_its_verdict(page: Page, compared: 
     expect(page.get_by_role("heading", name="compared")).to_be_focused()
 
 
-def test_the_oldest_of_many_experiments_do_not_seem_to_be_loading_for_ever(page: Page, console: LiveService):
+def test_the_oldest_of_many_experiments_are_not_shown_as_loading(page: Page, console: LiveService):
     for number in range(31):  # one more than are summarised
         create(console, f"many_{number}")
     page.goto("/#/experiments")
@@ -238,7 +238,7 @@ def test_the_oldest_of_many_experiments_do_not_seem_to_be_loading_for_ever(page:
 
 
 @pytest.mark.usefixtures("compared")
-def test_the_plan_is_that_of_the_service(page: Page, console: LiveService):
+def test_the_plan_equals_that_of_the_service(page: Page, console: LiveService):
     page.goto("/#/experiments/new")
     models = {each["version"]: each["model_key"] for each in console.get("/models").json()["models"]}
     page.get_by_label("A 组（基线）").select_option(models["1.0.0"])
@@ -247,9 +247,9 @@ def test_the_plan_is_that_of_the_service(page: Page, console: LiveService):
     def is_asked(answer: Response) -> bool:
         return answer.url.endswith("/plan") and answer.request.post_data_json["minimum_effect"] == 0.005
 
-    with page.expect_response(is_asked) as asked:
+    with page.expect_response(is_asked) as response:
         page.get_by_label("想要发现的最小改进（%）").fill("0.5")
-    plan = asked.value.json()["plan"]
+    plan = response.value.json()["plan"]
     known = page.locator("[data-plan=known]")
     expect(known).to_contain_text(f"每组约 {plan['users_needed']['model_a']:,} 名用户")
     expect(known).to_contain_text(f"{plan['basis']['runs']} 次请求、{plan['basis']['users']} 名用户")
@@ -258,25 +258,25 @@ def test_the_plan_is_that_of_the_service(page: Page, console: LiveService):
     check_both_sizes(page, "experiments-new")
     with page.expect_response(
         lambda answer: answer.url.endswith("/plan") and "rollout" in answer.request.post_data
-    ) as asked:
+    ) as response:
         page.get_by_label(re.compile("^灰度发布")).check()
-    ramp = asked.value.json()["plan"]["ramp"]
+    ramp = response.value.json()["plan"]["ramp"]
     expect(page.locator("[data-ramp]")).to_contain_text(f"{ramp['users']:,} 名用户")
 
 
-def test_where_a_user_falls_is_looked_up(page: Page, console: LiveService):
+def test_the_arm_of_a_user_can_be_looked_up(page: Page, console: LiveService):
     create(console, "looked_up", excluded_users=["guest"], forced_variants={"tester": "model_b"})
     page.goto("/#/experiments/looked_up")
-    told = console.get("/experiments/looked_up/assignment?user_id=planner_1").json()["assignment"]
+    body = console.get("/experiments/looked_up/assignment?user_id=planner_1").json()["assignment"]
     shown, user = page.locator("[data-assignment]"), page.get_by_label("用户 ID")
-    for name, words in (("planner_1", f"{told['bucket']:.4f}"), ("guest", "排除名单"), ("tester", "固定在 B 组")):
+    for name, words in (("planner_1", f"{body['bucket']:.4f}"), ("guest", "排除名单"), ("tester", "固定在 B 组")):
         user.fill(name)
         user.press("Enter")
         expect(shown).to_contain_text(words)
 
 
 @pytest.mark.usefixtures("compared")
-def test_a_replay_leaves_its_pairs_in_the_database(page: Page, console: LiveService):
+def test_a_replay_stores_its_pairs_in_the_database(page: Page, console: LiveService):
     create(console, "replayed")
     page.goto("/#/experiments/replayed")
     page.get_by_label("请求数").fill("20")
@@ -290,20 +290,18 @@ def test_a_replay_leaves_its_pairs_in_the_database(page: Page, console: LiveServ
 
 
 @pytest.mark.usefixtures("compared")
-def test_a_replay_is_followed_to_its_end_though_the_service_could_not_be_reached_once(
-    page: Page, console: LiveService, mistakes
-):
+def test_a_replay_is_followed_to_its_end_despite_a_failed_request(page: Page, console: LiveService, mistakes):
     create(console, "followed")
     page.goto("/#/experiments/followed")
     page.get_by_label("请求数").fill("100")
-    answers = iter(("running", "unreachable"))  # then what the service says
+    answers = iter(("running", "unreachable"))  # then the answer of the service
 
     def answer(route: Route) -> None:
         match "begun" if route.request.method == "POST" else next(answers, "told"):
-            case "running":  # however quick it was
-                told = route.fetch().json()
-                told["replay"]["state"] = "running"
-                route.fulfill(json=told)
+            case "running":  # however fast it was
+                body = route.fetch().json()
+                body["replay"]["state"] = "running"
+                route.fulfill(json=body)
             case "unreachable":
                 route.abort()
             case _:
@@ -336,7 +334,7 @@ def test_with_an_api_key_the_report_of_an_experiment_opens(browser: Browser, tmp
         context.close()
 
 
-def test_an_experiment_may_be_called_new(page: Page, console: LiveService):
+def test_an_experiment_may_be_named_new(page: Page, console: LiveService):
     create(console, "new")
     page.goto("/#/experiments")
     page.get_by_role("link", name="new", exact=True).click()
@@ -346,14 +344,14 @@ def test_an_experiment_may_be_called_new(page: Page, console: LiveService):
 def test_the_longest_name_fits_into_the_list(page: Page, console: LiveService):
     name = "x" * 64
     models = {"model_a": "DDQN_v1.0", "model_b": "DDQN_v2.0", "traffic_split": {"model_a": 0.5, "model_b": 0.5}}
-    asked = {"experiment_name": name, **models, "success_metric": "makespan", "duration_days": 7}
-    assert console.post("/experiments", json=asked).status_code == 201
+    request = {"experiment_name": name, **models, "success_metric": "makespan", "duration_days": 7}
+    assert console.post("/experiments", json=request).status_code == 201
     page.goto("/#/experiments")
     expect(page.get_by_role("link", name=name)).to_be_visible()
     check_both_sizes(page, "experiments-long-name")
 
 
-def test_an_experiment_that_does_not_exist_is_told(page: Page, mistakes):
+def test_an_unknown_experiment_is_reported(page: Page, mistakes):
     page.goto("/#/experiments/nothing")
     expect(page.get_by_role("alert")).to_contain_text("没有这个实验")
     takes_out(mistakes)

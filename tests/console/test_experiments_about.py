@@ -1,4 +1,4 @@
-"""Title, hypothesis and owner on the page: made with the form, shown in list and detail, changed in a dialog."""
+"""Title, hypothesis and owner on the page: entered in the form, shown in list and detail, changed in a dialog."""
 
 import re
 
@@ -15,7 +15,7 @@ ABOUT = {
 }
 
 
-def test_they_are_said_in_the_form_and_shown_beside_the_id(page: Page, console: LiveService):
+def test_they_are_entered_in_the_form_and_shown_beside_the_id(page: Page, console: LiveService):
     page.goto("/#/experiments/new")
     page.get_by_label("实验名称").fill("described")
     for label, name in (("标题", "title"), ("假设", "hypothesis"), ("负责人", "owner")):
@@ -26,8 +26,8 @@ def test_they_are_said_in_the_form_and_shown_beside_the_id(page: Page, console: 
     for text in ABOUT.values():
         expect(about).to_contain_text(text)
     expect(page.get_by_role("heading", level=1)).to_have_text("described")
-    made = configured(console)["experiments"]["described"]
-    assert {name: made[name] for name in ABOUT} == ABOUT
+    created = configured(console)["experiments"]["described"]
+    assert {name: created[name] for name in ABOUT} == ABOUT
     check_both_sizes(page, "experiments-about")
     page.get_by_role("link", name="全部实验").click()
     row = page.get_by_role("row", name=re.compile("described"))
@@ -36,7 +36,7 @@ def test_they_are_said_in_the_form_and_shown_beside_the_id(page: Page, console: 
     check_both_sizes(page, "experiments-about-list")
 
 
-def test_what_the_form_may_not_have_is_told_once(page: Page, mistakes: list[str]):
+def test_an_invalid_text_is_reported_once(page: Page, mistakes: list[str]):
     page.goto("/#/experiments/new")
     page.get_by_label("实验名称").fill("unprintable")
     page.get_by_label("标题").fill("a\u202eb")
@@ -46,7 +46,7 @@ def test_what_the_form_may_not_have_is_told_once(page: Page, mistakes: list[str]
     mistakes.clear()
 
 
-def test_they_are_changed_in_a_dialog_and_the_history_says_so(page: Page, console: LiveService):
+def test_they_are_changed_in_a_dialog_and_recorded_in_the_history(page: Page, console: LiveService):
     create(console, "renamed", **ABOUT)
     page.goto("/?lang=en#/experiments/renamed")
     page.get_by_role("button", name="Change the description").press("Enter")
@@ -64,20 +64,20 @@ def test_they_are_changed_in_a_dialog_and_the_history_says_so(page: Page, consol
     line = page.locator("[data-event=described]")
     expect(line).to_contain_text("Title: Day shift only")
     expect(line).to_contain_text("Hypothesis: –")
-    made = configured(console)["experiments"]["renamed"]
-    assert (made["title"], made["owner"], "hypothesis" in made) == ("Day shift only", ABOUT["owner"], False)
+    created = configured(console)["experiments"]["renamed"]
+    assert (created["title"], created["owner"], "hypothesis" in created) == ("Day shift only", ABOUT["owner"], False)
     page.goto("/?lang=zh#/experiments")
 
 
-def test_what_the_service_refuses_stands_beside_its_field(page: Page, console: LiveService, mistakes: list[str]):
+def test_a_refusal_by_the_service_is_shown_beside_its_field(page: Page, console: LiveService, mistakes: list[str]):
     create(console, "refused", **ABOUT)
     page.goto("/#/experiments/refused")
     page.get_by_role("button", name="修改说明").click()
     dialog = page.get_by_role("dialog", name="修改实验 refused 的说明")
     dialog.get_by_label("标题").fill("a\u202eb")
     dialog.get_by_role("button", name="保存").click()
-    said = dialog.locator(".field", has=page.get_by_label("标题")).locator(".error")
-    expect(said).to_contain_text("不超过 200 个字符")
+    result = dialog.locator(".field", has=page.get_by_label("标题")).locator(".error")
+    expect(result).to_contain_text("不超过 200 个字符")
     assert configured(console)["experiments"]["refused"]["title"] == ABOUT["title"]
     assert all("Failed to load resource" in each for each in mistakes)
     mistakes.clear()

@@ -1,4 +1,4 @@
-"""What can be done with an experiment, from a click to the file of the experiments and their history."""
+"""Actions on an experiment, from a click to the configuration file and the history."""
 
 from playwright.sync_api import Page, expect
 
@@ -7,14 +7,14 @@ from tests.console.browsing import check_accessibility, check_both_sizes
 from tests.console.experimenting import agree, configured, create, takes_out
 
 
-def test_pause_resume_and_stop_are_in_the_file_and_in_the_history(page: Page, console: LiveService):
+def test_pause_resume_and_stop_are_stored_in_file_and_history(page: Page, console: LiveService):
     create(console, "moved", traffic_split={"model_a": 0.6, "model_b": 0.4})
     page.goto("/#/experiments/moved")
-    page.get_by_role("button", name="暂停").press("Enter")  # by the keyboard alone
+    page.get_by_role("button", name="暂停").press("Enter")  # with the keyboard only
     expect(page.get_by_role("dialog")).to_be_visible()
     check_accessibility(page)
-    told = agree(page, "暂停", reason="锅炉数据有误", actor="王工")
-    assert "40 %" in told[0]
+    result = agree(page, "暂停", reason="锅炉数据有误", actor="王工")
+    assert "40 %" in result[0]
     expect(page.locator(".page-head")).to_contain_text("已暂停")
     expect(page.get_by_role("button", name="恢复")).to_be_focused()
     assert configured(console)["experiments"]["moved"]["status"] == "paused"
@@ -47,7 +47,7 @@ def test_pause_resume_and_stop_are_in_the_file_and_in_the_history(page: Page, co
     expect(page.locator("[data-event]").first).to_have_attribute("data-event", "archived")
 
 
-def test_a_move_that_came_too_late_is_told_and_what_can_be_done_now_is_shown(
+def test_a_move_that_is_no_longer_possible_is_reported_with_the_possible_ones(
     page: Page, console: LiveService, mistakes
 ):
     create(console, "overtaken")
@@ -62,20 +62,20 @@ def test_a_move_that_came_too_late_is_told_and_what_can_be_done_now_is_shown(
     takes_out(mistakes)
 
 
-def test_nobody_advances_a_rollout_by_a_stage_that_they_did_not_see(page: Page, console: LiveService, mistakes):
+def test_an_unseen_stage_of_a_rollout_is_not_advanced(page: Page, console: LiveService, mistakes):
     candidate = {"model_a": configured(console)["default_model"], "model_b": "DDQN_v1.0"}
     create(console, "raced", **candidate, rollout={"stages": [0.1, 0.2, 0.4, 1.0], "auto": False})
     page.goto("/#/experiments/raced")
     page.get_by_role("button", name="推进到下一阶段").click()
     expect(page.get_by_role("dialog")).to_contain_text("从 10 % 增加到 20 %")
-    assert console.post("/experiments/raced/advance").status_code == 200  # somebody else, in another tab
+    assert console.post("/experiments/raced/advance").status_code == 200  # another person, in another tab
     agree(page, "推进到下一阶段")
     expect(page.locator(".toast.bad")).to_contain_text("没有执行：它已被推进到 20 % 的阶段")
     assert configured(console)["experiments"]["raced"]["rollout"]["stage"] == 1
     takes_out(mistakes)
 
 
-def test_a_no_in_the_dialog_changes_nothing(page: Page, console: LiveService):
+def test_cancelling_the_dialog_changes_nothing(page: Page, console: LiveService):
     create(console, "kept")
     page.goto("/#/experiments/kept")
     page.get_by_role("button", name="停止").click()
@@ -93,9 +93,9 @@ def test_a_rollout_is_advanced_promoted_and_reverted(page: Page, console: LiveSe
     page.get_by_label("各阶段的候选份额（%）").fill("10、40、100")
     page.get_by_label("自动推进", exact=True).uncheck()
     page.get_by_role("button", name="创建实验").click()
-    told = agree(page, "创建实验")
-    assert any("10 % → 40 % → 100 %" in each for each in told)
-    assert any("不会自动到期" in each for each in told)
+    result = agree(page, "创建实验")
+    assert any("10 % → 40 % → 100 %" in each for each in result)
+    assert any("不会自动到期" in each for each in result)
     expect(page.locator(".facts")).to_contain_text("不限期")
     expect(page.locator(".verdict")).to_contain_text("不限期")
     stage = page.locator(".stages [aria-current=step]")
@@ -104,8 +104,8 @@ def test_a_rollout_is_advanced_promoted_and_reverted(page: Page, console: LiveSe
     page.get_by_role("button", name="推进到下一阶段").click()
     assert "从 10 % 增加到 40 %" in agree(page, "推进到下一阶段")[0]
     expect(stage).to_contain_text("40 %")
-    made = configured(console)["experiments"]["ramped"]
-    assert (made["rollout"]["stage"], made["rollout"]["auto"], made["duration_days"]) == (1, False, 3650)
+    created = configured(console)["experiments"]["ramped"]
+    assert (created["rollout"]["stage"], created["rollout"]["auto"], created["duration_days"]) == (1, False, 3650)
     page.get_by_role("button", name="上线候选").click()
     assert any("默认模型从" in each for each in agree(page, "上线候选", reason="例会决定"))
     expect(page.locator(".page-head")).to_contain_text("已结束")
@@ -118,13 +118,13 @@ def test_a_rollout_is_advanced_promoted_and_reverted(page: Page, console: LiveSe
     assert configured(console)["default_model"] == before
 
 
-def test_one_arm_of_three_is_stopped_alone_and_shown_as_stopped(page: Page, console: LiveService, third: str):
+def test_one_of_three_arms_is_stopped_and_shown_as_stopped(page: Page, console: LiveService, third: str):
     create(console, "arm_stopped", model_c=third)
     page.goto("/#/experiments/arm_stopped")
     page.locator(".moves select").select_option("model_c")
     page.get_by_role("button", name="停止 C 组").click()
-    told = agree(page, "停止 C 组", reason="人员不够", actor="王工")
-    assert any("C 组的用户（占全部 33.33 %）" in each for each in told)
+    result = agree(page, "停止 C 组", reason="人员不够", actor="王工")
+    assert any("C 组的用户（占全部 33.33 %）" in each for each in result)
     expect(page.locator("[data-stopped=model_c]")).to_be_visible()
     expect(page.locator("[data-stopped]")).to_have_count(1)
     expect(page.locator("[data-event=arm_stopped]")).to_contain_text("停止 C 组")

@@ -1,4 +1,4 @@
-"""The form of a new experiment: from what is entered to the file of the experiments."""
+"""The form of a new experiment: from the input to the configuration file."""
 
 import re
 
@@ -11,7 +11,7 @@ from tests.console.experimenting import agree, configured, create, takes_out
 
 
 # The first test needs a service without experiments and runs.
-def test_without_experiments_the_list_leads_to_a_new_one_whose_plan_says_what_is_missing(page: Page):
+def test_without_experiments_the_list_links_to_a_new_one_whose_plan_names_what_is_missing(page: Page):
     page.goto("/#/experiments")
     expect(page.locator(".empty")).to_contain_text("还没有实验")
     page.locator(".empty").get_by_role("link", name="新建实验").click()
@@ -20,7 +20,7 @@ def test_without_experiments_the_list_leads_to_a_new_one_whose_plan_says_what_is
     expect(page.get_by_role("heading", name="新建实验")).to_be_focused()
 
 
-def test_the_form_makes_the_experiment_that_it_says_it_will(page: Page, console: LiveService):
+def test_the_form_creates_the_experiment_that_it_describes(page: Page, console: LiveService):
     page.goto("/#/experiments/new")
     page.get_by_label("实验名称").fill("from_the_form")
     page.get_by_label("A 组（基线）").select_option(label="DDQN v1.0.0 · 已部署 · stable")
@@ -35,20 +35,25 @@ def test_the_form_makes_the_experiment_that_it_says_it_will(page: Page, console:
     page.get_by_label("模型自身排程的总工期延长（%）").fill("8")
     page.get_by_label("影子运行（% 的请求）").fill("25")
     page.get_by_role("button", name="创建实验").click()
-    told = " ".join(agree(page, "创建实验"))
+    text = " ".join(agree(page, "创建实验"))
     for sentence in ("A 70 % · B 30 %", "只有 80 % 的用户参与", "25 % 的请求", "默认模型现在不变", "14 天后"):
-        assert sentence in told
+        assert sentence in text
     expect(page).to_have_url(re.compile("#/experiments/from_the_form$"))
     expect(page.locator(".page-head")).to_contain_text("进行中")
-    made = configured(console)["experiments"]["from_the_form"]
+    created = configured(console)["experiments"]["from_the_form"]
     models = {each["version"]: each["model_key"] for each in console.get("/models").json()["models"]}
-    assert (made["model_a"], made["model_b"]) == (models["1.0.0"], models["2.0.0"])
-    assert made["traffic_split"] == {"model_a": 0.7, "model_b": 0.3}
-    assert (made["duration_days"], made["margin"], made["coverage"], made["shadow"]) == (14, 0.03, 0.8, 0.25)
-    assert made["guardrails"] == {"makespan": 0.05, "policy_makespan": 0.08, "success": 0.05}
+    assert (created["model_a"], created["model_b"]) == (models["1.0.0"], models["2.0.0"])
+    assert created["traffic_split"] == {"model_a": 0.7, "model_b": 0.3}
+    assert (created["duration_days"], created["margin"], created["coverage"], created["shadow"]) == (
+        14,
+        0.03,
+        0.8,
+        0.25,
+    )
+    assert created["guardrails"] == {"makespan": 0.05, "policy_makespan": 0.08, "success": 0.05}
 
 
-def test_mistakes_are_told_beside_their_fields_and_nothing_is_made(page: Page, console: LiveService, mistakes):
+def test_mistakes_are_shown_beside_their_fields_and_nothing_is_created(page: Page, console: LiveService, mistakes):
     before = configured(console)
     page.goto("/#/experiments/new")
     page.get_by_role("button", name="创建实验").click()
@@ -75,7 +80,7 @@ def test_mistakes_are_told_beside_their_fields_and_nothing_is_made(page: Page, c
     takes_out(mistakes)
 
 
-def test_an_empty_field_is_told_and_not_filled_in_by_the_service(page: Page):
+def test_an_empty_field_is_reported_and_not_replaced_by_a_default(page: Page):
     page.goto("/#/experiments/new")
     page.get_by_label("实验名称").fill("left_empty")
     page.get_by_text("高级设置").click()
@@ -95,13 +100,13 @@ def test_an_empty_field_is_told_and_not_filled_in_by_the_service(page: Page):
     expect(page.get_by_role("dialog")).to_contain_text("7 天后")
 
 
-@pytest.mark.parametrize("days", ["0", "99999999999"])  # the second is beyond every date
-def test_what_was_entered_last_is_what_is_judged(page: Page, mistakes, days: str):
+@pytest.mark.parametrize("days", ["0", "99999999999"])  # the second one is beyond every date
+def test_the_latest_input_is_judged(page: Page, mistakes, days: str):
     page.goto("/#/experiments/new")
     page.get_by_label("实验名称").fill("judged")
     field = page.get_by_role("spinbutton", name="天数")
     field.fill(days)
-    field.press("Enter")  # before the estimate was asked for
+    field.press("Enter")  # before the estimate was requested
     expect(page.locator(".field", has=field).locator(".error")).to_contain_text("不超过 3650")
     expect(page.get_by_role("dialog")).to_be_hidden()
     field.fill("7")
@@ -110,7 +115,7 @@ def test_what_was_entered_last_is_what_is_judged(page: Page, mistakes, days: str
     takes_out(mistakes)
 
 
-def test_an_estimate_that_is_asked_for_wrongly_hinders_no_experiment(page: Page, mistakes):
+def test_a_failed_estimate_does_not_prevent_an_experiment(page: Page, mistakes):
     page.goto("/#/experiments/new")
     page.get_by_label("实验名称").fill("not_hindered")
     page.get_by_label("想要发现的最小改进（%）").fill("0")
@@ -120,13 +125,13 @@ def test_an_estimate_that_is_asked_for_wrongly_hinders_no_experiment(page: Page,
     takes_out(mistakes)
 
 
-def test_wrong_shares_of_three_arms_are_told_and_found(page: Page, third: str, mistakes):
+def test_invalid_shares_of_three_arms_are_reported_at_their_fields(page: Page, third: str, mistakes):
     page.goto("/#/experiments/new")
     page.get_by_label("实验名称").fill("three_arms")
     page.get_by_role("button", name="再加一个候选").click()
     page.get_by_label("C 组（候选）").select_option(third)
     shares = [page.get_by_label(f"{letter} 组份额（%）") for letter in "ABC"]
-    for share, value in zip(shares, ("-10", "60", "50"), strict=True):  # which add up to 100
+    for share, value in zip(shares, ("-10", "60", "50"), strict=True):  # which sum to 100
         share.fill(value)
     expect(shares[0]).to_have_attribute("aria-invalid", "true")
     expect(page.locator("#shares-error")).to_contain_text("0 到 100 之间")
@@ -138,7 +143,7 @@ def test_wrong_shares_of_three_arms_are_told_and_found(page: Page, third: str, m
     takes_out(mistakes)
 
 
-def test_small_shares_are_told_as_they_are(page: Page, console: LiveService):
+def test_small_shares_are_shown_exactly(page: Page, console: LiveService):
     page.goto("/#/experiments/new")
     page.get_by_label("实验名称").fill("small_share")
     page.get_by_label("B 组份额（%）").fill("0.4")
@@ -150,9 +155,7 @@ def test_small_shares_are_told_as_they_are(page: Page, console: LiveService):
     assert configured(console)["experiments"]["small_share"]["traffic_split"] == {"model_a": 0.996, "model_b": 0.004}
 
 
-def test_the_days_of_a_rollout_are_told_where_they_are_said_and_the_list_shows_no_bar_where_not(
-    page: Page, console: LiveService
-):
+def test_the_days_of_a_rollout_are_shown_if_given_and_the_list_has_no_bar_otherwise(page: Page, console: LiveService):
     page.goto("/#/experiments/new")
     page.get_by_label("实验名称").fill("some_days")
     page.get_by_label("灰度发布").check()
@@ -173,7 +176,7 @@ def test_the_days_of_a_rollout_are_told_where_they_are_said_and_the_list_shows_n
     expect(row.get_by_role("progressbar")).to_have_count(0)
 
 
-def test_a_name_that_is_taken_is_told_by_the_service(page: Page, console: LiveService, mistakes):
+def test_a_name_in_use_is_reported_by_the_service(page: Page, console: LiveService, mistakes):
     create(console, "taken")
     page.goto("/#/experiments/new")
     page.get_by_label("实验名称").fill("taken")

@@ -1,4 +1,4 @@
-"""What the page says before a candidate is promoted, and which move it offers first."""
+"""What the page shows before a promotion, and which action it offers first."""
 
 import re
 from typing import Any
@@ -15,7 +15,7 @@ HALVES = {"model_a": 0.5, "model_b": 0.5}
 
 
 def record(console: LiveService, name: str, users: int, times: float, arms: tuple[str, ...] = ("model_a", "model_b")):
-    """Runs as if the service had recorded them, one of each user; model_b's take `times` as long."""
+    """One run of each user, as if recorded by the service; model_b's makespans are `times` as long."""
     monitor = PerformanceMonitor(console.home / "logs" / "performance.db")
     models = console.get(f"/experiments/{name}").json()["experiment"]
     keys = {arm: console.get(f"/models/{models[arm]}").json()["model"]["model_key"] for arm in arms}
@@ -38,16 +38,16 @@ def worse(console: LiveService) -> dict[str, Any]:
     """The outlook of an experiment whose candidate's schedules take 30 % longer."""
     create(console, "worse", model_a="DDQN_v2.0", model_b="DDQN_v1.0", guardrails=False, traffic_split=HALVES)
     record(console, "worse", 300, 1.3)
-    told: dict[str, Any] = console.get("/experiments/worse/outlook").json()["outlook"]
-    assert (told["verdict"], told["advised_move"], told["needs_consent"]) == ("worse", "stop", True)
-    return told
+    body: dict[str, Any] = console.get("/experiments/worse/outlook").json()["outlook"]
+    assert (body["verdict"], body["advised_move"], body["needs_consent"]) == ("worse", "stop", True)
+    return body
 
 
 def moves(page: Page) -> list[str]:
     return [str(each.get_attribute("data-move")) for each in page.locator("[data-move]").all()]
 
 
-def test_after_worse_to_stop_is_offered_first_and_a_promotion_needs_a_tick(
+def test_for_a_worse_candidate_stopping_comes_first_and_promotion_needs_a_tick(
     page: Page, console: LiveService, worse: dict[str, Any]
 ):
     page.goto("/#/experiments/worse")
@@ -69,7 +69,7 @@ def test_after_worse_to_stop_is_offered_first_and_a_promotion_needs_a_tick(
     check_accessibility(page)
     check_both_sizes(page, "experiments-promotion")
     dialog.get_by_role("button", name="上线候选").click()
-    expect(dialog).to_be_visible()  # the browser asks for the tick
+    expect(dialog).to_be_visible()  # the browser requires the tick
     assert configured(console)["default_model"] == before
     dialog.get_by_role("checkbox", name="我清楚 B 看来更差，仍要让它上线").check()
     dialog.get_by_role("button", name="上线候选").click()
@@ -79,7 +79,7 @@ def test_after_worse_to_stop_is_offered_first_and_a_promotion_needs_a_tick(
     console.post("/experiments/worse/revert")
 
 
-def test_few_samples_and_a_bad_interval_are_both_told(page: Page, console: LiveService):
+def test_too_few_samples_and_an_unfavourable_interval_are_both_shown(page: Page, console: LiveService):
     create(console, "few", model_a="DDQN_v2.0", model_b="DDQN_v1.0", guardrails=False, traffic_split=HALVES)
     record(console, "few", 16, 1.05)
     page.goto("/?lang=en#/experiments/few")
@@ -98,7 +98,7 @@ def test_few_samples_and_a_bad_interval_are_both_told(page: Page, console: LiveS
     check_both_sizes(page, "experiments-promotion-en")
 
 
-def test_a_better_candidate_is_promoted_first_of_all_and_without_a_tick(page: Page, console: LiveService):
+def test_for_a_better_candidate_promotion_comes_first_without_a_tick(page: Page, console: LiveService):
     create(console, "good", model_a="DDQN_v1.0", model_b="DDQN_v2.0", traffic_split=HALVES)
     record(console, "good", 300, 0.7)
     page.goto("/?lang=zh#/experiments/good")

@@ -13,7 +13,7 @@ MODELS = {"model_a": "DDQN_v1.0", "model_b": "DDQN_v2.0"}
 
 
 def record(console: LiveService, name: str) -> None:
-    """300 users with plants of 1, 6 and 20 work points; model_b's schedules are 30 % shorter on those of 20 alone."""
+    """300 users with plants of 1, 6 and 20 work points; only for 20 are model_b's schedules 30 % shorter."""
     monitor = PerformanceMonitor(console.home / "logs" / "performance.db")
     keys = {arm: console.get(f"/models/{model}").json()["model"]["model_key"] for arm, model in MODELS.items()}
     records = []
@@ -30,14 +30,14 @@ def record(console: LiveService, name: str) -> None:
     monitor.close()
 
 
-def test_each_class_of_size_has_its_interval_and_empty_ones_say_so(page: Page, console: LiveService):
+def test_each_size_class_shows_its_interval_and_empty_ones_are_marked(page: Page, console: LiveService):
     create(console, "sized", traffic_split={"model_a": 0.5, "model_b": 0.5}, guardrails=False, **MODELS)
     record(console, "sized")
-    told = console.get("/experiments/sized/results").json()["results"]["by_size"]
+    sizes = console.get("/experiments/sized/results").json()["results"]["by_size"]
     page.goto("/#/experiments/sized")
     card = page.locator("[data-sizes]")
     expect(card.locator("tbody tr")).to_have_count(5)
-    for each in told["classes"]:
+    for each in sizes["classes"]:
         row = card.locator(f"[data-size='{each['from_workpoints']}']")
         if each["interval_percentage"] is None:
             expect(row).to_contain_text("没有请求")

@@ -1,4 +1,4 @@
-"""The console's frame: pages, languages, the API key, and what the browser is allowed to do."""
+"""The console's frame: pages, languages, the API key, and the browser's restrictions."""
 
 import re
 
@@ -27,7 +27,7 @@ def test_every_page_opens_from_the_navigation_and_by_its_address(page: Page):
         expect(page.locator("nav a[aria-current=page]")).to_have_count(1)
 
 
-def test_the_language_is_chinese_until_it_is_switched_and_then_kept(page: Page):
+def test_the_language_is_chinese_until_switched_and_then_remembered(page: Page):
     page.goto("/#/schedule")
     expect(page.locator("html")).to_have_attribute("lang", "zh-CN")
     page.get_by_role("button", name="English").click()
@@ -37,24 +37,24 @@ def test_the_language_is_chinese_until_it_is_switched_and_then_kept(page: Page):
     expect(page).to_have_title("Schedule · Shutdown scheduler")
 
 
-def test_a_page_of_the_console_asks_nothing_of_any_other_host(page: Page, console: LiveService):
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
+def test_the_console_sends_no_request_to_other_hosts(page: Page, console: LiveService):
+    requested: list[str] = []
+    page.on("request", lambda request: requested.append(request.url))
     for name in PAGES:
         page.goto(f"/#/{name}")
         page.wait_for_load_state("networkidle")
-    assert len(asked) > 20
-    assert [url for url in asked if not url.startswith((console.url, "data:", "blob:"))] == []
+    assert len(requested) > 20
+    assert [url for url in requested if not url.startswith((console.url, "data:", "blob:"))] == []
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_no_page_is_wider_than_its_window_or_hard_to_use_without_a_mouse(page: Page, name: str):
+def test_every_page_fits_its_window_and_is_accessible(page: Page, name: str):
     page.goto(f"/#/{name}")
     page.wait_for_load_state("networkidle")
     check_both_sizes(page, f"empty-{name}")
 
 
-def test_a_script_that_is_not_ours_is_not_run(page: Page, mistakes: list[str]):
+def test_a_foreign_script_is_not_run(page: Page, mistakes: list[str]):
     page.goto("/")
     page.evaluate("""() => {
         const script = document.createElement('script');
@@ -66,10 +66,10 @@ def test_a_script_that_is_not_ours_is_not_run(page: Page, mistakes: list[str]):
     assert "Content Security Policy" in mistakes.pop()
 
 
-def test_the_key_is_asked_for_once_and_then_sent_with_everything(browser, tmp_path):
+def test_the_key_is_requested_once_and_sent_with_every_request(browser, tmp_path):
     key = "a-key-of-the-planners-0123456789"
     environment = {"SCHED_HOST": "127.0.0.2", "SCHED_API_KEYS": f"planner:read+run:{digest_of(key)}"}
-    # Every address 127.x.x.x counts as loopback; only what is told to listen everywhere asks for keys.
+    # Every address 127.x.x.x counts as loopback; only a service that listens everywhere requires keys.
     environment["SCHED_HOST"] = "0.0.0.0"
     with live_service(tmp_path, environment=environment) as running:
         context = new_context(browser, running.url)
@@ -79,20 +79,20 @@ def test_the_key_is_asked_for_once_and_then_sent_with_everything(browser, tmp_pa
         dialog = page.get_by_role("dialog", name="需要 API 密钥")
         dialog.get_by_role("button", name="取消").click()
         expect(page.get_by_role("button", name="重试").first).to_be_visible()
-        asked: list[str] = []
-        page.on("request", lambda request: asked.append(request.url))
+        requested: list[str] = []
+        page.on("request", lambda request: requested.append(request.url))
         page.clock.fast_forward(120_000)
         page.wait_for_timeout(300)
-        assert asked == [], "who would rather give none is not asked again and again"
+        assert requested == [], "who would rather give none is not asked again and again"
 
         page.goto("/#/schedule")
         dialog.get_by_label("密钥", exact=True).fill("a wrong key")
         dialog.get_by_role("button", name="使用这个密钥").click()
         expect(dialog).to_contain_text("unknown")
         dialog.get_by_label("密钥", exact=True).fill(key)
-        with page.expect_response(lambda answer: "/models" in answer.url and answer.ok) as told:
+        with page.expect_response(lambda answer: "/models" in answer.url and answer.ok) as result:
             dialog.get_by_role("button", name="使用这个密钥").click()
-        assert told.value.request.headers["authorization"] == f"Bearer {key}"
+        assert result.value.request.headers["authorization"] == f"Bearer {key}"
         expect(dialog).to_be_hidden()
         page.reload()
         expect(page.get_by_role("button", name="密钥有效")).to_be_visible()
@@ -100,7 +100,7 @@ def test_the_key_is_asked_for_once_and_then_sent_with_everything(browser, tmp_pa
         context.close()
 
 
-def test_a_planner_is_offered_nothing_that_their_key_does_not_allow(browser, tmp_path):
+def test_a_planner_sees_only_actions_allowed_by_the_key(browser, tmp_path):
     keys = {"planner:read+run": "a-key-of-the-planners-0123456789", "boss:admin": "a-key-of-the-boss-0123456789"}
     entries = ",".join(f"{name}:{digest_of(key)}" for name, key in keys.items())
     with live_service(tmp_path, environment={"SCHED_HOST": "0.0.0.0", "SCHED_API_KEYS": entries}) as running:
@@ -124,13 +124,13 @@ def test_a_planner_is_offered_nothing_that_their_key_does_not_allow(browser, tmp
             offer = page.locator("main .admin-only").filter(has_text=offered).first
             offer.wait_for(state="attached")
             expect(offer).to_be_hidden()
-        told = page.evaluate("""async () => {
+        answer = page.evaluate("""async () => {
             const { api } = await import('/console/core/api.js');
             const { refusalText } = await import('/console/core/refusals.js');
             return api.post('/models/rollback', { algorithm: 'DDQN', reason: 'x' }).catch(refusalText);
         }""")
         wanted = {"key": "planner", "wanted": "admin", "held": ["read", "run"]}
-        assert told == WORDS.text("errors.missing_scope", wanted, "zh")
+        assert answer == WORDS.text("errors.missing_scope", wanted, "zh")
 
         button.click()
         expect(dialog).to_contain_text("当前密钥：planner（查看、排程）")
@@ -147,9 +147,9 @@ KEY = "a-key-of-the-planners-0123456789"
 DOT = "header .dot"
 
 
-def key_service(home, **more):
+def key_service(home, **options):
     entry = f"planner:read+run:{digest_of(KEY)}"
-    return live_service(home, environment={"SCHED_HOST": "0.0.0.0", "SCHED_API_KEYS": entry} | more)
+    return live_service(home, environment={"SCHED_HOST": "0.0.0.0", "SCHED_API_KEYS": entry} | options)
 
 
 def opened(browser, running, key=""):
@@ -159,7 +159,7 @@ def opened(browser, running, key=""):
     return context.new_page()
 
 
-def test_where_no_key_counts_none_is_asked_for(page: Page):
+def test_no_key_is_requested_where_none_is_required(page: Page):
     page.goto("/#/models")
     button = page.get_by_role("button", name="无需密钥")
     expect(button).to_be_visible()
@@ -172,14 +172,15 @@ def test_where_no_key_counts_none_is_asked_for(page: Page):
     expect(dialog).to_be_hidden()
 
 
-def test_a_key_of_another_service_is_not_called_good_where_none_counts(page: Page):
+@pytest.mark.changes_context
+def test_an_unknown_key_is_not_called_valid_where_none_is_required(page: Page):
     page.add_init_script("sessionStorage.setItem('scheduler.api_key', 'of another service')")
     page.goto("/#/models")
     expect(page.get_by_role("button", name="无需密钥")).to_be_visible()
     expect(page.locator(DOT)).to_have_count(0)
 
 
-def test_a_key_is_green_only_after_the_service_has_taken_it(browser, tmp_path):
+def test_a_key_is_green_only_after_the_service_has_accepted_it(browser, tmp_path):
     with key_service(tmp_path) as running:
         page = opened(browser, running, KEY)
         held = []
@@ -201,7 +202,7 @@ def test_a_key_is_green_only_after_the_service_has_taken_it(browser, tmp_path):
         page.context.close()
 
 
-def test_a_wrong_key_is_red_at_once_and_not_kept_when_it_is_entered(browser, tmp_path):
+def test_a_wrong_key_is_red_immediately_and_not_kept(browser, tmp_path):
     with key_service(tmp_path) as running:
         page = opened(browser, running, "an old key")
         page.goto("/#/schedule")
@@ -220,7 +221,7 @@ def test_a_wrong_key_is_red_at_once_and_not_kept_when_it_is_entered(browser, tmp
         page.context.close()
 
 
-def test_where_reading_is_open_a_key_is_asked_for_by_changes_only(browser, tmp_path):
+def test_with_open_reading_a_key_is_requested_only_for_changes(browser, tmp_path):
     with key_service(tmp_path, SCHED_ANONYMOUS_SCOPES="read,run") as running:
         page = opened(browser, running)
         for name in PAGES:
@@ -243,7 +244,7 @@ def test_where_reading_is_open_a_key_is_asked_for_by_changes_only(browser, tmp_p
         page.context.close()
 
 
-def test_a_wrong_key_where_none_is_needed_can_be_put_away(browser, tmp_path):
+def test_a_wrong_key_can_be_removed_where_none_is_required(browser, tmp_path):
     with key_service(tmp_path, SCHED_HOST="127.0.0.1") as running:
         page = opened(browser, running, "an old key")
         page.goto("/#/models")
@@ -256,15 +257,15 @@ def test_a_wrong_key_where_none_is_needed_can_be_put_away(browser, tmp_path):
         page.context.close()
 
 
-def test_too_many_requests_are_told_with_the_time_to_wait(browser, tmp_path):
-    # Loopback without a key is never limited. One request a minute: no slow machine waits that long.
+def test_too_many_requests_are_reported_with_the_waiting_time(browser, tmp_path):
+    # Loopback without a key is never limited. One request a minute, so that no slow machine waits that long.
     key = "a-key-of-the-planners-0123456789"
     entry = f"planner:read+run:{digest_of(key)}"
     environment = {
         "SCHED_HOST": "0.0.0.0",
         "SCHED_API_KEYS": entry,
         "SCHED_RATE_LIMIT": "1",
-    }  # one more a minute: the test is over before
+    }  # one more a minute; the test is over before
     with live_service(tmp_path, environment=environment) as running:
         context = new_context(browser, running.url)
         context.add_init_script(f"sessionStorage.setItem('scheduler.api_key', '{key}')")
@@ -274,15 +275,15 @@ def test_too_many_requests_are_told_with_the_time_to_wait(browser, tmp_path):
         running.session.headers["X-API-Key"] = key
         assert 429 in [running.get("/models").status_code for _ in range(200)]
         page.get_by_role("button", name="开始排程").click()
-        told = page.locator("form [role=alert]")
-        expect(told).to_contain_text(WORDS.text("errors.rate_exceeded", {}, "zh"))
-        expect(told).to_contain_text(re.compile(r"请在 \d+ 秒后重试"))
+        result = page.locator("form [role=alert]")
+        expect(result).to_contain_text(WORDS.text("errors.rate_exceeded", {}, "zh"))
+        expect(result).to_contain_text(re.compile(r"请在 \d+ 秒后重试"))
         page.get_by_role("button", name="English").click()
-        expect(told).to_contain_text(WORDS.text("errors.rate_exceeded", {}, "en"))
+        expect(result).to_contain_text(WORDS.text("errors.rate_exceeded", {}, "en"))
         context.close()
 
 
-def test_files_that_the_service_cannot_read_are_told_with_a_way_on(
+def test_files_that_the_service_cannot_read_are_reported_with_a_remedy(
     page: Page, console: LiveService, mistakes: list[str]
 ):
     reports = console.home / "reports"
@@ -290,20 +291,20 @@ def test_files_that_the_service_cannot_read_are_told_with_a_way_on(
     reports.touch()
     try:
         page.goto("/#/monitoring?tab=reports")
-        told = page.locator(".card.error[role=alert]")
-        expect(told).to_contain_text(f"无法读取 {console.home / 'reports'}")
-        expect(told).to_contain_text("请在 5 秒后重试")
+        result = page.locator(".card.error[role=alert]")
+        expect(result).to_contain_text(f"无法读取 {console.home / 'reports'}")
+        expect(result).to_contain_text("请在 5 秒后重试")
     finally:
         reports.unlink()
         (console.home / "elsewhere").rename(reports)
-    told.get_by_role("button", name="重试").click()
-    expect(told).to_be_hidden()
+    result.get_by_role("button", name="重试").click()
+    expect(result).to_be_hidden()
     assert mistakes
     assert all("status of 503" in each for each in mistakes)
     mistakes.clear()
 
 
-def test_an_address_that_leads_nowhere_says_so(page: Page):
+def test_an_unknown_address_is_reported(page: Page):
     page.goto("/#/modles/DDQN_v2.0")
     expect(page.get_by_role("alert")).to_contain_text("/modles/DDQN_v2.0")
     check_both_sizes(page, "nowhere")
@@ -311,7 +312,7 @@ def test_an_address_that_leads_nowhere_says_so(page: Page):
     expect(page).to_have_url(re.compile("#/schedule$"))
 
 
-def test_files_are_packed_and_asked_for_again_only_when_they_changed(console: LiveService):
+def test_files_are_compressed_and_requested_again_only_after_a_change(console: LiveService):
     first = requests.get(f"{console.url}/console/app.js", timeout=HANG_S)
     assert first.headers["Content-Encoding"] == "gzip"
     assert first.headers["Cache-Control"] == "no-cache"
@@ -328,27 +329,27 @@ def test_files_are_packed_and_asked_for_again_only_when_they_changed(console: Li
 @pytest.mark.parametrize(
     "name", ["../settings.py", "..%2f..%2fsettings.py", "vendor/vue-3.5.45/LICENSE", "nothing.js", ""]
 )
-def test_nothing_but_the_consoles_own_files_is_told(console: LiveService, name: str):
+def test_only_the_consoles_own_files_are_served(console: LiveService, name: str):
     answer = requests.get(f"{console.url}/console/{name}", timeout=HANG_S)
     assert answer.status_code == 404
     assert answer.headers["Content-Type"] == "application/problem+json"
 
 
-def test_every_library_is_there_with_its_licence_and_named_where_it_is_loaded():
+def test_every_library_has_its_licence_and_is_named_where_it_is_loaded():
     page = (FOLDER / "index.html").read_text("utf-8") + SCALAR
     for folder in (FOLDER / "vendor").iterdir():
         assert (folder / "LICENSE").read_text("utf-8"), folder
         assert f"vendor/{folder.name}/" in page
 
 
-def test_nothing_of_a_users_is_ever_read_as_html():
+def test_user_text_is_never_interpreted_as_html():
     sources = [path for path in FOLDER.rglob("*.js") if "vendor" not in path.parts]
     assert len(sources) > 20
     for path in sources:
         assert not re.search(r"v-html|innerHTML|insertAdjacentHTML|document\.write", path.read_text("utf-8")), path
 
 
-def test_every_text_that_is_named_is_there_in_both_languages(page: Page):
+def test_every_named_text_exists_in_both_languages(page: Page):
     page.goto("/")
     named = {
         key

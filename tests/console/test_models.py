@@ -1,4 +1,4 @@
-"""The models page: from the click to what is in `models/` afterwards."""
+"""The models page: from the click to the files in `models/`."""
 
 import json
 import re
@@ -20,7 +20,7 @@ CONFLICT = re.compile("status of 40[49]|status of 422")
 
 
 def baseline_page(algorithm: str, parameters: dict) -> bytes:
-    """The file of a model that is no network."""
+    """The description file of a model that is not a network."""
     return json.dumps({"format": "scheduler-baseline/1", "algorithm": algorithm, "parameters": parameters}).encode()
 
 
@@ -30,7 +30,7 @@ def files(tmp_path) -> Path:
 
 
 def stored(console: LiveService, key: str) -> dict[str, Any]:
-    """The model's metadata, as the registry's folder has it."""
+    """The model's metadata in the registry's folder."""
     return json.loads((console.home / "models" / "metadata" / f"{key}.json").read_text("utf-8"))
 
 
@@ -43,7 +43,7 @@ def events(console: LiveService) -> list[dict[str, Any]]:
 
 
 def registered(console: LiveService, path: Path, **fields: Any) -> str:
-    """The key of a model that somebody else registers."""
+    """The key of a model registered by another person."""
     form = {"algorithm_name": "DDQN"} | {
         name: value if isinstance(value, str) else json.dumps(value) for name, value in fields.items()
     }
@@ -58,15 +58,15 @@ def name_of(key: str) -> str:
 
 
 def agree(page: Page, title: str | re.Pattern[str], **fields: str) -> str:
-    """Reads what will happen, fills in the fields and agrees; the sentences."""
+    """Read the consequences, fill in the fields and confirm; return the sentences."""
     dialog = page.get_by_role("dialog", name=title)
     expect(dialog).to_be_visible()
-    told = dialog.locator(".happens").inner_text()
+    result = dialog.locator(".happens").inner_text()
     for label, text in fields.items():
         dialog.get_by_label({"reason": "原因", "actor": "操作人"}[label]).fill(text)
     dialog.locator("form button:not([type=button])").click()
     expect(dialog).to_be_hidden()
-    return told
+    return result
 
 
 def move(page: Page, label: str) -> Locator:
@@ -74,16 +74,16 @@ def move(page: Page, label: str) -> Locator:
 
 
 def forgive(mistakes: list[str], what: re.Pattern[str]) -> None:
-    """Takes out what the browser says of an answer that a test provoked; there has to be one."""
-    told = [each for each in mistakes if what.search(each)]
-    assert told, mistakes
-    mistakes[:] = [each for each in mistakes if each not in told]
+    """Remove the browser's complaints about a provoked answer; there must be one."""
+    results = [each for each in mistakes if what.search(each)]
+    assert results, mistakes
+    mistakes[:] = [each for each in mistakes if each not in results]
 
 
 # --- looking ---
 
 
-def test_the_list_tells_who_answers_and_which_claims_differ(page: Page, console: LiveService, files: Path):
+def test_the_list_shows_the_answering_model_and_wrong_claims(page: Page, console: LiveService, files: Path):
     key = registered(
         console, write_checkpoint(files / "a.pth", 1), performance_metrics={"makespan": 42.5}, version="9.0"
     )
@@ -97,7 +97,7 @@ def test_the_list_tells_who_answers_and_which_claims_differ(page: Page, console:
     expect(page.get_by_role("row").filter(has_text="DDQN v2.0.0")).to_contain_text("默认")
 
 
-def test_a_link_shares_what_is_asked_for_and_in_which_order(page: Page):
+def test_a_link_contains_filter_and_order(page: Page):
     page.goto("/#/models")
     page.get_by_role("combobox", name="状态").select_option("已部署")
     expect(page.get_by_role("row")).to_have_count(2)
@@ -113,7 +113,7 @@ def test_a_link_shares_what_is_asked_for_and_in_which_order(page: Page):
 
 
 @pytest.mark.changes_context
-def test_a_model_that_somebody_else_registers_appears_by_itself(page: Page, console: LiveService, files: Path):
+def test_a_model_registered_elsewhere_appears_automatically(page: Page, console: LiveService, files: Path):
     page.clock.install()
     page.goto("/#/models")
     expect(page.get_by_role("rowheader").filter(has_text="DDQN v2.0.0")).to_be_visible()
@@ -123,7 +123,7 @@ def test_a_model_that_somebody_else_registers_appears_by_itself(page: Page, cons
 
 
 @pytest.mark.changes_context
-def test_a_models_page_tells_all_that_is_known(page: Page, console: LiveService, files: Path):
+def test_a_models_page_shows_all_details(page: Page, console: LiveService, files: Path):
     parent = next(key for key in tags(console).values() if key.endswith("_v1.0.0"))
     params = {"seed": 31, "polishing": {"pairs": 12}}
     lineage = {"parent": parent, "training_data_seed": 77}
@@ -144,7 +144,7 @@ def test_a_models_page_tells_all_that_is_known(page: Page, console: LiveService,
     assert page.evaluate("navigator.clipboard.readText()") == stored(console, parent)["sha256"]
 
 
-def test_the_history_tells_what_was_live_then(page: Page, console: LiveService):
+def test_the_history_shows_the_live_model_of_that_time(page: Page, console: LiveService):
     page.goto("/#/models?view=history")
     live = page.locator(".live")
     expect(live).to_contain_text("DDQN v1.0.0")
@@ -158,7 +158,7 @@ def test_the_history_tells_what_was_live_then(page: Page, console: LiveService):
 
 
 @pytest.mark.parametrize("view", ["list", "history", "register", "detail", "confirmation"])
-def test_every_view_fits_and_can_be_used_without_a_mouse(page: Page, console: LiveService, view: str):
+def test_every_view_fits_and_is_accessible(page: Page, console: LiveService, view: str):
     key = tags(console)["DDQN:stable"]
     page.goto(f"/#/models/{key}" if view in ("detail", "confirmation") else f"/#/models?view={view}")
     page.wait_for_load_state("networkidle")
@@ -183,7 +183,7 @@ def fill_registration(page: Page, path: Path | None, **texts: str) -> None:
         page.get_by_label(label, exact=True).fill(text)
 
 
-def test_a_model_is_registered_by_the_form(page: Page, console: LiveService, files: Path):
+def test_a_model_is_registered_with_the_form(page: Page, console: LiveService, files: Path):
     fill_registration(
         page, write_checkpoint(files / "best.pth", 10), 说明="夏季大修", 创建人="李伟", 标签="summer, trial"
     )
@@ -210,7 +210,7 @@ def test_a_model_is_registered_by_the_form(page: Page, console: LiveService, fil
     assert (console.home / "models" / "models" / f"{key}.pth").read_bytes() == (files / "best.pth").read_bytes()
 
 
-def test_all_that_is_wrong_with_a_registration_is_told_at_once(page: Page):
+def test_all_mistakes_of_a_registration_are_shown_at_once(page: Page):
     page.goto("/#/models?view=register")
     page.get_by_label("标签").fill("no:colon")
     page.locator("[name=performance_metrics-value]").first.fill("5")
@@ -241,11 +241,11 @@ def test_a_corrupt_file_is_refused_beside_the_field_and_leaves_nothing(
 ):
     whole = write_checkpoint(files / "whole.pth", 12).read_bytes()
     before = sorted((console.home / "models").rglob("*"))
-    for content, told in ((b"not a model", "torch.save"), (whole[: len(whole) // 2], "损坏或不完整")):
+    for content, result in ((b"not a model", "torch.save"), (whole[: len(whole) // 2], "损坏或不完整")):
         (files / "broken.pth").write_bytes(content)
         fill_registration(page, files / "broken.pth", 说明="kept while the file is exchanged")
         page.get_by_role("button", name="注册", exact=True).click()
-        expect(page.locator("#file-problem")).to_contain_text(told)
+        expect(page.locator("#file-problem")).to_contain_text(result)
         expect(page.get_by_label("换一个文件")).to_be_focused()
         expect(page.get_by_label("说明", exact=True)).to_have_value("kept while the file is exchanged")
     assert sorted((console.home / "models").rglob("*")) == before
@@ -253,7 +253,7 @@ def test_a_corrupt_file_is_refused_beside_the_field_and_leaves_nothing(
     forgive(mistakes, CONFLICT)
 
 
-def test_a_version_that_somebody_else_took_meanwhile_is_told_beside_it(
+def test_a_version_taken_meanwhile_is_reported_beside_its_field(
     page: Page, console: LiveService, files: Path, mistakes: list[str]
 ):
     fill_registration(page, write_checkpoint(files / "a.pth", 13), 版本="7.7.7")
@@ -268,7 +268,7 @@ def test_a_version_that_somebody_else_took_meanwhile_is_told_beside_it(
     forgive(mistakes, CONFLICT)
 
 
-def test_what_cannot_be_sent_is_told_before_it_is(page: Page):
+def test_invalid_input_is_reported_before_it_is_sent(page: Page):
     fill_registration(page, None)
     register = page.get_by_role("button", name="注册", exact=True)
     register.click()
@@ -300,19 +300,19 @@ NO_MODELS = [
 ]
 
 
-def test_a_page_of_json_that_is_no_model_is_refused_in_the_pages_language(page: Page, files: Path, mistakes: list[str]):
-    for number, (algorithm, content, told) in enumerate(NO_MODELS):
+def test_a_json_file_that_is_not_a_model_is_refused_in_the_pages_language(page: Page, files: Path, mistakes: list[str]):
+    for number, (algorithm, content, result) in enumerate(NO_MODELS):
         path = files / f"card{number}.json"
         path.write_bytes(content)
         fill_registration(page, path)
         page.get_by_label("算法", exact=True).select_option(algorithm)
         page.get_by_role("button", name="注册", exact=True).click()
-        expect(page.locator("[data-field=file]")).to_contain_text(told)
+        expect(page.locator("[data-field=file]")).to_contain_text(result)
         assert "422" in mistakes.pop()
 
 
 @pytest.mark.changes_context
-def test_an_upload_shows_how_far_it_is_and_can_be_cancelled(page: Page, console: LiveService, files: Path):
+def test_an_upload_shows_its_progress_and_can_be_cancelled(page: Page, console: LiveService, files: Path):
     n_events = len(events(console))
     fill_registration(page, write_checkpoint(files / "a.pth", 15))
     network = page.context.new_cdp_session(page)
@@ -338,9 +338,9 @@ def test_a_model_is_validated_deployed_rolled_back_retired_and_deleted(page: Pag
     expect(move(page, "部署")).to_have_count(0)
 
     move(page, "验证").click()
-    told = agree(page, f"验证 {name}？", reason="看看它有多好", actor="李伟")
-    assert "固定算例上实测" in told
-    assert "稳定版仍是 DDQN v1.0.0，默认模型仍是 DDQN v2.0.0" in told
+    result = agree(page, f"验证 {name}？", reason="看看它有多好", actor="李伟")
+    assert "固定算例上实测" in result
+    assert "稳定版仍是 DDQN v1.0.0，默认模型仍是 DDQN v2.0.0" in result
     expect(page.get_by_text(f"{name} 已通过验证。")).to_be_visible()
     expect(page.get_by_role("heading", level=1)).to_be_focused()
     assert stored(console, key)["status"] == "validated"
@@ -348,9 +348,9 @@ def test_a_model_is_validated_deployed_rolled_back_retired_and_deleted(page: Pag
     assert (events(console)[-1]["actor"], events(console)[-1]["reason"]) == ("李伟", "看看它有多好")
 
     move(page, "部署").click()
-    told = agree(page, f"部署 {name}？")
-    assert f"由 DDQN v1.0.0 换成 {name}" in told
-    assert "默认模型配置为 DDQN_v2.0，仍由 DDQN v2.0.0 应答" in told
+    result = agree(page, f"部署 {name}？")
+    assert f"由 DDQN v1.0.0 换成 {name}" in result
+    assert "默认模型配置为 DDQN_v2.0，仍由 DDQN v2.0.0 应答" in result
     expect(page.get_by_text(f"{name} 已部署，现在是稳定版。")).to_be_visible()
     assert tags(console)["DDQN:stable"] == key
     assert events(console)[-1]["actor"] == "李伟", "the name is asked for once"
@@ -359,8 +359,8 @@ def test_a_model_is_validated_deployed_rolled_back_retired_and_deleted(page: Pag
     expect(page.get_by_text(f"退役 {key} 是稳定版：请先部署其他版本，或者回滚")).to_be_visible()
 
     move(page, "回滚").click()
-    told = agree(page, "回滚 DDQN？", reason="总工期变长")
-    assert f"由 {name} 换成 DDQN v1.0.0" in told
+    result = agree(page, "回滚 DDQN？", reason="总工期变长")
+    assert f"由 {name} 换成 DDQN v1.0.0" in result
     expect(page.get_by_text("已回滚：DDQN v1.0.0 重新成为稳定版。")).to_be_visible()
     assert (tags(console)["DDQN:stable"], stored(console, key)["status"]) == (first, "validated")
     assert events(console)[-1]["reason"] == "总工期变长"
@@ -371,15 +371,15 @@ def test_a_model_is_validated_deployed_rolled_back_retired_and_deleted(page: Pag
     assert stored(console, key)["status"] == "retired"
 
     move(page, "删除").click()
-    told = agree(page, f"删除 {name}？")
-    assert "标签 latest 转到" in told
+    result = agree(page, f"删除 {name}？")
+    assert "标签 latest 转到" in result
     expect(page.get_by_text(f"{name} 已删除。")).to_be_visible()
     expect(page).to_have_url(re.compile("#/models$"))
     assert not (console.home / "models" / "metadata" / f"{key}.json").exists()
     assert list((console.home / "models" / ".trash").rglob(f"*{key}*.pth"))
 
 
-def test_thinking_better_of_it_changes_nothing(page: Page, console: LiveService):
+def test_cancelling_changes_nothing(page: Page, console: LiveService):
     n_events = len(events(console))
     page.goto("/#/models/DDQN_v2.0")
     move(page, "部署").press("Enter")
@@ -391,7 +391,7 @@ def test_thinking_better_of_it_changes_nothing(page: Page, console: LiveService)
     assert len(events(console)) == n_events
 
 
-def test_a_tag_is_given_moved_and_taken_away(page: Page, console: LiveService, files: Path):
+def test_a_tag_is_set_moved_and_removed(page: Page, console: LiveService, files: Path):
     key = registered(console, write_checkpoint(files / "a.pth", 21), tags=["night"])
     other = registered(console, write_checkpoint(files / "b.pth", 25))
     name = name_of(other)
@@ -402,8 +402,8 @@ def test_a_tag_is_given_moved_and_taken_away(page: Page, console: LiveService, f
     expect(page.get_by_text("不是合法的标签")).to_be_visible()
     page.get_by_label("标签名").fill("night")
     page.keyboard.press("Enter")
-    told = agree(page, f"把标签 night 指向 {name}？")
-    assert f"由 {name_of(key)} 移到 {name}" in told
+    result = agree(page, f"把标签 night 指向 {name}？")
+    assert f"由 {name_of(key)} 移到 {name}" in result
     expect(page.get_by_text(f"标签 night 已指向 {name}。")).to_be_visible()
     assert tags(console)["DDQN:night"] == other
     page.get_by_role("button", name="取下标签 night").click()
@@ -413,7 +413,7 @@ def test_a_tag_is_given_moved_and_taken_away(page: Page, console: LiveService, f
     assert events(console)[-1]["event"] == "untagged"
 
 
-def test_a_model_that_is_no_better_than_a_rule_is_not_validated_and_the_page_says_why(
+def test_a_model_no_better_than_a_rule_is_not_validated_and_the_page_says_why(
     page: Page, console: LiveService, files: Path, mistakes: list[str]
 ):
     (files / "rule.json").write_bytes(baseline_page("RULE", PLAIN_RULE))
@@ -429,7 +429,7 @@ def test_a_model_that_is_no_better_than_a_rule_is_not_validated_and_the_page_say
     forgive(mistakes, CONFLICT)
 
 
-def test_a_change_by_somebody_else_is_told_before_anything_is_done(page: Page, console: LiveService, files: Path):
+def test_a_change_by_another_person_is_shown_before_an_action(page: Page, console: LiveService, files: Path):
     key = registered(console, write_checkpoint(files / "a.pth", 22))
     page.goto(f"/#/models/{key}")
     expect(move(page, "删除")).to_be_visible()
@@ -441,20 +441,20 @@ def test_a_change_by_somebody_else_is_told_before_anything_is_done(page: Page, c
     expect(move(page, "删除")).to_have_count(0)
 
 
-def test_a_conflict_that_comes_while_the_question_is_open_is_told(
+def test_a_conflict_while_the_dialog_is_open_is_reported(
     page: Page, console: LiveService, files: Path, mistakes: list[str]
 ):
     key = registered(console, write_checkpoint(files / "a.pth", 23))
     page.goto(f"/#/models/{key}")
     move(page, "删除").click()
     expect(page.get_by_role("dialog")).to_be_visible()
-    made = {
+    created = {
         "experiment_name": "quick",
         "model_a": "DDQN_v2.0",
         "model_b": key,
         "traffic_split": {"model_a": 0.5, "model_b": 0.5},
     }
-    assert console.post("/experiments", json=made).status_code == 201
+    assert console.post("/experiments", json=created).status_code == 201
     agree(page, f"删除 {name_of(key)}？")
     expect(page.get_by_role("alert")).to_contain_text("正被实验“quick”使用")
     expect(page.get_by_role("link", name="实验 quick")).to_be_visible()
@@ -463,7 +463,7 @@ def test_a_conflict_that_comes_while_the_question_is_open_is_told(
     forgive(mistakes, CONFLICT)
 
 
-def test_a_model_that_is_gone_is_told_with_a_way_on(page: Page, console: LiveService, files: Path, mistakes: list[str]):
+def test_a_deleted_model_is_reported_with_a_link(page: Page, console: LiveService, files: Path, mistakes: list[str]):
     key = registered(console, write_checkpoint(files / "a.pth", 24))
     assert console.delete(f"/models/{key}", json={"reason": "用错了参数"}).status_code == 200
     page.goto(f"/#/models/{key}")
@@ -474,9 +474,7 @@ def test_a_model_that_is_gone_is_told_with_a_way_on(page: Page, console: LiveSer
     forgive(mistakes, CONFLICT)
 
 
-def test_a_model_is_shown_also_while_nobody_knows_what_may_be_done_with_it(
-    page: Page, console: LiveService, mistakes: list[str]
-):
+def test_a_model_is_shown_even_without_its_outlook(page: Page, console: LiveService, mistakes: list[str]):
     config = console.home / "ab_test_config.json"
     whole = config.read_bytes()
     config.write_bytes(b"{")
@@ -491,9 +489,9 @@ def test_a_model_is_shown_also_while_nobody_knows_what_may_be_done_with_it(
     forgive(mistakes, re.compile("status of 503"))
 
 
-def test_times_are_told_in_the_readers_zone(page: Page, console: LiveService):
-    made = datetime.fromisoformat(console.get("/models/DDQN_v1.0").json()["model"]["created_at"]).astimezone(UTC)
+def test_times_are_shown_in_the_readers_zone(page: Page, console: LiveService):
+    body = datetime.fromisoformat(console.get("/models/DDQN_v1.0").json()["model"]["created_at"]).astimezone(UTC)
     page.goto("/#/models/DDQN_v1.0")
     zone = page.evaluate("Intl.DateTimeFormat().resolvedOptions().timeZone")
-    local = made.astimezone(ZoneInfo(zone))
+    local = body.astimezone(ZoneInfo(zone))
     expect(page.locator("main")).to_contain_text(f"{local.hour:02}:{local.minute:02}")

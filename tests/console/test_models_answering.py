@@ -1,4 +1,4 @@
-"""Who answers, made the default from the page, and two versions side by side."""
+"""The default model: shown, changed on the page, and two versions compared."""
 
 import re
 from collections.abc import Iterator
@@ -40,7 +40,7 @@ def as_before(console: LiveService, keys: dict[str, str]) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("answered")
-def test_the_page_says_who_answers_what_share_and_that_stable_does_not(page: Page, keys: dict[str, str]):
+def test_the_page_shows_the_default_its_share_and_that_stable_is_another(page: Page, keys: dict[str, str]):
     page.goto("/#/models")
     answering = page.get_by_role("region", name="谁在应答")
     default, stable = answering.locator("article").nth(0), answering.locator("article").nth(1)
@@ -65,7 +65,7 @@ def test_the_page_says_who_answers_what_share_and_that_stable_does_not(page: Pag
 
 
 @pytest.mark.usefixtures("as_before")
-def test_a_model_is_made_the_default_after_it_was_said_what_that_does(
+def test_a_model_is_made_the_default_after_the_consequences_were_shown(
     page: Page, console: LiveService, keys: dict[str, str]
 ):
     ramp = {"experiment_name": "held", "model_a": keys["2.0.0"], "model_b": keys["1.0.0"], "rollout": {"auto": False}}
@@ -74,10 +74,10 @@ def test_a_model_is_made_the_default_after_it_was_said_what_that_does(
     page.goto(f"/#/models/{keys['1.0.0']}")
     move(page, "设为默认").click()
     check_accessibility(page)
-    told = agree(page, "让 DDQN v1.0.0 默认应答？", reason="计划员熟悉它", actor="李伟")
-    assert "从下一次起由 DDQN v1.0.0 应答，不再是 DDQN v2.0.0" in told
-    assert "会停在当前阶段：held" in told
-    assert "标签 stable 不变：仍是 DDQN v1.0.0" in told
+    result = agree(page, "让 DDQN v1.0.0 默认应答？", reason="计划员熟悉它", actor="李伟")
+    assert "从下一次起由 DDQN v1.0.0 应答，不再是 DDQN v2.0.0" in result
+    assert "会停在当前阶段：held" in result
+    assert "标签 stable 不变：仍是 DDQN v1.0.0" in result
     expect(page.get_by_text("DDQN v1.0.0 现在是默认模型。")).to_be_visible()
     expect(page.locator(".model-head .mark-default")).to_have_text("默认应答")
     expect(page.locator("[data-elsewhere]")).to_have_count(0)
@@ -89,7 +89,7 @@ def test_a_model_is_made_the_default_after_it_was_said_what_that_does(
     console.post("/experiments/held/stop")
 
 
-def test_two_versions_stand_side_by_side_by_an_address_that_can_be_shared(page: Page, keys: dict[str, str]):
+def test_two_versions_are_compared_at_an_address_that_can_be_shared(page: Page, keys: dict[str, str]):
     page.goto(f"/#/models?view=compare&a={keys['1.0.0']}&b={keys['2.0.0']}")
     table = page.locator(".sides")
     expect(table.get_by_role("columnheader")).to_have_text(
@@ -128,7 +128,7 @@ def test_learning_curves_of_both_are_in_one_chart(page: Page, console: LiveServi
     )
     without = registered(console, write_checkpoint(tmp_path / "b.pth", 42), performance_metrics={"makespan": 42.0})
     page.goto(f"/#/models/{with_curve}")
-    expect(page.get_by_text("其他自报指标")).to_have_count(0)  # a curve is no figure
+    expect(page.get_by_text("其他自报指标")).to_have_count(0)  # a curve is not a single figure
     page.get_by_role("link", name="与另一个版本并排比较").click()
     page.get_by_label("右边的版本").select_option(without)
     expect(page).to_have_url(re.compile(f"a={with_curve}&b={without}"))
@@ -140,7 +140,7 @@ def test_learning_curves_of_both_are_in_one_chart(page: Page, console: LiveServi
     check_both_sizes(page, "models-curves")
 
 
-def test_an_address_of_a_model_that_is_gone_is_told(page: Page, keys: dict[str, str], mistakes: list[str]):
+def test_the_address_of_a_deleted_model_is_reported(page: Page, keys: dict[str, str], mistakes: list[str]):
     page.goto(f"/#/models?view=compare&a=DDQN_v9.9&b={keys['2.0.0']}")
     expect(page.get_by_role("alert")).to_contain_text("没有名为“DDQN_v9.9”的模型")
     assert [each for each in mistakes if "Failed to load resource" not in each] == []

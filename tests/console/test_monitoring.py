@@ -1,4 +1,4 @@
-"""Monitoring: from the click to the row in the database, to the message that arrives, to the report that opens."""
+"""Monitoring: from the click to the database row, the received message and the opened report."""
 
 import json
 import re
@@ -19,7 +19,7 @@ from scheduler_env.standard_cycle import SAMPLE_PARAMS
 from scheduler_service.keys import digest_of
 from tests.conftest import LiveService, live_service
 from tests.console.browsing import WIDE, check_accessibility, check_both_sizes, new_context
-from tests.test_alerts import Receiver
+from tests.receiver import Receiver
 from tests.test_trends import fill
 from tests.waiting import until
 
@@ -28,15 +28,13 @@ MAKESPAN_ALERT = "平均总工期高于阈值"
 
 @pytest.fixture(scope="module")
 def receiver() -> Iterator[Receiver]:
-    server = Receiver()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with Receiver() as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
 def console(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterator[LiveService]:
-    """A service with a past of eight days, on which every makespan is too long."""
+    """A service with runs of the past eight days, all above the makespan threshold."""
     home = tmp_path_factory.mktemp("monitoring")
     monitor = PerformanceMonitor(home / "logs" / "performance.db", reports_dir=home / "reports")
     fill(monitor, datetime.now(UTC) - timedelta(minutes=2), count=1_500)
@@ -65,11 +63,11 @@ def card_of(page: Page, alert: str) -> Locator:
 
 
 def unacknowledged(route: Route) -> dict[str, Any]:
-    """The alerts as they were before anybody saw to them."""
-    told: dict[str, Any] = route.fetch().json()
-    for each in told["alerts"]:
+    """The alerts before they were acknowledged."""
+    body: dict[str, Any] = route.fetch().json()
+    for each in body["alerts"]:
         each["acknowledged"] = None
-    return told
+    return body
 
 
 def figure(page: Page, name: str) -> Locator:
@@ -79,21 +77,21 @@ def figure(page: Page, name: str) -> Locator:
 # --- health and the figures of now ---
 
 
-def test_the_figures_of_now_are_those_of_the_service(page: Page, console: LiveService):
+def test_the_current_figures_equal_those_of_the_service(page: Page, console: LiveService):
     page.goto("/#/monitoring")
     expect(figure(page, "makespan")).to_contain_text("高于阈值 1 小时")
     since = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
-    told = console.get("/performance", params={"start_time": since}).json()["performance"]
-    expect(figure(page, "makespan")).to_contain_text(f"{told['makespan']['mean']:.1f} 小时")
-    expect(figure(page, "success")).to_contain_text(f"{100 * told['success_rate']:.1f} %")
-    expect(figure(page, "gap")).to_contain_text(f"{100 * told['gap']['mean']:.2f} %")
-    expect(figure(page, "rate")).to_contain_text(f"一小时内 {told['total_requests']} 次")
+    body = console.get("/performance", params={"start_time": since}).json()["performance"]
+    expect(figure(page, "makespan")).to_contain_text(f"{body['makespan']['mean']:.1f} 小时")
+    expect(figure(page, "success")).to_contain_text(f"{100 * body['success_rate']:.1f} %")
+    expect(figure(page, "gap")).to_contain_text(f"{100 * body['gap']['mean']:.2f} %")
+    expect(figure(page, "rate")).to_contain_text(f"一小时内 {body['total_requests']} 次")
     expect(figure(page, "waiting")).to_have_text(re.compile("^0 "))
     assert page.locator(".spark path").count() == 6
 
 
 @pytest.mark.changes_context
-def test_a_part_that_fails_is_named_with_what_to_do_and_heals(page: Page, console: LiveService, mistakes: list[str]):
+def test_a_failing_part_is_named_with_advice_and_recovers(page: Page, console: LiveService, mistakes: list[str]):
     page.clock.install()
     page.goto("/#/monitoring")
     expect(page.get_by_text("各部分正常")).to_be_visible()
@@ -101,7 +99,7 @@ def test_a_part_that_fails_is_named_with_what_to_do_and_heals(page: Page, consol
     reports.rename(aside)
     try:
         reports.write_text("in the way")
-        until(lambda: console.get("/health").status_code == 503)  # its answer may be a second old
+        until(lambda: console.get("/health").status_code == 503)  # an answer may be a second old
         page.clock.run_for(10_000)
         trouble = page.locator(".trouble")
         expect(trouble).to_contain_text("目录")
@@ -123,9 +121,7 @@ def test_a_part_that_fails_is_named_with_what_to_do_and_heals(page: Page, consol
 
 
 @pytest.mark.parametrize(("hours", "model"), [(24, ""), (168, "M1"), (720, "")])
-def test_trends_equal_what_pandas_computes_of_the_records(
-    page: Page, console: LiveService, tmp_path: Path, hours: int, model: str
-):
+def test_trends_equal_those_of_pandas(page: Page, console: LiveService, tmp_path: Path, hours: int, model: str):
     page.goto(f"/#/monitoring?hours={hours}&model={model}")
     expect(page.locator("figure canvas")).to_have_count(6)
     page.get_by_text("以表格查看").click()
@@ -159,11 +155,11 @@ def test_the_charts_share_their_cursor(page: Page):
     page.goto("/#/monitoring?hours=168")
     charts = page.locator("figure[data-chart]")
     expect(charts.locator("canvas")).to_have_count(6)
-    # Early in the week: on one day, further right, there were no runs, and nothing is told of them.
+    # Early in the week: on one day, further right, there were no runs and nothing is shown.
     box = charts.nth(1).bounding_box()
     assert box is not None
     charts.nth(1).hover(position={"x": box["width"] / 4.0, "y": 100})
-    # Verdicts are rare: where there is none, their chart has nothing to tell.
+    # Verdicts are rare: without one, their chart shows nothing.
     tips = page.locator('figure:not([data-chart="satisfaction"]) .chart > div > div + div')
     expect(tips).to_have_text([re.compile(r"\d+:\d+ – ")] * 5)
     texts = [tip.inner_text() for tip in tips.all()]
@@ -181,7 +177,7 @@ def test_days_are_those_of_the_reader(browser: Browser, console: LiveService):
     context.close()
 
 
-def test_an_axis_has_few_steps_however_close_its_values_are(page: Page):
+def test_an_axis_has_few_steps_for_close_values(page: Page):
     page.goto("/#/monitoring")
     steps = page.evaluate("""async () => {
         const { CHARTS, optionOf } = await import("/console/pages/monitoring/trend_options.js");
@@ -200,14 +196,14 @@ def test_an_axis_has_few_steps_however_close_its_values_are(page: Page):
     assert all(2 <= each <= 8 for each in steps), steps
 
 
-def test_a_screen_reader_hears_what_a_chart_shows(page: Page):
+def test_a_screen_reader_gets_the_content_of_a_chart(page: Page):
     page.goto("/#/monitoring?hours=168")
     label = page.locator('[data-chart="makespan"] [role=img]').get_attribute("aria-label")
     assert label is not None
     assert re.match(r"平均总工期（小时），7 天：最近 [\d.]+ 小时，最低 [\d.]+ 小时，最高 [\d.]+ 小时。", label)
 
 
-def test_the_choice_of_period_model_and_experiment_is_in_the_address(page: Page):
+def test_period_model_and_experiment_are_in_the_address(page: Page):
     page.goto("/#/monitoring")
     page.get_by_role("button", name="7 天", exact=True).click()
     page.get_by_role("combobox", name="实验").select_option("e")
@@ -218,9 +214,9 @@ def test_the_choice_of_period_model_and_experiment_is_in_the_address(page: Page)
 
 
 @pytest.mark.changes_context
-def test_nothing_is_asked_while_nobody_looks_and_who_comes_back_sees_the_present(page: Page):
+def test_nothing_is_requested_while_the_page_is_hidden_and_it_is_updated_when_shown(page: Page):
     page.clock.install()
-    page.goto("/#/monitoring?hours=720")  # whose charts are asked for every ten minutes
+    page.goto("/#/monitoring?hours=720")  # whose charts are requested every ten minutes
     expect(page.locator("figure canvas")).to_have_count(6)
     page.wait_for_load_state("networkidle")
     turn = """isHidden => {
@@ -228,10 +224,10 @@ def test_nothing_is_asked_while_nobody_looks_and_who_comes_back_sees_the_present
         document.dispatchEvent(new Event("visibilitychange"));
     }"""
     page.evaluate(turn, True)
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
+    requested: list[str] = []
+    page.on("request", lambda request: requested.append(request.url))
     page.clock.fast_forward(1_200_000)
-    assert [each for each in asked if re.search("hours=720|/health", each)] == []
+    assert [each for each in requested if re.search("hours=720|/health", each)] == []
     with page.expect_request(re.compile("hours=720")), page.expect_request(re.compile("/health")):
         page.evaluate(turn, False)
 
@@ -239,7 +235,7 @@ def test_nothing_is_asked_while_nobody_looks_and_who_comes_back_sees_the_present
 # --- alerts ---
 
 
-def test_an_acknowledged_alert_is_in_the_database_with_who_and_why(page: Page, console: LiveService):
+def test_an_acknowledgement_is_stored_with_person_and_reason(page: Page, console: LiveService):
     page.goto("/#/monitoring")
     lines = page.get_by_label("当前告警")
     expect(lines).to_contain_text(MAKESPAN_ALERT)
@@ -261,20 +257,20 @@ def test_an_acknowledged_alert_is_in_the_database_with_who_and_why(page: Page, c
     expect(page.get_by_role("region", name="告警历史").get_by_role("row").filter(has_text="王工")).to_have_count(1)
 
 
-def test_a_silence_is_in_the_database_until_it_is_lifted(page: Page, console: LiveService):
+def test_a_silence_is_stored_until_it_is_lifted(page: Page, console: LiveService):
     page.goto("/#/monitoring?tab=alerts")
     card_of(page, MAKESPAN_ALERT).get_by_role("button", name="静默…").click()
     dialog = page.get_by_role("dialog", name="静默告警")
     expect(dialog.get_by_label("规则")).to_have_value("max_makespan")
     dialog.get_by_label("时长").select_option("其他（小时）")
     dialog.get_by_label("其他（小时）", exact=True).fill("9000")
-    dialog.get_by_role("button", name="开始静默").click()  # as long as something is wrong nothing happens
+    dialog.get_by_role("button", name="开始静默").click()  # while the input is invalid nothing happens
     expect(dialog.get_by_role("alert")).to_contain_text("有 2 处需要改正：")
-    told = dialog.get_by_role("alert").get_by_role("button")
-    expect(told).to_have_text(["其他（小时）: 应在 0.1 到 8760 之间", "原因: 需要填写"])
+    result = dialog.get_by_role("alert").get_by_role("button")
+    expect(result).to_have_text(["其他（小时）: 应在 0.1 到 8760 之间", "原因: 需要填写"])
     expect(dialog.get_by_label("其他（小时）", exact=True)).to_be_focused()
     dialog.get_by_label("其他（小时）", exact=True).fill("36")
-    told.click()
+    result.click()
     expect(dialog.get_by_label("原因")).to_be_focused()
     check_accessibility(page)
     assert rows(console, "SELECT * FROM silences") == []
@@ -297,7 +293,7 @@ def test_a_silence_is_in_the_database_until_it_is_lifted(page: Page, console: Li
     assert datetime.fromisoformat(row["until"]) <= datetime.now(UTC)
 
 
-def test_what_somebody_else_did_meanwhile_is_told_and_stays(page: Page, console: LiveService, mistakes: list[str]):
+def test_a_change_by_another_person_is_reported_and_kept(page: Page, console: LiveService, mistakes: list[str]):
     (alert,) = (each for each in console.get("/alerts").json()["alerts"] if each["name"] == "max_makespan")
     silence = {"name": "max_makespan", "reason": "夜班", "hours": 1}
     assert console.post("/alerts/silences", json=silence).status_code < 300
@@ -321,7 +317,7 @@ def test_what_somebody_else_did_meanwhile_is_told_and_stays(page: Page, console:
     mistakes.clear()
 
 
-def test_the_keyboard_is_not_lost_when_a_silenced_alerts_button_goes(page: Page, console: LiveService):
+def test_the_keyboard_focus_is_kept_when_the_button_of_a_silenced_alert_disappears(page: Page, console: LiveService):
     page.goto("/#/monitoring?tab=alerts")
     card_of(page, MAKESPAN_ALERT).get_by_role("button", name="静默…").press("Enter")
     dialog = page.get_by_role("dialog", name="静默告警")
@@ -333,7 +329,7 @@ def test_the_keyboard_is_not_lost_when_a_silenced_alerts_button_goes(page: Page,
         console.delete(f"/alerts/silences/{each['id']}").raise_for_status()
 
 
-def test_hours_beyond_every_date_and_a_blank_reason_are_refused_in_the_dialog(page: Page, console: LiveService):
+def test_too_many_hours_and_a_blank_reason_are_refused_in_the_dialog(page: Page, console: LiveService):
     before = rows(console, "SELECT * FROM silences")
     page.goto("/#/monitoring?tab=alerts")
     page.get_by_role("button", name="静默某类告警…").click()
@@ -350,7 +346,7 @@ def test_hours_beyond_every_date_and_a_blank_reason_are_refused_in_the_dialog(pa
     assert rows(console, "SELECT * FROM silences") == before
 
 
-def test_the_keyboard_alone_silences_a_rule(page: Page, console: LiveService):
+def test_a_rule_can_be_silenced_with_the_keyboard_only(page: Page, console: LiveService):
     page.goto("/#/monitoring?tab=alerts")
     opener = page.get_by_role("button", name="静默某类告警…")
     opener.press("Enter")
@@ -370,7 +366,7 @@ def test_the_keyboard_alone_silences_a_rule(page: Page, console: LiveService):
     assert rows(console, "SELECT name FROM silences ORDER BY id DESC LIMIT 1") == [{"name": "silent_service"}]
 
 
-def test_a_test_message_arrives_and_one_that_does_not_is_told(page: Page, receiver: Receiver):
+def test_delivered_and_failed_test_messages_are_reported(page: Page, receiver: Receiver):
     page.goto("/#/monitoring?tab=alerts")
     channels = page.get_by_role("region", name="通知渠道")
 
@@ -393,14 +389,14 @@ def test_a_test_message_arrives_and_one_that_does_not_is_told(page: Page, receiv
 # --- reports ---
 
 
-def test_a_report_that_was_made_is_listed_and_opens(page: Page, console: LiveService):
+def test_a_created_report_is_listed_and_opens(page: Page, console: LiveService):
     page.goto("/#/monitoring?tab=reports")
     expect(page.get_by_text("还没有报告。")).to_be_visible()
     page.get_by_label("统计最近（天）").fill("3")
     page.get_by_role("button", name="生成", exact=True).click()
     expect(page.locator(".made")).to_contain_text("报告已生成")
-    (made,) = (console.home / "reports").glob("performance_*_zh.html")
-    link = page.locator(".made").get_by_role("link", name=f"在新标签页打开 {made.name}")
+    (created,) = (console.home / "reports").glob("performance_*_zh.html")
+    link = page.locator(".made").get_by_role("link", name=f"在新标签页打开 {created.name}")
     expect(link).to_be_focused()
     with page.expect_popup() as opened:
         link.click()
@@ -410,14 +406,18 @@ def test_a_report_that_was_made_is_listed_and_opens(page: Page, console: LiveSer
     expect(listed).to_contain_text("全部运行")
 
 
-def test_what_is_wrong_with_a_report_that_is_asked_for_is_told_in_the_pages_language(page: Page, console: LiveService):
+def test_an_invalid_report_request_is_explained_in_the_pages_language(page: Page, console: LiveService):
     before = set((console.home / "reports").iterdir())
     page.goto("/?lang=en#/monitoring?tab=reports")
     days = page.locator("input[name=days]")
-    for wrong, told in (("0", "must be between 1 and 3650"), ("1.5", "must be a whole number"), ("", "this is needed")):
+    for wrong, result in (
+        ("0", "must be between 1 and 3650"),
+        ("1.5", "must be a whole number"),
+        ("", "this is needed"),
+    ):
         days.fill(wrong)
         page.locator("form.make .btn.primary").click()
-        expect(page.locator("form.make [role=alert]")).to_contain_text(told)
+        expect(page.locator("form.make [role=alert]")).to_contain_text(result)
         expect(days).to_be_focused()
         expect(days).to_have_attribute("aria-invalid", "true")
     days.fill("7")
@@ -425,7 +425,7 @@ def test_what_is_wrong_with_a_report_that_is_asked_for_is_told_in_the_pages_lang
     assert set((console.home / "reports").iterdir()) == before
 
 
-def test_a_report_of_an_experiment_is_made_in_the_language_that_was_chosen(page: Page, console: LiveService):
+def test_a_report_of_an_experiment_is_created_in_the_chosen_language(page: Page, console: LiveService):
     page.goto("/#/monitoring?tab=reports")
     page.get_by_label("A/B 测试报告").check()
     page.get_by_role("combobox", name="实验").select_option("e")
@@ -436,16 +436,16 @@ def test_a_report_of_an_experiment_is_made_in_the_language_that_was_chosen(page:
     expect(row).to_contain_text("英文")
     with page.expect_download() as saved:
         row.get_by_role("button", name=re.compile("下载")).click()
-    (made,) = (console.home / "reports").glob("ab_test_e_*_en.html")
-    assert saved.value.path().read_bytes() == made.read_bytes()
+    (created,) = (console.home / "reports").glob("ab_test_e_*_en.html")
+    assert saved.value.path().read_bytes() == created.read_bytes()
 
 
-def test_with_an_api_key_a_report_opens_from_memory_as_it_was_made(browser: Browser, tmp_path: Path):
+def test_with_an_api_key_a_report_opens_unchanged_from_memory(browser: Browser, tmp_path: Path):
     key = "a-key-of-the-operators-0123456789"
     environment = {"SCHED_HOST": "0.0.0.0", "SCHED_API_KEYS": f"ops:admin:{digest_of(key)}"}
     complaints: list[str] = []
     monitor = PerformanceMonitor(tmp_path / "logs" / "performance.db", reports_dir=tmp_path / "reports")
-    made = Path(monitor.generate_performance_report())
+    created = Path(monitor.generate_performance_report())
     monitor.close()
     with live_service(tmp_path, environment=environment) as running:
         context = new_context(browser, running.url, viewport=WIDE)
@@ -455,7 +455,7 @@ def test_with_an_api_key_a_report_opens_from_memory_as_it_was_made(browser: Brow
         page.goto("/#/monitoring")
         expect(page.get_by_text("这段时间没有运行记录。")).to_be_visible()
         page.get_by_role("tab", name="报告").click()
-        link = page.get_by_role("link", name=f"在新标签页打开 {made.name}")
+        link = page.get_by_role("link", name=f"在新标签页打开 {created.name}")
         with page.expect_popup() as opened:
             link.click()
         expect(opened.value).to_have_url(re.compile("^blob:"))
@@ -478,7 +478,7 @@ def test_every_tab_fits_both_sizes_and_is_accessible(page: Page, tab: str, lang:
 
 @pytest.mark.changes_context
 @pytest.mark.parametrize("ahead_h", [-1, 1])
-def test_the_last_hour_is_the_services_where_the_browsers_clock_is_wrong(page: Page, ahead_h: int):
+def test_the_last_hour_is_by_the_services_clock_if_the_browsers_is_wrong(page: Page, ahead_h: int):
     page.clock.install(time=datetime.now(UTC) + timedelta(hours=ahead_h))
     page.goto("/#/monitoring")
     expect(page.locator("main")).to_contain_text(re.compile(r"一小时内 [1-9]"))

@@ -1,4 +1,4 @@
-"""Recorded schedules in the console: opened by their address, named, and found again."""
+"""Recorded schedules in the console: opened by address, named, and found."""
 
 import re
 
@@ -19,7 +19,7 @@ def rows(page: Page):
     return page.locator(".history tbody tr")
 
 
-def test_a_schedule_is_named_and_found_by_its_name_and_opened(schedule: Page, console: LiveService):
+def test_a_schedule_is_named_found_by_its_name_and_opened(schedule: Page, console: LiveService):
     answer = run(schedule)
     schedule.get_by_role("button", name="命名").click()
     schedule.locator("[name=run-name]").fill("２号锅炉 December")
@@ -49,7 +49,7 @@ def test_a_schedule_is_named_and_found_by_its_name_and_opened(schedule: Page, co
     expect(schedule.locator("[name=duration-1]")).to_have_value("5")
 
 
-def test_a_new_schedule_has_not_the_name_of_the_one_before(schedule: Page):
+def test_a_new_schedule_does_not_inherit_the_name_of_the_previous_one(schedule: Page):
     run(schedule)
     schedule.get_by_role("button", name="命名").click()
     schedule.locator("[name=run-name]").fill("December")
@@ -60,7 +60,7 @@ def test_a_new_schedule_has_not_the_name_of_the_one_before(schedule: Page):
     expect(schedule.locator("[data-test=run-name]")).to_have_count(0)
 
 
-def test_two_recorded_schedules_are_shown_side_by_side(schedule: Page, console: LiveService):
+def test_two_recorded_schedules_are_compared(schedule: Page, console: LiveService):
     ids = [console.run(params=params)["request_id"] for params in (list(SAMPLE_PARAMS), [5.0] * 15)]
     schedule.goto(re.sub("#.*", f"#/schedule/{','.join(ids)}", schedule.url))
     expect(schedule.locator(".result")).to_have_count(2)
@@ -68,18 +68,18 @@ def test_two_recorded_schedules_are_shown_side_by_side(schedule: Page, console: 
     expect(schedule.get_by_text("已证明最优", exact=True).first).to_be_visible()
 
 
-def test_an_address_of_no_schedule_says_why(schedule: Page, console: LiveService, mistakes: list[str]):
+def test_an_invalid_address_of_a_schedule_is_explained(schedule: Page, console: LiveService, mistakes: list[str]):
     records(console).record_performance(
         PerformanceRecord(request_id="without", input_params={"params": list(SAMPLE_PARAMS)}, makespan=53.0)
     )
     for request_id, words in {"without": "没有留存方案", "nobody": "没有这个编号的记录"}.items():
         schedule.goto(re.sub("#.*", f"#/schedule/{request_id}", schedule.url))
-        told = schedule.get_by_role("alert").filter(has_text="方案无法打开")
-        expect(told).to_contain_text(words)
-    mistakes.clear()  # the browser tells of each 404
+        result = schedule.get_by_role("alert").filter(has_text="方案无法打开")
+        expect(result).to_contain_text(words)
+    mistakes.clear()  # the browser logs each 404
 
 
-def test_traffic_of_experiments_is_left_out_unless_it_is_asked_for(schedule: Page, console: LiveService):
+def test_runs_of_experiments_are_hidden_unless_requested(schedule: Page, console: LiveService):
     records(console).record_performance(
         PerformanceRecord(request_id="assigned", experiment="some", variant="model_a", reason="assigned", makespan=77.0)
     )

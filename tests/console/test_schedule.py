@@ -1,4 +1,4 @@
-"""The planner's page: from the click to the row in the database."""
+"""The planner's page: from the click to the database row."""
 
 import json
 import re
@@ -22,22 +22,22 @@ from tests.console.planning import recorded, run
 from tests.waiting import until
 
 
-def test_the_pages_standard_cycle_is_the_services(schedule: Page):
-    told = schedule.evaluate("""async () => {
+def test_the_pages_standard_cycle_equals_that_of_the_service(schedule: Page):
+    result = schedule.evaluate("""async () => {
         const { STEPS, TEAMS, MAX_HOURS } = await import('/console/pages/schedule/standard.js');
         return { STEPS, TEAMS, MAX_HOURS };
     }""")
-    assert told["MAX_HOURS"] == MAX_DURATION_H
-    assert told["TEAMS"] == [
+    assert result["MAX_HOURS"] == MAX_DURATION_H
+    assert result["TEAMS"] == [
         {"name": t.name, "headcount": t.headcount, "dedicated": t.dedicated} for t in DEFAULT_TEAMS
     ]
-    assert told["STEPS"] == [
+    assert result["STEPS"] == [
         {"zh": step.name_zh, "en": step.name, "order": step.order, "team": step.team, "sample": sample}
         for step, sample in zip(STANDARD_STEPS, SAMPLE_PARAMS, strict=True)
     ]
 
 
-def test_one_click_on_a_fresh_page_draws_the_sample_and_records_it(schedule: Page, console: LiveService):
+def test_one_click_on_a_new_page_draws_and_records_the_sample(schedule: Page, console: LiveService):
     answer = run(schedule)
     expect(schedule.locator(".gantt canvas")).to_be_visible()
     expect(schedule.get_by_test_id("makespan").or_(schedule.locator("[data-test=makespan]"))).to_have_text("52.87 小时")
@@ -62,14 +62,14 @@ FOUND_BY = {
 }
 
 
-def test_what_found_a_schedule_is_told_in_the_reader_s_language(schedule: Page):
+def test_the_search_method_is_shown_in_the_readers_language(schedule: Page):
     stages = iter(FOUND_BY)
 
     def answer(route: Route) -> None:
-        told = route.fetch()
-        body = told.json()
+        result = route.fetch()
+        body = result.json()
         body["result"] |= {"stage": next(stages), "evaluations": 7}
-        route.fulfill(response=told, json=body)
+        route.fulfill(response=result, json=body)
 
     schedule.route("**/run_algorithm", answer)
     for words in FOUND_BY.values():
@@ -77,7 +77,7 @@ def test_what_found_a_schedule_is_told_in_the_reader_s_language(schedule: Page):
         expect(schedule.locator("[data-test=found-by]")).to_have_text(words)
 
 
-def test_every_bar_of_the_three_views_is_drawn_where_the_schedule_says(schedule: Page):
+def test_every_bar_of_the_three_views_is_drawn_at_its_scheduled_time(schedule: Page):
     answer = run(schedule)
     expect(schedule.locator(".gantt canvas")).to_be_visible()
     for view in ("process", "workpoint", "team"):
@@ -94,7 +94,7 @@ def test_every_bar_of_the_three_views_is_drawn_where_the_schedule_says(schedule:
         for _, row, start, end, count in bars:
             for lane in range(row, row + count):
                 at_work.setdefault((0, lane), []).append((start, end))
-        for spans in at_work.values():  # no two bars lie on each other
+        for spans in at_work.values():  # no two bars overlap
             spans.sort()
             assert all(before[1] <= after[0] + 1e-6 for before, after in pairwise(spans)), view
         drawn = sorted({(round(start, 6), round(end, 6)) for _, _, start, end, _ in bars})
@@ -106,7 +106,7 @@ def test_every_bar_of_the_three_views_is_drawn_where_the_schedule_says(schedule:
             assert people == sum(step["workers"] for step in answer["result"]["schedule_details"])
 
 
-def test_the_rows_of_every_second_work_point_are_shaded(workpoints: Page):
+def test_rows_of_every_second_work_point_are_shaded(workpoints: Page):
     answer = run(workpoints)
     expect(workpoints.locator(".gantt canvas")).to_be_visible()
     rows, shapes = workpoints.evaluate(
@@ -125,7 +125,7 @@ def test_the_rows_of_every_second_work_point_are_shaded(workpoints: Page):
     assert shapes == [{"x": 100, "y": 20 * row, "width": 500, "height": 20} for row in rows]
 
 
-def test_a_pasted_list_fills_the_fields_from_where_it_is_pasted(schedule: Page, console: LiveService):
+def test_a_pasted_list_fills_the_fields_from_the_focused_one_on(schedule: Page, console: LiveService):
     schedule.get_by_text("粘贴数值", exact=True).click()
     schedule.get_by_label("15 个数值").fill("[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15.5]")
     schedule.get_by_role("button", name="填入", exact=True).click()
@@ -140,7 +140,7 @@ def test_a_pasted_list_fills_the_fields_from_where_it_is_pasted(schedule: Page, 
     assert json.loads(recorded(console).iloc[-1].input_params)["params"] == [1, 20, 21, 22, *range(5, 15), 15.5]
 
 
-def test_numbers_typed_in_full_width_are_numbers(schedule: Page):
+def test_full_width_digits_are_accepted(schedule: Page):
     schedule.get_by_text("粘贴数值", exact=True).click()
     schedule.get_by_label("15 个数值").fill("１０，５．５；８、６　7,9,6,7,6,7,7,7,4,7,５")
     schedule.get_by_role("button", name="填入", exact=True).click()
@@ -158,7 +158,7 @@ def test_enter_in_a_field_schedules_without_a_mouse(schedule: Page):
     expect(schedule.get_by_text("2 分：较差", exact=True).last).to_be_visible()
 
 
-def test_work_points_are_edited_in_a_table_and_arrive_as_they_were_edited(workpoints: Page, console: LiveService):
+def test_work_points_edited_in_a_table_are_sent_as_edited(workpoints: Page, console: LiveService):
     page = workpoints
     page.get_by_label("名称", exact=True).fill("锅炉")
     page.get_by_label("工时 1", exact=True).fill("12.5")
@@ -170,9 +170,9 @@ def test_work_points_are_edited_in_a_table_and_arrive_as_they_were_edited(workpo
     page.get_by_label("3 班 检验", exact=True).fill("12")
     run(page)
     expect(page.locator(".gantt canvas")).to_be_visible()
-    asked = json.loads(recorded(console).iloc[-1].input_params)
-    assert asked["teams"] == {"team3": {"headcount": 12}}
-    boiler, copy, other = asked["workpoints"]
+    body = json.loads(recorded(console).iloc[-1].input_params)
+    assert body["teams"] == {"team3": {"headcount": 12}}
+    boiler, copy, other = body["workpoints"]
     assert (boiler["id"], boiler["name"], len(boiler["steps"])) == ("1", "锅炉", 14)
     assert boiler["steps"][0] == {"name": "搭架子", "order": 1, "team": "team1", "duration": 12.5}
     assert boiler["steps"][1]["max_crew"] == 6
@@ -182,17 +182,17 @@ def test_work_points_are_edited_in_a_table_and_arrive_as_they_were_edited(workpo
 
 
 @pytest.mark.parametrize("kind", ["JSON", "CSV"])
-def test_what_is_exported_can_be_imported_again(workpoints: Page, console: LiveService, kind: str, tmp_path):
+def test_an_export_can_be_imported_again(workpoints: Page, console: LiveService, kind: str, tmp_path):
     page = workpoints
     page.get_by_label("名称", exact=True).fill('=HYPERLINK("x"),"引号"')
     page.get_by_label("最少人数 3", exact=True).fill("4")
     page.get_by_label("须单独进行 4", exact=True).check()
     run(page)
     before = json.loads(recorded(console).iloc[-1].input_params)
-    with page.expect_download() as told:
+    with page.expect_download() as result:
         page.get_by_role("button", name=f"导出 {kind}").click()
-    file = tmp_path / told.value.suggested_filename
-    told.value.save_as(file)
+    file = tmp_path / result.value.suggested_filename
+    result.value.save_as(file)
     page.evaluate("localStorage.clear()")
     page.reload()
     page.get_by_role("button", name="多个工作点").click()
@@ -201,11 +201,11 @@ def test_what_is_exported_can_be_imported_again(workpoints: Page, console: LiveS
     run(page)
     after = json.loads(recorded(console).iloc[-1].input_params)
     assert after == before
-    if kind == "CSV":  # what a spreadsheet would run as a formula is marked as text
+    if kind == "CSV":  # text that a spreadsheet would run as a formula is marked
         assert "\"'=HYPERLINK(" in file.read_text(encoding="utf-8-sig")
 
 
-def test_a_table_is_read_as_excel_writes_it(workpoints: Page):
+def test_a_table_written_by_excel_is_read(workpoints: Page):
     kinds = product(["utf-8", "utf-8-sig", "utf-16", "gb18030"], [",", ";", "\t"])
     for number, (encoding, separator) in enumerate(kinds, 1):
         lines = [["workpoint_id", "workpoint_name", "step", "team", "duration"]]
@@ -219,7 +219,7 @@ def test_a_table_is_read_as_excel_writes_it(workpoints: Page):
     expect(workpoints.get_by_text("已导入 1 个工作点，共 1 道工序。").first).to_be_visible()
 
 
-def test_a_file_with_the_15_durations_is_said_to_have_brought_them(workpoints: Page):
+def test_a_file_with_the_15_durations_is_reported_as_such(workpoints: Page):
     content = json.dumps({"params": [float(n) for n in range(1, 16)]})
     workpoints.locator("input[type=file]").set_input_files(
         {"name": "x.json", "mimeType": "application/json", "buffer": content.encode()}
@@ -229,13 +229,13 @@ def test_a_file_with_the_15_durations_is_said_to_have_brought_them(workpoints: P
 
 
 def searches(console: LiveService) -> float:
-    """Requests that are being improved or wait for it."""
-    told = re.search(r'^queue_depth\{kind="improving"\} (\S+)$', console.get("/metrics").text, re.MULTILINE)
-    assert told is not None
-    return float(told[1])
+    """The number of running and waiting searches."""
+    answer = re.search(r'^queue_depth\{kind="improving"\} (\S+)$', console.get("/metrics").text, re.MULTILINE)
+    assert answer is not None
+    return float(answer[1])
 
 
-def test_progress_is_shown_while_a_time_budget_runs_and_stopping_stops_the_service_too(
+def test_progress_is_shown_during_a_time_budget_and_stopping_stops_the_service_too(
     workpoints: Page, console: LiveService
 ):
     page = workpoints
@@ -252,7 +252,7 @@ def test_progress_is_shown_while_a_time_budget_runs_and_stopping_stops_the_servi
     assert time.monotonic() - began_s < 25.0, "of the 30 s that it was given"
 
 
-def test_the_schedule_is_still_there_after_a_look_at_another_page(schedule: Page):
+def test_the_schedule_is_kept_while_another_page_is_visited(schedule: Page):
     run(schedule)
     schedule.get_by_role("button", name="班组").click()
     schedule.get_by_role("link", name="模型", exact=True).click()
@@ -263,10 +263,10 @@ def test_the_schedule_is_still_there_after_a_look_at_another_page(schedule: Page
     expect(schedule.get_by_role("button", name="班组")).to_have_attribute("aria-pressed", "true")
 
 
-def test_a_run_goes_on_while_another_page_is_looked_at_and_says_when_it_is_done(schedule: Page, console: LiveService):
+def test_a_run_continues_on_another_page_and_its_end_is_reported(schedule: Page, console: LiveService):
     before = len(recorded(console))
     schedule.get_by_label("改进时间").select_option("5000")
-    # The sample is proven optimal at once; eight work points are searched as long as they may be.
+    # The sample is proven optimal immediately; eight work points use their whole budget.
     schedule.get_by_role("button", name="多个工作点").click()
     for _ in range(6):
         schedule.get_by_role("button", name="添加工作点").click()
@@ -281,7 +281,7 @@ def test_a_run_goes_on_while_another_page_is_looked_at_and_says_when_it_is_done(
     expect(schedule.locator("[data-test=makespan]")).to_have_text(makespan)
 
 
-def test_whoever_comes_back_while_a_run_goes_on_sees_it_go_on_and_finds_it_in_the_history(workpoints: Page):
+def test_returning_during_a_run_shows_it_and_its_entry_in_the_history(workpoints: Page):
     page = workpoints
     for _ in range(6):
         page.get_by_role("button", name="添加工作点").click()
@@ -296,14 +296,14 @@ def test_whoever_comes_back_while_a_run_goes_on_sees_it_go_on_and_finds_it_in_th
     expect(page.locator(".history tbody tr").first).to_contain_text(makespan)
 
 
-def test_pictures_and_tables_can_be_kept(schedule: Page, tmp_path):
+def test_pictures_and_tables_can_be_saved(schedule: Page, tmp_path):
     answer = run(schedule)
     files = {}
     for kind in ("PNG", "SVG", "CSV", "JSON"):
-        with schedule.expect_download() as told:
+        with schedule.expect_download() as result:
             schedule.locator(".result").get_by_role("button", name=kind, exact=True).click()
-        files[kind] = tmp_path / told.value.suggested_filename
-        told.value.save_as(files[kind])
+        files[kind] = tmp_path / result.value.suggested_filename
+        result.value.save_as(files[kind])
     assert files["PNG"].read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     drawn = ElementTree.parse(files["SVG"]).getroot()
     words = "".join(drawn.itertext())
@@ -325,9 +325,9 @@ def test_a_verdict_is_recorded_with_its_run(schedule: Page, console: LiveService
     assert console.get(f"/runs/{answer['request_id']}").json()["run"]["comment"] == "<b>可行</b>"
 
 
-def test_an_earlier_run_is_loaded_from_the_history_and_run_again(schedule: Page, console: LiveService):
-    asked = {"workpoints": [{"id": "k", "params": list(SAMPLE_PARAMS[::-1])}], "teams": {"team5": {"headcount": 9}}}
-    first = console.run(**asked)
+def test_an_earlier_run_is_loaded_from_the_history_and_repeated(schedule: Page, console: LiveService):
+    request = {"workpoints": [{"id": "k", "params": list(SAMPLE_PARAMS[::-1])}], "teams": {"team5": {"headcount": 9}}}
+    first = console.run(**request)
     schedule.reload()
     schedule.locator(".history tbody tr").first.get_by_role("button", name=re.compile("载入")).click()
     expect(schedule.get_by_text("已载入这次排程的输入")).to_be_visible()
@@ -339,10 +339,10 @@ def test_an_earlier_run_is_loaded_from_the_history_and_run_again(schedule: Page,
     ]
     asked_again = json.loads(recorded(console).iloc[-1].input_params)
     durations = [step["duration"] for step in asked_again["workpoints"][0]["steps"]]
-    assert (durations, asked_again["teams"]) == (list(SAMPLE_PARAMS[::-1]), asked["teams"])
+    assert (durations, asked_again["teams"]) == (list(SAMPLE_PARAMS[::-1]), request["teams"])
 
 
-def test_what_was_typed_survives_a_reload(schedule: Page):
+def test_input_survives_a_reload(schedule: Page):
     schedule.locator("[name=duration-1]").fill("33")
     schedule.wait_for_function("localStorage.getItem('scheduler.draft')?.includes('33')")
     schedule.reload()
@@ -355,9 +355,9 @@ def test_the_schedule_survives_a_reload_and_has_an_address(schedule: Page):
     schedule.reload()
     expect(schedule.locator(".gantt canvas")).to_be_visible()
     expect(schedule.locator("[data-test=makespan]")).to_have_text("52.87 小时")
-    with schedule.expect_download() as told:
+    with schedule.expect_download() as result:
         schedule.get_by_role("button", name="JSON", exact=True).click()
-    assert json.loads(told.value.path().read_text(encoding="utf-8")) == answer
+    assert json.loads(result.value.path().read_text(encoding="utf-8")) == answer
     other = schedule.context.new_page()
     other.goto(schedule.url.partition("#")[0])
     expect(other.get_by_text("甘特图会显示在这里")).to_be_visible()
@@ -365,15 +365,15 @@ def test_the_schedule_survives_a_reload_and_has_an_address(schedule: Page):
     other.goto(schedule.url)
     expect(other.locator(".gantt canvas")).to_be_visible()
     expect(other.locator("[data-test=makespan]")).to_have_text("52.87 小时")
-    with other.expect_download() as told:
+    with other.expect_download() as result:
         other.get_by_role("button", name="JSON", exact=True).click()
-    same = json.loads(told.value.path().read_text(encoding="utf-8"))
+    same = json.loads(result.value.path().read_text(encoding="utf-8"))
     assert same["result"]["schedule_details"] == answer["result"]["schedule_details"]
     other.close()
 
 
 @pytest.mark.parametrize("setting", ["forbidden", "full"])
-def test_without_room_in_the_browser_a_schedule_is_drawn_all_the_same(schedule: Page, setting: str):
+def test_with_full_browser_storage_a_schedule_is_still_drawn(schedule: Page, setting: str):
     what = {
         "forbidden": "void Object.defineProperty(window, 'sessionStorage', { get() { throw Error('no'); } })",
         "full": "void (Storage.prototype.setItem = () => { throw new DOMException('full'); })",
@@ -387,10 +387,10 @@ def test_without_room_in_the_browser_a_schedule_is_drawn_all_the_same(schedule: 
     expect(schedule.locator("[data-test=makespan]")).to_have_text(makespan)
     expect(schedule).to_have_url(re.compile(answer["request_id"]))
     schedule.reload()
-    expect(schedule.locator("[data-test=makespan]")).to_have_text(makespan)  # of its address, and not the one before
+    expect(schedule.locator("[data-test=makespan]")).to_have_text(makespan)  # that of the address, not the previous one
 
 
-def test_names_are_text_wherever_they_are_shown(workpoints: Page):
+def test_names_are_shown_as_text_everywhere(workpoints: Page):
     evil = "<img src=x onerror='window.isOwned=true'>"
     workpoints.get_by_label("名称", exact=True).fill(evil)
     workpoints.get_by_label("工序 1", exact=True).fill(evil)
@@ -398,7 +398,7 @@ def test_names_are_text_wherever_they_are_shown(workpoints: Page):
     box = workpoints.locator(".gantt").bounding_box()
     assert box is not None
     tips = workpoints.locator(".gantt div", has_text="onerror")
-    for across in range(120, int(box["width"]), 40):  # over all bars, until the tip of the renamed one opens
+    for across in range(120, int(box["width"]), 40):  # over all bars, until the tooltip of the renamed one opens
         for down in range(40, int(box["height"]), 12):
             workpoints.mouse.move(box["x"] + across, box["y"] + down)
             workpoints.wait_for_timeout(20)
@@ -410,7 +410,7 @@ def test_names_are_text_wherever_they_are_shown(workpoints: Page):
     assert workpoints.evaluate("window.isOwned") is None
 
 
-def test_the_page_with_schedules_fits_both_sizes_and_reads_well_aloud(workpoints: Page):
+def test_the_page_with_schedules_fits_both_sizes_and_is_accessible(workpoints: Page):
     keys = workpoints.get_by_label("对比模型").locator("option").evaluate_all("each => each.map(one => one.value)")
     workpoints.get_by_label("对比模型").select_option(keys[1])
     workpoints.get_by_label("改进时间").select_option("0")
@@ -423,7 +423,7 @@ def test_the_page_with_schedules_fits_both_sizes_and_reads_well_aloud(workpoints
     check_both_sizes(workpoints, "schedule-english")
 
 
-def test_what_could_not_be_read_again_is_shown_as_old(schedule: Page, mistakes: list[str]):
+def test_data_that_could_not_be_refreshed_is_marked_as_old(schedule: Page, mistakes: list[str]):
     run(schedule)
     history = schedule.get_by_role("region", name="最近的排程").last
     expect(history).to_have_css("filter", "none")

@@ -1,4 +1,4 @@
-"""Two models compared on the planner's page: in turn, with the noise told, never one with itself."""
+"""Two models compared on the planner's page: alternating, with the variation shown, never a model with itself."""
 
 import json
 import re
@@ -20,7 +20,7 @@ def keys(page: Page, field: str) -> list[str]:
 
 
 def begin(page: Page, budget: str, *, model: str = "") -> tuple[str, str]:
-    """A comparison is begun; the models that it is of."""
+    """Start a comparison; return its models."""
     offered = keys(page, "model")
     page.locator("[name=model]").select_option(model)
     (other,) = keys(page, "compare")
@@ -39,21 +39,21 @@ def compared(page: Page) -> list[list[str]]:
     return rows
 
 
-def verdict(page: Page, a: list[float], b: list[float], **more: Any) -> str:
-    """What the makespans of two models say; `gaps` of all runs, `budget_ms`."""
+def verdict(page: Page, a: list[float], b: list[float], **options: Any) -> str:
+    """The result for the makespans of two models; `gaps` of all runs, `budget_ms`."""
     found: str = page.evaluate(
         """async ([a, b, gap, budgetMs]) => {
         const { verdict } = await import('/console/pages/schedule/compare.js');
         const runs = [a, b].map((each) => each.map((makespan) => ({ makespan, gap })));
         return verdict(runs, budgetMs).kind;
     }""",
-        [a, b, more.get("gap", 0.1), more.get("budget_ms", 1_000)],
+        [a, b, options.get("gap", 0.1), options.get("budget_ms", 1_000)],
     )
     return found
 
 
-def test_two_models_answer_in_turn_with_the_same_seeds_and_the_same_time(workpoints: Page, console: LiveService):
-    for _ in range(6):  # eight work points are searched as long as they may be
+def test_two_models_alternate_with_the_same_seeds_and_time(workpoints: Page, console: LiveService):
+    for _ in range(6):  # eight work points use their whole budget
         workpoints.get_by_role("button", name="添加工作点").click()
     running: list[Request] = []
     most_at_once, answers = 0, []
@@ -72,8 +72,8 @@ def test_two_models_answer_in_turn_with_the_same_seeds_and_the_same_time(workpoi
     workpoints.on("request", asked)
     workpoints.on("response", answered)
     a, b = begin(workpoints, "1000")
-    told = re.compile(r"模型对比：第 \d 次，共 8 次；最长还需约 \d\.\d 秒")
-    expect(workpoints.locator(".progress")).to_contain_text(told)
+    result = re.compile(r"模型对比：第 \d 次，共 8 次；最长还需约 \d\.\d 秒")
+    expect(workpoints.locator(".progress")).to_contain_text(result)
     rows = compared(workpoints)
     assert most_at_once == 1
     bodies = [body for body, _ in answers]
@@ -84,9 +84,9 @@ def test_two_models_answer_in_turn_with_the_same_seeds_and_the_same_time(workpoi
     assert {body["time_budget_ms"] for body in bodies} == {1_000}
     assert len({json.dumps(body["workpoints"]) for body in bodies}) == 1
     for (key, runs, least, mean, most), model in zip(rows, (a, b), strict=True):
-        made = [makespan for body, makespan in answers if body["model"] == model]
-        told = [f"{hours:.2f} 小时" for hours in (min(made), sum(made) / 4, max(made))]
-        assert (key, runs, [least, mean, most]) == (model, "4", told)
+        created = [makespan for body, makespan in answers if body["model"] == model]
+        result = [f"{hours:.2f} 小时" for hours in (min(created), sum(created) / 4, max(created))]
+        assert (key, runs, [least, mean, most]) == (model, "4", result)
     shown = workpoints.locator("[data-test=makespan]").all_inner_texts()
     assert shown == [row[2] for row in rows], "the shortest of each"
     assert set(recorded(console).iloc[-8:].model_key) == {a, b}
@@ -94,15 +94,15 @@ def test_two_models_answer_in_turn_with_the_same_seeds_and_the_same_time(workpoi
     assert compared(workpoints) == rows
 
 
-def test_first_schedules_have_no_noise_and_are_compared_once(workpoints: Page, console: LiveService):
+def test_schedules_without_search_have_no_variation_and_are_compared_once(workpoints: Page, console: LiveService):
     before = len(recorded(console))
     a, b = begin(workpoints, "0")
     assert [row[1] for row in compared(workpoints)] == ["1", "1"]
-    made = recorded(console).iloc[before:].set_index("model_key").makespan
-    assert len(made) == 2
-    said = workpoints.locator(".comparison [role=status]")
-    change = f"{b} 比 {a} {'短' if made[b] < made[a] else '长'} {abs(made[b] - made[a]):.2f} 小时"
-    expect(said).to_contain_text(change if made[a] != made[b] else "两个模型的总工期相同。")
+    created = recorded(console).iloc[before:].set_index("model_key").makespan
+    assert len(created) == 2
+    result = workpoints.locator(".comparison [role=status]")
+    change = f"{b} 比 {a} {'短' if created[b] < created[a] else '长'} {abs(created[b] - created[a]):.2f} 小时"
+    expect(result).to_contain_text(change if created[a] != created[b] else "两个模型的总工期相同。")
 
 
 def test_two_proofs_need_no_further_runs(schedule: Page, console: LiveService):
@@ -112,7 +112,7 @@ def test_two_proofs_need_no_further_runs(schedule: Page, console: LiveService):
     assert len(recorded(console)) == before + 2
 
 
-def test_whoever_stops_learns_what_is_known_by_then(workpoints: Page):
+def test_stopping_shows_the_results_so_far(workpoints: Page):
     for _ in range(6):
         workpoints.get_by_role("button", name="添加工作点").click()
     begin(workpoints, "5000")
@@ -123,7 +123,9 @@ def test_whoever_stops_learns_what_is_known_by_then(workpoints: Page):
     check_both_sizes(workpoints, "schedule-comparison")
 
 
-def test_a_model_is_neither_offered_nor_taken_against_itself(schedule: Page, console: LiveService, mistakes: list[str]):
+def test_a_model_is_neither_offered_nor_accepted_against_itself(
+    schedule: Page, console: LiveService, mistakes: list[str]
+):
     offered = keys(schedule, "model")
     default = console.get("/models").json()["default_model"]["model_key"]
     assert keys(schedule, "compare") == [key for key in offered if key != default]
@@ -164,6 +166,6 @@ DIFFERENCES = [
 ]
 
 
-def test_a_difference_is_one_where_no_run_of_one_reaches_into_those_of_the_other(schedule: Page):
-    found = [verdict(schedule, a, b, **more) for a, b, more, _ in DIFFERENCES]
+def test_a_difference_is_reported_only_if_the_ranges_of_the_runs_do_not_overlap(schedule: Page):
+    found = [verdict(schedule, a, b, **options) for a, b, options, _ in DIFFERENCES]
     assert found == [kind for *_, kind in DIFFERENCES]

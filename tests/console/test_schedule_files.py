@@ -1,4 +1,4 @@
-"""Files in and out of the planner's page: read as the service reads them, and nothing is lost on the way."""
+"""Files in and out of the planner's page: read like the service reads them, and without loss."""
 
 import json
 import re
@@ -28,7 +28,7 @@ def table(*lines: str, head: str = HEAD) -> str:
 
 
 def refused(page: Page, mistakes: list[str]) -> Locator:
-    """The dialog that says why nothing was imported."""
+    """The dialog that explains why nothing was imported."""
     dialog = page.locator("dialog.import[open]")
     expect(dialog.get_by_role("heading")).to_contain_text("没有导入")
     assert re.search("40[0-9]|422", mistakes.pop())
@@ -36,10 +36,10 @@ def refused(page: Page, mistakes: list[str]) -> Locator:
 
 
 def export(page: Page, kind: str, folder: Path) -> Path:
-    with page.expect_download() as told:
+    with page.expect_download() as result:
         page.get_by_role("button", name=f"导出 {kind}").click()
-    file = folder / told.value.suggested_filename
-    told.value.save_as(file)
+    file = folder / result.value.suggested_filename
+    result.value.save_as(file)
     return file
 
 
@@ -47,21 +47,21 @@ def export(page: Page, kind: str, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("heading", ["Predecessors", "前置工序", "PREDECESSOR"])
-def test_steps_in_sequence_are_planned_in_sequence(schedule: Page, heading: str):
+def test_sequential_steps_are_planned_sequentially(schedule: Page, heading: str):
     choose(schedule, "x.csv", table(*SEQUENCE, head=f"{HEAD},{heading}"))
     expect(schedule.get_by_text("已导入 1 个工作点，共 3 道工序。")).to_be_visible()
     run(schedule)
     expect(schedule.locator("[data-test=makespan]")).to_have_text("16.80 小时")
 
 
-def test_a_heading_that_nobody_knows_is_refused_with_the_nearest(schedule: Page, mistakes: list[str]):
+def test_an_unknown_heading_is_refused_with_the_nearest_one(schedule: Page, mistakes: list[str]):
     choose(schedule, "x.csv", table(*SEQUENCE, head=f"{HEAD},max_crews"))
     dialog = refused(schedule, mistakes)
     expect(dialog.get_by_role("heading")).to_have_text("x.csv 没有导入：有 1 处须改正")
     expect(dialog.get_by_role("row")).to_contain_text("第 1 行 max_crews没有“max_crews”这一列；最接近的是“max_crew”")
 
 
-def test_every_mistake_is_listed_with_the_line_of_the_file(schedule: Page, mistakes: list[str]):
+def test_every_mistake_is_listed_with_its_line(schedule: Page, mistakes: list[str]):
     lines = ('A,"a\nb",team2,7', "", "A,t,team2,0x10", "", ",u,team2,7", "A,,team2,7")
     choose(schedule, "x.csv", table(*lines))
     rows = refused(schedule, mistakes).get_by_role("row")
@@ -72,7 +72,7 @@ def test_every_mistake_is_listed_with_the_line_of_the_file(schedule: Page, mista
     expect(rows.nth(2)).to_contain_text("第 8 行 工序单元格是空的")
 
 
-def test_merged_cells_are_filled_down_only_when_asked_for(schedule: Page, mistakes: list[str], console: LiveService):
+def test_merged_cells_are_filled_down_only_on_request(schedule: Page, mistakes: list[str], console: LiveService):
     choose(schedule, "x.csv", table("A,s,team2,7", ",t,team2,7", "B,s,team2,7", ",t,team2,7"))
     dialog = refused(schedule, mistakes)
     dialog.get_by_label("空着的工作点编号沿用上一行").check()
@@ -80,12 +80,12 @@ def test_merged_cells_are_filled_down_only_when_asked_for(schedule: Page, mistak
     expect(dialog.get_by_role("row")).to_contain_text("第 3 行 工作点编号2 行的工作点编号沿用了上一行")
     dialog.get_by_role("button", name="关闭").click()
     run(schedule)
-    asked = json.loads(recorded(console).iloc[-1].input_params)
-    assert [[step["name"] for step in each["steps"]] for each in asked["workpoints"]] == [["s", "t"], ["s", "t"]]
+    body = json.loads(recorded(console).iloc[-1].input_params)
+    assert [[step["name"] for step in each["steps"]] for each in body["workpoints"]] == [["s", "t"], ["s", "t"]]
 
 
 @pytest.mark.parametrize("name", ["返修", "6 班 返修"])
-def test_a_chinese_team_is_taken_and_said(schedule: Page, name: str):
+def test_a_chinese_team_name_is_accepted_and_reported(schedule: Page, name: str):
     choose(schedule, "x.csv", table(f"锅炉,补焊,{name},12.5", head="工作点,工序,班组,工时"))
     dialog = schedule.locator("dialog.import[open]")
     expect(dialog.get_by_role("row")).to_contain_text(f"第 2 行 班组班组“{name}”识别为“6 班 返修”（1 道工序）")
@@ -94,7 +94,7 @@ def test_a_chinese_team_is_taken_and_said(schedule: Page, name: str):
     assert [step["team"] for step in answer["result"]["schedule_details"]] == ["team6"]
 
 
-def test_what_a_csv_does_not_speak_of_stays(schedule: Page, console: LiveService):
+def test_values_not_in_a_csv_are_kept(schedule: Page, console: LiveService):
     schedule.get_by_text("班组人数", exact=True).click()
     schedule.get_by_label("2 班 保温打磨", exact=True).fill("6")
     choose(schedule, "x.csv", table(*SEQUENCE, head=f"{HEAD},predecessors"))
@@ -105,16 +105,16 @@ def test_what_a_csv_does_not_speak_of_stays(schedule: Page, console: LiveService
 
 def test_a_csv_may_name_the_teams_of_the_page(schedule: Page, tmp_path: Path):
     step = {"name": "焊接", "team": "外协", "duration": 6}
-    asked = {"workpoints": [{"id": "A", "steps": [step]}], "teams": {"外协": {"headcount": 4}}}
-    choose(schedule, "x.json", json.dumps(asked))
+    request = {"workpoints": [{"id": "A", "steps": [step]}], "teams": {"外协": {"headcount": 4}}}
+    choose(schedule, "x.json", json.dumps(request))
     expect(schedule.get_by_text("已导入 1 个工作点，共 1 道工序。")).to_be_visible()
     csv = export(schedule, "CSV", tmp_path).read_bytes()
     choose(schedule, "y.csv", csv)
     expect(schedule.get_by_text("页面上的班组人数保持不变")).to_be_visible()
-    assert json.loads(export(schedule, "JSON", tmp_path).read_text("utf-8")) == asked
+    assert json.loads(export(schedule, "JSON", tmp_path).read_text("utf-8")) == request
 
 
-def test_the_team_sizes_of_a_csv_take_the_place_of_the_pages(schedule: Page):
+def test_team_sizes_of_a_csv_replace_those_of_the_page(schedule: Page):
     schedule.get_by_text("班组人数", exact=True).click()
     schedule.get_by_label("2 班 保温打磨", exact=True).fill("6")
     choose(schedule, "x.csv", table("A,s,team2,7,8", head=f"{HEAD},team_size"))
@@ -122,7 +122,7 @@ def test_the_team_sizes_of_a_csv_take_the_place_of_the_pages(schedule: Page):
     assert run(schedule)["result"]["team_headcount"] == {"team2": 8}
 
 
-def test_the_list_takes_the_numbers_that_a_csv_takes(schedule: Page):
+def test_the_list_accepts_the_numbers_that_a_csv_accepts(schedule: Page):
     words = [
         "7",
         "12.5",
@@ -166,11 +166,11 @@ REFUSED_JSON = [
 ]
 
 
-def test_json_is_refused_as_the_service_refuses_it(schedule: Page, mistakes: list[str]):
-    for request_, said in REFUSED_JSON:
+def test_json_is_refused_like_by_the_service(schedule: Page, mistakes: list[str]):
+    for request_, result in REFUSED_JSON:
         choose(schedule, "x.json", json.dumps(request_))
         dialog = refused(schedule, mistakes)
-        expect(dialog.get_by_role("row").first).to_contain_text(said)
+        expect(dialog.get_by_role("row").first).to_contain_text(result)
         dialog.get_by_role("button", name="关闭").click()
         expect(schedule.locator("[name=duration-1]")).to_have_value("10")
 
@@ -186,7 +186,7 @@ UNREADABLE = [
 ]
 
 
-def test_a_file_that_cannot_be_read_is_told_with_the_reason(workpoints: Page, mistakes: list[str]):
+def test_an_unreadable_file_is_reported_with_the_reason(workpoints: Page, mistakes: list[str]):
     for name, content, complaint in UNREADABLE:
         choose(workpoints, name, content)
         dialog = refused(workpoints, mistakes)
@@ -197,19 +197,19 @@ def test_a_file_that_cannot_be_read_is_told_with_the_reason(workpoints: Page, mi
 
 def test_an_import_adds_no_order(schedule: Page, console: LiveService):
     steps = [{"name": "a", "team": "team2", "duration": 7}, {"name": "b", "team": "team3", "duration": 7}]
-    asked = {"workpoints": [{"id": "A", "steps": [*steps, {**steps[1], "name": "c", "predecessors": ["a"]}]}]}
-    choose(schedule, "x.json", json.dumps(asked))
+    request = {"workpoints": [{"id": "A", "steps": [*steps, {**steps[1], "name": "c", "predecessors": ["a"]}]}]}
+    choose(schedule, "x.json", json.dumps(request))
     expect(schedule.get_by_text("已导入 1 个工作点，共 3 道工序。")).to_be_visible()
     run(schedule)
-    assert json.loads(recorded(console).iloc[-1].input_params) == asked
+    assert json.loads(recorded(console).iloc[-1].input_params) == request
     schedule.get_by_role("button", name="添加工序").click()
     expect(schedule.get_by_label("次序 4", exact=True)).to_have_value("")
 
 
-def test_an_earlier_run_is_loaded_as_it_was_and_as_a_whole(schedule: Page, console: LiveService):
+def test_an_earlier_run_is_loaded_completely_and_unchanged(schedule: Page, console: LiveService):
     steps = [{"name": "a", "team": "team2", "duration": 7}, {"name": "b", "team": "team2", "duration": 7}]
-    asked = {"workpoints": [{"id": "A", "steps": [steps[0], {**steps[1], "predecessors": ["a"]}]}]}
-    first = console.run(**asked)["result"]["makespan"]
+    request = {"workpoints": [{"id": "A", "steps": [steps[0], {**steps[1], "predecessors": ["a"]}]}]}
+    first = console.run(**request)["result"]["makespan"]
     schedule.get_by_text("班组人数", exact=True).click()
     schedule.get_by_label("2 班 保温打磨", exact=True).fill("6")
     schedule.wait_for_function("localStorage.getItem('scheduler.draft')?.includes('\"team2\":6')")
@@ -217,7 +217,7 @@ def test_an_earlier_run_is_loaded_as_it_was_and_as_a_whole(schedule: Page, conso
     schedule.locator(".history tbody tr").first.get_by_role("button", name=re.compile("载入")).click()
     expect(schedule.get_by_text("已载入这次排程的输入")).to_be_visible()
     assert run(schedule)["result"]["makespan"] == first
-    assert json.loads(recorded(console).iloc[-1].input_params) == asked
+    assert json.loads(recorded(console).iloc[-1].input_params) == request
 
 
 EVERYTHING = {
@@ -244,13 +244,13 @@ EVERYTHING = {
 
 
 @pytest.mark.parametrize(
-    "asked", [EVERYTHING, {"params": list(SAMPLE_PARAMS[::-1]), "teams": {"team5": {"headcount": 9}}}]
+    "expected", [EVERYTHING, {"params": list(SAMPLE_PARAMS[::-1]), "teams": {"team5": {"headcount": 9}}}]
 )
-def test_an_export_holds_all_of_the_request_and_comes_back_the_same(schedule: Page, asked: dict, tmp_path: Path):
-    choose(schedule, "x.json", json.dumps(asked))
+def test_an_export_contains_the_whole_request_and_is_imported_unchanged(schedule: Page, expected: dict, tmp_path: Path):
+    choose(schedule, "x.json", json.dumps(expected))
     expect(schedule.locator(".toast").first).to_contain_text("已导入")
     first = export(schedule, "JSON", tmp_path).read_text("utf-8")
-    assert json.loads(first) == asked
+    assert json.loads(first) == expected
     schedule.evaluate("localStorage.clear()")
     schedule.reload()
     choose(schedule, "y.json", first)
@@ -258,7 +258,7 @@ def test_an_export_holds_all_of_the_request_and_comes_back_the_same(schedule: Pa
     assert export(schedule, "JSON", tmp_path).read_text("utf-8") == first
 
 
-def test_what_a_file_chose_is_shown_where_it_is_chosen(schedule: Page):
+def test_values_from_a_file_are_shown_in_their_fields(schedule: Page):
     choose(schedule, "x.json", json.dumps(EVERYTHING))
     expect(schedule.locator(".toast").first).to_contain_text("已导入")
     expect(schedule.locator("[name=budget]")).to_have_value("250")
@@ -268,7 +268,7 @@ def test_what_a_file_chose_is_shown_where_it_is_chosen(schedule: Page):
     expect(schedule.get_by_label("3 班 检验", exact=True)).to_have_value("12")
 
 
-def test_the_dialog_fits_both_sizes_and_reads_well_aloud(schedule: Page, mistakes: list[str]):
+def test_the_dialog_fits_both_sizes_and_is_accessible(schedule: Page, mistakes: list[str]):
     choose(schedule, "x.csv", table(*[f"A,s{n},team2,x" for n in range(40)], ",t,team9,7"))
     expect(refused(schedule, mistakes).get_by_role("row")).to_have_count(41)
     check_both_sizes(schedule, "import")
@@ -332,14 +332,18 @@ PLACES = {
 }
 
 
-def test_whatever_the_service_refuses_of_a_file_leaves_nothing_in_english(schedule: Page, mistakes: list[str]):
+def test_a_refusal_of_a_file_is_completely_in_the_pages_language(schedule: Page, mistakes: list[str]):
     dialog = schedule.locator("dialog.import[open]")
     for mistake, (request, code) in WRONG.items():
         error = refusal_of(schedule, request)
         assert (mistake, error["code"]) == (mistake, code)
         text = WORDS.text(f"errors.{code}", error["params"], "zh")
         expect(refused(schedule, mistakes).get_by_role("row")).to_contain_text(PLACES.get(mistake, "") + text)
-        assert set(re.findall(r"[A-Za-z]{3,}", dialog.inner_text())) <= {"true", "false", "json"}  # JSON's own words
+        assert set(re.findall(r"[A-Za-z]{3,}", dialog.inner_text())) <= {
+            "true",
+            "false",
+            "json",
+        }  # words of JSON itself
         dialog.get_by_role("button", name="关闭").click()
     schedule.get_by_role("button", name="English").click()
     for request, _ in WRONG.values():
@@ -351,8 +355,8 @@ def test_whatever_the_service_refuses_of_a_file_leaves_nothing_in_english(schedu
 
 
 def refusal_of(page: Page, request: dict) -> dict:
-    """The first error by which the service refuses a file with this request."""
-    with page.expect_response("**/requests/read") as told:
+    """The first error of the service for a file with this request."""
+    with page.expect_response("**/requests/read") as result:
         choose(page, "文件.json", json.dumps(request))
-    error: dict = told.value.json()["errors"][0]
+    error: dict = result.value.json()["errors"][0]
     return error

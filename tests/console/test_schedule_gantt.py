@@ -1,4 +1,4 @@
-"""The Gantt chart of the planner's page, as the browser draws it."""
+"""The Gantt chart of the planner's page, as drawn by the browser."""
 
 import json
 import re
@@ -45,13 +45,13 @@ LARGE = {"workpoints": [{"id": f"E-{101 + at}", "name": f"换热器{at}", "param
 
 
 def sight(page: Page) -> dict[str, float]:
-    """What is seen of the chart: hours from..to, rows first..last, and where the chart stands in the window."""
+    """The visible part of the chart: hours from..to, rows first..last, and its position in the window."""
     found: dict[str, float] = page.evaluate(SIGHT)
     return found
 
 
 def drawn(page: Page) -> dict[str, Any]:
-    """The schedule that is drawn once the button is pressed."""
+    """The schedule that is drawn after pressing the button."""
     answer = run(page)
     expect(page.locator(".gantt canvas")).to_be_visible()
     return answer
@@ -64,7 +64,7 @@ def load(page: Page, request: dict[str, Any]) -> None:
 
 
 def over_the_chart(page: Page) -> tuple[float, float]:
-    """The pointer over the middle of the chart, which stands below the head of the page."""
+    """Move the pointer to the middle of the chart, which is below the head of the page."""
     page.locator(".gantt-tools").evaluate("(tools) => scrollBy(0, tools.getBoundingClientRect().top - 100)")
     box = page.locator(".gantt-scroll").bounding_box()
     assert box is not None
@@ -81,7 +81,7 @@ def large(schedule: Page) -> Page:
     return schedule
 
 
-def test_a_view_that_is_come_back_to_bears_its_own_labels(schedule: Page):
+def test_a_view_selected_again_shows_its_own_labels(schedule: Page):
     drawn(schedule)
     first: dict[str, list[str]] = {}
     for view in (*VIEWS, *reversed(VIEWS), VIEWS[1], VIEWS[0]):
@@ -93,7 +93,7 @@ def test_a_view_that_is_come_back_to_bears_its_own_labels(schedule: Page):
     assert all("人" in text and len(text) <= 3 for text in first["工序"])
 
 
-def test_a_bar_that_has_become_too_short_for_its_text_loses_it(large: Page):
+def test_a_bar_too_short_for_its_text_shows_none(large: Page):
     over_the_chart(large)
     all_hours = large.evaluate(LABELS)
     for _ in range(6):
@@ -102,7 +102,7 @@ def test_a_bar_that_has_become_too_short_for_its_text_loses_it(large: Page):
     assert large.evaluate(LABELS) == all_hours
 
 
-def test_a_chart_that_is_drawn_anew_in_place_keeps_nothing_of_the_former_one(schedule: Page):
+def test_a_redrawn_chart_keeps_nothing_of_the_previous_one(schedule: Page):
     texts = schedule.evaluate(
         """async () => {
         const { createApp, h, reactive, nextTick } = await import('vue');
@@ -128,7 +128,7 @@ def test_a_chart_that_is_drawn_anew_in_place_keeps_nothing_of_the_former_one(sch
     assert texts == [""]
 
 
-def test_the_wheel_reaches_every_row_while_the_hours_stay_in_sight_and_then_scrolls_the_page(large: Page):
+def test_the_wheel_scrolls_all_rows_with_visible_hours_and_then_the_page(large: Page):
     over_the_chart(large)
     before = sight(large)
     assert before["first"] == 0
@@ -147,12 +147,12 @@ def test_the_wheel_reaches_every_row_while_the_hours_stay_in_sight_and_then_scro
         seen |= set(range(int(now["first"]), int(now["last"]) + 1))
     assert seen == set(range(300))
     assert sight(large)["scrolled"] == before["scrolled"]
-    large.wait_for_timeout(500)  # the browser leaves a turn of the wheel to where it began
+    large.wait_for_timeout(500)  # the browser sends a turn of the wheel to where it began
     large.mouse.wheel(0, 300)
     large.wait_for_function("(before) => scrollY > before", arg=before["scrolled"])
 
 
-def test_the_wheel_scrolls_the_page_where_all_rows_are_seen(schedule: Page):
+def test_the_wheel_scrolls_the_page_if_all_rows_are_visible(schedule: Page):
     drawn(schedule)
     schedule.mouse.move(10, 10)
     schedule.evaluate("scrollTo(0, 0)")
@@ -181,7 +181,7 @@ def test_the_wheel_with_ctrl_or_command_zooms_at_the_pointer(large: Page, key: s
     assert (after["first"], after["scrolled"]) == (before["first"], before["scrolled"])
 
 
-def test_hours_are_zoomed_and_moved_by_buttons_and_keys(schedule: Page):
+def test_hours_are_zoomed_and_moved_with_buttons_and_keys(schedule: Page):
     drawn(schedule)
     whole = sight(schedule)
     rows = schedule.get_by_role("region", name="甘特图的各行")
@@ -206,7 +206,7 @@ def test_hours_are_zoomed_and_moved_by_buttons_and_keys(schedule: Page):
     assert (sight(schedule)["from"], sight(schedule)["to"]) == (whole["from"], whole["to"])
 
 
-def test_the_number_of_the_equipment_is_beside_its_rows_at_the_pointer_and_in_the_table(schedule: Page):
+def test_the_equipment_number_is_shown_beside_its_rows_in_the_tooltip_and_in_the_table(schedule: Page):
     load(schedule, {"workpoints": LARGE["workpoints"][:2]})
     drawn(schedule)
     assert "E-102 换热器1 搭架子" in schedule.evaluate(TEXTS)
@@ -229,19 +229,19 @@ def test_the_number_of_the_equipment_is_beside_its_rows_at_the_pointer_and_in_th
     expect(schedule.locator(".result table tbody tr", has_text="E-102")).to_have_count(15)
 
 
-def test_a_name_that_tells_its_number_stands_alone(schedule: Page):
-    told = schedule.evaluate(
+def test_a_name_containing_its_number_is_shown_without_it(schedule: Page):
+    result = schedule.evaluate(
         """async () => {
         const { placeOf } = await import('/console/pages/schedule/gantt_rows.js');
         const named = [['1', '工作点1'], ['1', '锅炉11'], ['E-1', 'E-1 锅炉'], ['E-1', 'E-11'], ['k', '锅炉']];
         return named.map(([workpoint_id, workpoint_name]) => placeOf({ workpoint_id, workpoint_name }));
     }"""
     )
-    assert told == ["工作点1", "1 锅炉11", "E-1 锅炉", "E-1 E-11", "k 锅炉"]
+    assert result == ["工作点1", "1 锅炉11", "E-1 锅炉", "E-1 E-11", "k 锅炉"]
 
 
 @pytest.mark.parametrize("size", [NARROW, {"width": 1280, "height": 800}])
-def test_the_chart_fits_the_window_with_its_hours(large: Page, size: dict[str, int]):
+def test_the_chart_fits_the_window_including_its_hours(large: Page, size: dict[str, int]):
     large.set_viewport_size(size)  # type: ignore[arg-type]
     for view in ("工作点", "班组", "工序"):
         large.get_by_role("button", name=view, exact=True).click()

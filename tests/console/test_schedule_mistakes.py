@@ -1,4 +1,4 @@
-"""The planner's page: what is wrong is told in the reader's language, where it is, and changes nothing."""
+"""The planner's page: mistakes are shown in the reader's language at their place, and change nothing."""
 
 import json
 
@@ -15,7 +15,7 @@ def zh(code: str, **params: object) -> str:
     return WORDS.text(f"errors.{code}", params, "zh")
 
 
-def test_a_list_that_does_not_fit_is_told_and_changes_nothing(schedule: Page):
+def test_a_list_of_the_wrong_length_is_reported_and_changes_nothing(schedule: Page):
     schedule.get_by_text("粘贴数值", exact=True).click()
     schedule.get_by_label("15 个数值").fill("1,2,3")
     schedule.get_by_role("button", name="填入", exact=True).click()
@@ -35,7 +35,7 @@ PASTED = [
 ]
 
 
-def test_an_empty_cell_does_not_let_the_others_move_up(schedule: Page):
+def test_an_empty_cell_does_not_shift_the_others(schedule: Page):
     for cells, complaint in PASTED:
         schedule.locator("[name=duration-2]").evaluate(
             """(field, text) => {
@@ -50,17 +50,17 @@ def test_an_empty_cell_does_not_let_the_others_move_up(schedule: Page):
 
 
 def listed(page: Page) -> Locator:
-    """What stands at the button, a button for each mistake."""
+    """The mistakes listed at the button, one button each."""
     return page.locator(".go [role=alert]")
 
 
 def beside(field: Locator) -> Locator:
-    """The sentence that a field is described by, outside of its name."""
+    """The description of a field, without its name."""
     expect(field).to_have_attribute("aria-invalid", "true")
     return field.page.locator(f"[id='{field.get_attribute('aria-describedby')}']")
 
 
-def test_a_wrong_duration_is_named_in_the_pages_language_and_gets_the_focus(schedule: Page, mistakes: list[str]):
+def test_an_invalid_duration_is_explained_in_the_pages_language_and_focused(schedule: Page, mistakes: list[str]):
     field = schedule.locator("[name=duration-3]")
     limits = {each: zh("duration_out_of_range", value=each, limit=10_000.0) for each in ("-1", "0", "10001")}
     for wrong, text in {"": zh("missing"), **limits}.items():
@@ -76,9 +76,7 @@ def test_a_wrong_duration_is_named_in_the_pages_language_and_gets_the_focus(sche
     expect(schedule.locator(".gantt canvas")).to_be_visible()
 
 
-def test_all_mistakes_of_a_form_are_told_at_once_in_its_order_and_each_leads_to_its_field(
-    workpoints: Page, mistakes: list[str]
-):
+def test_all_mistakes_of_a_form_are_listed_in_order_and_each_links_to_its_field(workpoints: Page, mistakes: list[str]):
     page = workpoints
     page.get_by_label("工时 2", exact=True).fill("0")
     page.get_by_label("最少人数 3", exact=True).fill("50")
@@ -115,7 +113,7 @@ def test_all_mistakes_of_a_form_are_told_at_once_in_its_order_and_each_leads_to_
     assert "422" in mistakes.pop()
 
 
-def test_what_the_page_finds_and_what_the_service_finds_are_told_together(workpoints: Page, mistakes: list[str]):
+def test_mistakes_found_by_page_and_service_are_shown_together(workpoints: Page, mistakes: list[str]):
     page = workpoints
     page.get_by_label("最少人数 3", exact=True).fill("50")
     page.locator(".workpoint").nth(1).locator("summary").click()
@@ -132,9 +130,9 @@ def test_what_the_page_finds_and_what_the_service_finds_are_told_together(workpo
     assert "422" in mistakes.pop()
 
 
-def test_a_number_that_is_none_is_no_empty_field(workpoints: Page):
+def test_text_in_a_number_field_is_not_treated_as_empty(workpoints: Page):
     field = workpoints.get_by_label("最少人数 3", exact=True)
-    field.press_sequentially("1e")  # what the browser shows, though the field has no value
+    field.press_sequentially("1e")  # shown by the browser, though the field has no value
     workpoints.get_by_role("button", name="开始排程").click()
     expect(beside(field)).to_have_text("不是数值")
     field.fill("3")
@@ -170,20 +168,20 @@ REFUSED = [
 ]
 
 
-def test_what_the_service_refuses_is_told_in_the_pages_language(workpoints: Page, mistakes: list[str]):
+def test_a_refusal_by_the_service_is_shown_in_the_pages_language(workpoints: Page, mistakes: list[str]):
     workpoints.get_by_text("班组人数", exact=True).click()
-    for label, value, told in REFUSED:
+    for label, value, result in REFUSED:
         field = workpoints.get_by_label(label, exact=True)
         before = field.input_value()
         field.fill(value)
         run(workpoints)
-        expect(listed(workpoints)).to_contain_text(told)
+        expect(listed(workpoints)).to_contain_text(result)
         field.fill(before)
         expect(listed(workpoints)).to_be_hidden()
         assert "422" in mistakes.pop()
 
 
-def test_a_wrong_headcount_gets_the_focus_though_its_list_is_closed(schedule: Page, mistakes: list[str]):
+def test_an_invalid_headcount_is_focused_even_in_a_closed_list(schedule: Page, mistakes: list[str]):
     schedule.locator(".plant summary").click()
     schedule.get_by_label("3 班 检验", exact=True).fill("0")
     schedule.locator(".plant summary").click()
@@ -192,7 +190,7 @@ def test_a_wrong_headcount_gets_the_focus_though_its_list_is_closed(schedule: Pa
     assert "422" in mistakes.pop()
 
 
-def test_a_model_that_is_gone_is_told_in_the_pages_language(schedule: Page, mistakes: list[str]):
+def test_a_deleted_model_is_reported_in_the_pages_language(schedule: Page, mistakes: list[str]):
     schedule.evaluate("""() => {
         const draft = {
             mode: "params", params: Array(15).fill(5), workpoints: [], headcounts: {}, teams: null, isLinear: false,

@@ -1,4 +1,4 @@
-"""The console words codes as the service does: the same catalogue, by the same rules."""
+"""The console formats texts from codes like the service: the same catalogue and rules."""
 
 import json
 
@@ -26,7 +26,7 @@ VALUES = {
 }
 
 
-def test_every_text_is_worded_in_the_browser_as_by_the_service(schedule: Page):
+def test_every_text_is_the_same_in_browser_and_service(schedule: Page):
     cases = []
     for lang in LANGS:
         for path, text in TEXTS[lang].items():
@@ -37,8 +37,8 @@ def test_every_text_is_worded_in_the_browser_as_by_the_service(schedule: Page):
                 continue
             for n in range(max((len(VALUES.get(kind, ["x"])) for kind in kinds.values()), default=1)):
                 params = {name: _value(kind, n) for name, kind in kinds.items()}
-                said = WORDS.text(path, params, lang)
-                cases.append((lang, path, Message(path, params).to_dict()["params"], said))
+                output = WORDS.text(path, params, lang)
+                cases.append((lang, path, Message(path, params).to_dict()["params"], output))
     worded = schedule.evaluate(
         """async (cases) => {
             const { loadWords, text } = await import("/console/core/words.js");
@@ -47,7 +47,7 @@ def test_every_text_is_worded_in_the_browser_as_by_the_service(schedule: Page):
         }""",
         json.loads(json.dumps(cases)),
     )
-    wrong = [(case, said) for case, said in zip(cases, worded, strict=True) if case[3] != said]
+    wrong = [(case, output) for case, output in zip(cases, worded, strict=True) if case[3] != output]
     assert not wrong, wrong[:3]
     assert len(cases) > 1_000
 

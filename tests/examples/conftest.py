@@ -1,4 +1,4 @@
-"""The service that the clients of the field meet."""
+"""The service used by the example clients."""
 
 import hashlib
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from tests.examples.field import KEYS, PER_MINUTE, experiment
 
 @pytest.fixture(scope="module")
 def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveService]:
-    """A service whose keys may ask twice a second; the tests themselves come without one, unlimited."""
+    """A service whose keys allow two requests a second; the tests themselves use none and are not limited."""
     entries = [f"{name}:{scope}:{hashlib.sha256(name.encode()).hexdigest()}" for name, scope in KEYS.items()]
     environment = {
         "SCHED_API_KEYS": ",".join(entries),

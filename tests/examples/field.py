@@ -1,6 +1,6 @@
-"""`examples/`, run as a team of the field would run them: real client libraries, a service with API keys and a limit.
+"""Run `examples/` as users would: real client libraries, and a service with API keys and a rate limit.
 
-A test whose tools are absent is skipped and says which; in CI as root they are fetched, so that there it fails.
+A test whose tools are missing is skipped and names them; in CI as root they are fetched, so the test fails instead.
 """
 
 import os
@@ -38,12 +38,12 @@ BURST, PER_MINUTE = 20, 120
 
 
 def experiment(plant: LiveService, name: str) -> None:
-    made = plant.post("/experiments", json={"experiment_name": name, "model_a": "DDQN_v1.0", "model_b": "DDQN_v2.0"})
-    assert made.status_code == 201, made.text
+    answer = plant.post("/experiments", json={"experiment_name": name, "model_a": "DDQN_v1.0", "model_b": "DDQN_v2.0"})
+    assert answer.status_code == 201, answer.text
 
 
 def recorded(plant: LiveService, request_id: str) -> dict[str, Any]:
-    """The row of a run, with the verdict on it."""
+    """The recorded run, with its verdict."""
     with closing(sqlite3.connect(plant.home / "logs" / "performance.db")) as database:
         database.row_factory = sqlite3.Row
         row = database.execute(
@@ -53,22 +53,22 @@ def recorded(plant: LiveService, request_id: str) -> dict[str, Any]:
 
 
 def refusals(plant: LiveService) -> int:
-    """How many runs were refused for coming too fast, until now."""
+    """The number of runs refused by the rate limit so far."""
     lines = re.findall(r'^http_requests_total\{.*status="429".*\} (\S+)$', plant.get("/metrics").text, re.MULTILINE)
     return sum(int(float(line)) for line in lines)
 
 
 def used_up(plant: LiveService, key: str) -> int:
-    """Ask with this key until the service says "not now"; how many runs were refused until now."""
+    """Send requests with this key until one is refused; return the number of refused runs before."""
     body, headers = {"params": HOURS, "time_budget_ms": 0}, {"X-API-Key": key}
-    asked = (plant.post("/run_algorithm", json=body, headers=headers).status_code for _ in range(10 * BURST))
-    assert 429 in asked
+    answer = (plant.post("/run_algorithm", json=body, headers=headers).status_code for _ in range(10 * BURST))
+    assert 429 in answer
     return refusals(plant)
 
 
 @contextmanager
 def stand_in(*answers: tuple[int, dict[str, str], str]) -> Iterator[str]:
-    """The address of something that is not the service: gives each answer once, and the last one from then on."""
+    """The address of a server in place of the service: gives each answer once, and the last one repeatedly."""
     waiting = list(answers)
 
     class Handler(BaseHTTPRequestHandler):
@@ -98,15 +98,15 @@ LOGIN_PAGE = (200, {"Content-Type": "text/html"}, "<html>Please log in</html>")
 
 
 def absent(what: str, *can_be_had: str) -> None:
-    """Skip the test, for want of `what`; in CI as root fail instead, if the command says that it could be fetched."""
+    """Skip the test because `what` is missing; in CI as root fail if the command says that it can be fetched."""
     if os.environ.get("CI") == "true" and os.geteuid() == 0:
         tried = subprocess.run(can_be_had, capture_output=True, timeout=HANG_S, check=False)
         assert tried.returncode != 0, f"in CI {what} must be there: make setup-dev"
     pytest.skip(f"{what} is absent: make setup-dev")
 
 
-def ended(command: list[str | Path], *, timeout_s: float = 120, **more: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False, **more)
+def ended(command: list[str | Path], *, timeout_s: float = 120, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False, **options)
 
 
 def blocks(document: Path, language: str) -> list[str]:

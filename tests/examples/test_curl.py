@@ -22,21 +22,23 @@ class Shell:
     plant: LiveService
     folder: Path
 
-    def run(self, name: str, *arguments: str, who: str = "operator", **more: str) -> subprocess.CompletedProcess[str]:
-        environment = {"SCHEDULER_URL": self.plant.url, "SCHEDULER_KEY": who, "USER": "li.wei", **more}
+    def run(
+        self, name: str, *arguments: str, who: str = "operator", **options: str
+    ) -> subprocess.CompletedProcess[str]:
+        environment = {"SCHEDULER_URL": self.plant.url, "SCHEDULER_KEY": who, "USER": "li.wei", **options}
         return ended(
             [EXAMPLES / "curl" / f"{name}.sh", *arguments],
             cwd=self.folder,
             env={"PATH": os.environ["PATH"]} | environment,
         )
 
-    def printed(self, name: str, *arguments: str, **more: str) -> str:
-        told = self.run(name, *arguments, **more)
-        assert told.returncode == 0, f"{name}: {told.stderr}"
-        return told.stdout
+    def printed(self, name: str, *arguments: str, **options: str) -> str:
+        result = self.run(name, *arguments, **options)
+        assert result.returncode == 0, f"{name}: {result.stderr}"
+        return result.stdout
 
-    def answer(self, name: str, *arguments: str, **more: str) -> Any:
-        return json.loads(self.printed(name, *arguments, **more))
+    def answer(self, name: str, *arguments: str, **options: str) -> Any:
+        return json.loads(self.printed(name, *arguments, **options))
 
 
 @pytest.fixture
@@ -53,24 +55,24 @@ def scripts() -> list[Path]:
 def test_a_script_runs_the_standard_cycle(shell):
     assert shell.answer("run_schedule", who="planner")["result"]["makespan"] == pytest.approx(OPTIMUM_H, abs=0.01)
     hours = [str(hour) for hour in range(1, 16)]
-    told = shell.answer("run_schedule", '李 "the planner"', "ddqn_v1_vs_v2", *hours, who="planner")
-    assert told["experiment_info"]["user_id"] == '李 "the planner"'
-    assert told["experiment_info"]["reason"] == "assigned"
-    assert told["result"]["makespan"] != pytest.approx(OPTIMUM_H, abs=0.01)
+    result = shell.answer("run_schedule", '李 "the planner"', "ddqn_v1_vs_v2", *hours, who="planner")
+    assert result["experiment_info"]["user_id"] == '李 "the planner"'
+    assert result["experiment_info"]["reason"] == "assigned"
+    assert result["result"]["makespan"] != pytest.approx(OPTIMUM_H, abs=0.01)
 
 
 def test_a_script_runs_work_points(shell):
-    told = shell.answer("run_work_points", who="planner")["result"]
-    assert {step["workpoint_name"] for step in told["schedule_details"]} == {"锅炉", "容器", "管道"}
+    result = shell.answer("run_work_points", who="planner")["result"]
+    assert {step["workpoint_name"] for step in result["schedule_details"]} == {"锅炉", "容器", "管道"}
     mine = shell.folder / "mine.json"
     mine.write_text(json.dumps({"workpoints": [{"id": "pump"}], "time_budget_ms": 0}))
-    told = shell.answer("run_work_points", str(mine), who="planner")["result"]
-    assert {step["workpoint_id"] for step in told["schedule_details"]} == {"pump"}
+    result = shell.answer("run_work_points", str(mine), who="planner")["result"]
+    assert {step["workpoint_id"] for step in result["schedule_details"]} == {"pump"}
 
 
 def test_a_script_saves_gantt_charts(shell):
-    said = shell.printed("save_gantt", "a.png", who="planner")
-    assert re.fullmatch(r"a\.png: makespan \d+\.\d+ h, no schedule is shorter than \d+\.\d+ h\n", said)
+    result = shell.printed("save_gantt", "a.png", who="planner")
+    assert re.fullmatch(r"a\.png: makespan \d+\.\d+ h, no schedule is shorter than \d+\.\d+ h\n", result)
     shell.printed("save_gantt", "b.svg", "process", who="planner")
     assert (shell.folder / "a.png").read_bytes().startswith(b"\x89PNG\r\n")
     assert "</svg>" in (shell.folder / "b.svg").read_text()
@@ -84,7 +86,7 @@ def test_a_script_gives_feedback(shell):
     assert (row["user_satisfaction"], row["comment"]) == (4, 'says "good";\nso far')
 
 
-def test_scripts_bring_a_model_from_its_file_to_its_users_and_compare_it(shell):
+def test_scripts_take_a_model_from_its_file_to_its_users_and_compare_it(shell):
     weights = shell.folder / "my model, the best; one.pth"
     shutil.copy(ROOT / "models" / "seed" / "ddqn_v2.pth", weights)
     key = shell.printed("register_model", str(weights), "3.0.0", "DDQN", "it's a; model", '{"seed": 9}').strip()
@@ -94,8 +96,8 @@ def test_scripts_bring_a_model_from_its_file_to_its_users_and_compare_it(shell):
     assert model["created_by"] == "li.wei (key: operator)"
 
     assert shell.answer("promote_model", "DDQN_v3.0", "validated", 'looked "good"')["model"]["status"] == "validated"
-    made = shell.answer("create_experiment", "v2_vs_v3", "DDQN_v2.0", "DDQN_v3.0", "9")["experiment"]
-    assert made["traffic_split"] == {"model_a": 0.91, "model_b": 0.09}
+    created = shell.answer("create_experiment", "v2_vs_v3", "DDQN_v2.0", "DDQN_v3.0", "9")["experiment"]
+    assert created["traffic_split"] == {"model_a": 0.91, "model_b": 0.09}
     verdict, sentence, recommendation = shell.printed("experiment_results", "v2_vs_v3").splitlines()
     assert verdict == "invalid"
     assert sentence.startswith("No verdict on B yet")
@@ -120,43 +122,43 @@ def test_a_script_shows_alerts(shell):
     assert shell.answer("show_alerts", "json")["runs"] > 0
 
 
-def test_a_script_tells_what_the_service_refused(shell):
-    told = shell.run("run_schedule", "", "", "1", "2", "3", who="planner")
-    assert (told.returncode, told.stdout) == (1, "")
-    assert told.stderr == "422: params: must have 15 numbers, one for each step of the standard cycle, not 3\n"
-    told = shell.run("save_gantt", "a.png", "nonsense", who="planner")
-    assert (told.returncode, told.stderr[:5]) == (1, "422: ")
+def test_a_script_shows_why_the_service_refused(shell):
+    result = shell.run("run_schedule", "", "", "1", "2", "3", who="planner")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == "422: params: must have 15 numbers, one for each step of the standard cycle, not 3\n"
+    result = shell.run("save_gantt", "a.png", "nonsense", who="planner")
+    assert (result.returncode, result.stderr[:5]) == (1, "422: ")
     assert list(shell.folder.iterdir()) == []
-    told = shell.run("promote_model", "DDQN_v2.0", "retired", who="planner")
-    assert told.returncode == 1
-    assert re.fullmatch("403: .*lacks the scope admin.*\n", told.stderr)
-    told = shell.run("show_alerts", SCHEDULER_URL="http://127.0.0.1:1")
-    assert told.returncode == 1
-    assert "127.0.0.1 port 1" in told.stderr
+    result = shell.run("promote_model", "DDQN_v2.0", "retired", who="planner")
+    assert result.returncode == 1
+    assert re.fullmatch("403: .*lacks the scope admin.*\n", result.stderr)
+    result = shell.run("show_alerts", SCHEDULER_URL="http://127.0.0.1:1")
+    assert result.returncode == 1
+    assert "127.0.0.1 port 1" in result.stderr
 
 
 @pytest.mark.parametrize("script", scripts(), ids=lambda path: path.stem)
-def test_every_script_says_how_it_is_used(script):
-    told = ended([script, "-h"])
-    assert told.returncode == 0
-    assert re.search(rf"^  {script.name}( |$)", told.stdout, re.MULTILINE)
-    assert "Scope of the key: " in told.stdout
+def test_every_script_describes_its_usage(script):
+    result = ended([script, "-h"])
+    assert result.returncode == 0
+    assert re.search(rf"^  {script.name}( |$)", result.stdout, re.MULTILINE)
+    assert "Scope of the key: " in result.stdout
 
 
-def test_a_script_without_its_arguments_says_how_it_is_used(shell):
+def test_a_script_without_arguments_describes_its_usage(shell):
     for arguments in ((), ("an_experiment_is_html.pdf", "ddqn_v1_vs_v2")):
-        told = shell.run("make_report", *arguments)
-        assert (told.returncode, told.stdout) == (2, "")
-        assert "make_report.sh FILE.html|FILE.pdf" in told.stderr
+        result = shell.run("make_report", *arguments)
+        assert (result.returncode, result.stdout) == (2, "")
+        assert "make_report.sh FILE.html|FILE.pdf" in result.stderr
         assert list(shell.folder.iterdir()) == []
 
 
-def test_scripts_come_back_when_a_busy_service_says_so(shell):
+def test_scripts_retry_when_the_service_is_busy(shell):
     script = EXAMPLES / "curl" / "run_schedule.sh"
     environment = {"PATH": os.environ["PATH"], "SCHEDULER_URL": shell.plant.url, "SCHEDULER_KEY": "crowd"}
     before = used_up(shell.plant, "crowd")
-    told = ended(["bash", "-c", f"seq 5 | xargs -P 5 -I N {script} user_N >/dev/null"], env=environment)
-    assert (told.returncode, told.stderr) == (0, "")
+    result = ended(["bash", "-c", f"seq 5 | xargs -P 5 -I N {script} user_N >/dev/null"], env=environment)
+    assert (result.returncode, result.stderr) == (0, "")
     assert refusals(shell.plant) > before
 
 

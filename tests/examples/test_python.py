@@ -41,7 +41,7 @@ def python() -> ModuleType:
     return module(EXAMPLES / "python" / "client.py")
 
 
-def test_the_python_client_does_each_of_its_tasks(plant, python, tmp_path):
+def test_the_python_client_performs_each_of_its_tasks(plant, python, tmp_path):
     client = python.SchedulerClient(plant.url, key="python")
     answer = client.run(HOURS, experiment="ddqn_v1_vs_v2", user_id="user_12345")
     assert answer["result"]["makespan"] == pytest.approx(OPTIMUM_H, abs=0.01)
@@ -62,7 +62,7 @@ def test_the_python_client_does_each_of_its_tasks(plant, python, tmp_path):
     assert client.save_report(tmp_path / "b.html", days=1).read_text().count("</html>") == 1
 
 
-def test_the_python_client_tells_what_the_service_refused(plant, python):
+def test_the_python_client_shows_why_the_service_refused(plant, python):
     client = python.SchedulerClient(plant.url, key="python")
     with pytest.raises(python.SchedulerError, match=r"params\.2: the duration -1") as refused:
         client.run([*HOURS[:2], -1, *HOURS[3:]])
@@ -76,7 +76,7 @@ def test_the_python_client_tells_what_the_service_refused(plant, python):
     assert refused.value.status is None
 
 
-def test_the_python_client_comes_back_when_a_busy_service_says_so(plant, python):
+def test_the_python_client_retries_when_the_service_is_busy(plant, python):
     client = python.SchedulerClient(plant.url, key="crowd")
     before = used_up(plant, "crowd")
     answers = [client.run(HOURS, time_budget_ms=0) for _ in range(4)]
@@ -89,23 +89,23 @@ def test_the_python_client_comes_back_when_a_busy_service_says_so(plant, python)
     assert refused.value.status == 429
 
 
-def test_the_python_client_gives_up_on_whoever_says_come_back_at_once(python):
+def test_the_python_client_gives_up_if_retries_are_requested_immediately(python):
     with stand_in(*3 * [BUSY_FOR_NO_TIME], LOGIN_PAGE) as url, pytest.raises(python.SchedulerError) as refused:
         python.SchedulerClient(url, max_wait_s=0.5).run(HOURS)
     assert refused.value.status == 503
 
 
-def test_the_python_client_tells_of_a_page_in_the_place_of_an_answer(python):
+def test_the_python_client_reports_a_page_in_place_of_an_answer(python):
     with stand_in(LOGIN_PAGE) as url, pytest.raises(python.SchedulerError, match="text/html"):
         python.SchedulerClient(url).run(HOURS)
 
 
 def test_the_python_demonstration_runs(plant):
     environment = os.environ | {"SCHEDULER_URL": plant.url, "SCHEDULER_KEY": "planner"}
-    told = ended([preloaded.python(), EXAMPLES / "python" / "client.py"], env=environment)
-    assert told.returncode == 0, told.stderr
-    assert f"makespan {OPTIMUM_H} h" in told.stdout
-    assert "refused with 422: params: must have 15 numbers" in told.stdout
+    result = ended([preloaded.python(), EXAMPLES / "python" / "client.py"], env=environment)
+    assert result.returncode == 0, result.stderr
+    assert f"makespan {OPTIMUM_H} h" in result.stdout
+    assert "refused with 422: params: must have 15 numbers" in result.stdout
 
 
 def test_the_cells_draw_recorded_runs_and_make_both_reports(plant, tmp_path):
@@ -114,20 +114,20 @@ def test_the_cells_draw_recorded_runs_and_make_both_reports(plant, tmp_path):
         hours = [*HOURS[:5], 4 + user % 11, *HOURS[6:]]
         plant.run(params=hours, experiment="looked_at", user_id=f"user_{user}", time_budget_ms=0)
     environment = os.environ | {"SCHED_HOME": str(plant.home), "FIGURES_DIR": str(tmp_path), "EXPERIMENT": "looked_at"}
-    told = ended([sys.executable, "-W", "error::FutureWarning", EXAMPLES / "python" / "analysis.py"], env=environment)
-    assert told.returncode == 0, told.stderr
-    assert "12 runs, 0.0% of them failed" in told.stdout
+    result = ended([sys.executable, "-W", "error::FutureWarning", EXAMPLES / "python" / "analysis.py"], env=environment)
+    assert result.returncode == 0, result.stderr
+    assert "12 runs, 0.0% of them failed" in result.stdout
     drawn = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
     assert set(drawn) == {"gaps_by_size.png", "makespan_over_time.png", "execution_times.png", "experiment.png"}
     assert min(drawn.values()) > 5_000
-    reports = re.findall(r"报告(?:生成)?: (\S+\.html)", told.stdout)
+    reports = re.findall(r"报告(?:生成)?: (\S+\.html)", result.stdout)
     assert ["ab_test_looked_at" in report for report in reports] == [True, False]
     assert all(Path(report).is_file() for report in reports)
 
 
-def test_the_cells_say_so_when_nothing_is_recorded(tmp_path):
+def test_the_cells_report_that_nothing_is_recorded(tmp_path):
     environment = os.environ | {"SCHED_HOME": str(tmp_path), "FIGURES_DIR": str(tmp_path / "figures")}
-    told = ended([preloaded.python(), EXAMPLES / "python" / "analysis.py"], env=environment)
-    assert told.returncode == 0, told.stderr
-    assert "no runs" in told.stdout
+    result = ended([preloaded.python(), EXAMPLES / "python" / "analysis.py"], env=environment)
+    assert result.returncode == 0, result.stderr
+    assert "no runs" in result.stdout
     assert list((tmp_path / "figures").iterdir()) == []

@@ -1,4 +1,4 @@
-"""What the examples' pages say is so."""
+"""The statements of the examples' README files are true."""
 
 import json
 import os
@@ -18,15 +18,15 @@ def documents() -> list[Path]:
 
 
 @pytest.mark.parametrize("name", ["curl", "python"])
-def test_what_a_readme_shows_runs(plant, tmp_path, name):
+def test_the_commands_of_a_readme_run(plant, tmp_path, name):
     folder = shutil.copytree(EXAMPLES / name, tmp_path / name)
     document = folder / "README.md"
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     for language, command in (("bash", ["bash", "-euo", "pipefail", "-c"]), ("python", [preloaded.python(), "-c"])):
         for block in blocks(document, language):
             script = block.replace("http://localhost:5001", plant.url).replace("pip install requests", "")
-            told = ended([*command, script], cwd=folder, env=environment)
-            assert told.returncode == 0, told.stderr
+            result = ended([*command, script], cwd=folder, env=environment)
+            assert result.returncode == 0, result.stderr
     assert (folder / "gantt.svg").exists() == (name == "curl")
 
 
@@ -39,7 +39,7 @@ def test_both_languages_of_a_readme_show_the_same_blocks():
             assert blocks(document, language) == blocks(chinese, language), document
 
 
-def test_the_links_and_file_names_of_the_readmes_lead_somewhere():
+def test_links_and_file_names_of_the_readmes_exist():
     for document in documents():
         text = document.read_text("utf-8")
         targets = re.findall(r"\]\((?!https?://)([^)#\s]+)", text)
@@ -58,7 +58,7 @@ def test_every_class_and_property_of_the_spring_example_is_in_its_readme():
         assert [name for name in classes + properties if f"`{name}" not in text] == []
 
 
-def test_versions_of_the_vue_example_are_pinned_as_the_lock_file_has_them():
+def test_versions_of_the_vue_example_match_the_lock_file():
     package = json.loads((VUE / "package.json").read_text())
     lock = json.loads((VUE / "package-lock.json").read_text())["packages"]
     wanted = package["dependencies"] | package["devDependencies"]

@@ -28,13 +28,13 @@ def vue(script: str, *arguments: str, **environment: str) -> subprocess.Complete
     return ended(["npm", "run", "--silent", script, "--", *arguments], cwd=VUE, env=os.environ | environment)
 
 
-def test_the_vue_component_runs_rates_and_tells_what_was_refused(plant, node_modules):
+def test_the_vue_component_runs_sends_feedback_and_reports_refusals(plant, node_modules):
     before = refusals(plant)
     environment = {"SCHEDULER_URL": plant.url, "SCHEDULER_KEY": "vue", "EXPERIMENT": "ddqn_v1_vs_v2"}
-    told = vue("test", SCHEDULER_BURST=str(BURST), NO_COLOR="1", **environment)
-    assert told.returncode == 0, told.stdout + told.stderr
-    assert re.search(r"Tests +10 passed \(10\)", told.stdout)
-    row = recorded(plant, told.stdout.partition("rated ")[2].split()[0])
+    text = vue("test", SCHEDULER_BURST=str(BURST), NO_COLOR="1", **environment)
+    assert text.returncode == 0, text.stdout + text.stderr
+    assert re.search(r"Tests +10 passed \(10\)", text.stdout)
+    row = recorded(plant, text.stdout.partition("rated ")[2].split()[0])
     assert (row["user_id"], row["user_satisfaction"], row["experiment"]) == ("7", 4, "ddqn_v1_vs_v2")
     assert refusals(plant) > before
 
@@ -49,17 +49,17 @@ def test_the_vue_component_of_the_guide_works_with_the_real_axios(plant, node_mo
         await component.methods.runAlgorithm.call(it)
         console.log(JSON.stringify([it.result.makespan, it.modelInfo.user_id]))
     """
-    told = ended(["node", "--input-type=module", "-e", program], cwd=VUE)
-    assert told.returncode == 0, told.stderr
-    assert json.loads(told.stdout) == [pytest.approx(OPTIMUM_H, abs=0.01), "7"]
+    result = ended(["node", "--input-type=module", "-e", program], cwd=VUE)
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout) == [pytest.approx(OPTIMUM_H, abs=0.01), "7"]
 
 
 @pytest.fixture(scope="module")
 def built_page(plant: LiveService, node_modules: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of the built example, served as for development: the proxy adds the key."""
+    """The address of the built example, served as in development: the proxy adds the key."""
     folder = tmp_path_factory.mktemp("page")
-    told = vue("build", "--outDir", str(folder))
-    assert told.returncode == 0, told.stderr
+    text = vue("build", "--outDir", str(folder))
+    assert text.returncode == 0, text.stderr
     output = folder / "output.txt"
     with output.open("wb") as file:
         command = [
@@ -83,7 +83,7 @@ def built_page(plant: LiveService, node_modules: Path, tmp_path_factory: pytest.
         process.wait(timeout=HANG_S)
 
 
-def test_the_vue_page_draws_a_schedule_in_a_browser_that_never_sees_the_key(built_page, browser):
+def test_the_vue_page_draws_a_schedule_without_the_key_in_the_browser(built_page, browser):
     page = browser.new_page(viewport={"width": 390, "height": 844})
     complaints: list[str] = []
     sent: list[str] = []
