@@ -26,7 +26,7 @@ def about(told):
     return {name: told[name] for name in ABOUT if name in told}
 
 
-def test_they_are_kept_with_the_experiment_and_shown_wherever_it_is(client, home):
+def test_they_are_kept_with_the_experiment_and_shown_wherever_it_is(mostly_words, client, home):
     assert create(client, "told", **ABOUT).status_code == 201
     assert about(client.get("/experiments/told").json["experiment"]) == ABOUT
     listed = {each["name"]: each for each in client.get("/experiments").json["experiments"]}
