@@ -10,9 +10,9 @@ from scheduler_env import vocabulary
 from scheduler_env.errors import Loc
 from scheduler_env.findings import Finding
 from scheduler_env.problem import Instance
+from scheduler_env.problem_request import steps_written
 from scheduler_env.readers import instance_from_request
-from scheduler_env.values import identifier
-from scheduler_env.written import steps_written
+from scheduler_env.values import whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def _plain(request: Mapping[str, Any]) -> dict[str, Any]:
         said["workpoints"] = [{**workpoint, "id": key} for key, workpoint in workpoints.items()]
     teams = said.get("teams")
     if isinstance(teams, list):
-        teams = {identifier(team["name"], ()): team for team in teams}
+        teams = {str(whole(team["name"])): team for team in teams}
     if teams is not None:
         said["teams"] = {
             name: {key: value for key, value in team.items() if key != "name"} for name, team in teams.items()

@@ -5,14 +5,21 @@ misspelt `max_crew` would silently give a plan that nobody asked for. `null` cou
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
-from scheduler_env import values
 from scheduler_env.errors import InvalidInstance, Loc
-from scheduler_env.mistakes import further_mistakes
-from scheduler_env.problem import CrewModes, Instance, Step, Team, WorkPoint
+from scheduler_env.mistakes import Mistakes
+from scheduler_env.problem import MAX_STEPS, CrewModes, Instance, Step, Team, WorkPoint
+from scheduler_env.problem_request import (
+    MAX_STEPS_OF_A_WORKPOINT,
+    MAX_WORKPOINTS,
+    ProblemRequest,
+    StepRequest,
+    WorkPointRequest,
+    WrittenStep,
+    WrittenWorkPoint,
+)
 from scheduler_env.standard_cycle import (
     MAX_DURATION_H,
     SAMPLE_PARAMS,
@@ -22,7 +29,7 @@ from scheduler_env.standard_cycle import (
     standard_workpoint,
 )
 from scheduler_env.teams import plant
-from scheduler_env.written import RawStep, RawWorkPoint, raw_workpoints, standard_hours
+from scheduler_env.values import shortened, whole
 
 MAX_MODES = 100_000
 """Ways to do a step (crew sizes), summed over the steps: bounds the memory that one request may take."""
@@ -56,13 +63,6 @@ def instance_from_request(payload: Mapping[str, object]) -> Instance:
     Raises:
         InvalidInstance: with `loc`, the path in `payload` to what is wrong, and `more`, what else is.
     """
-    try:
-        return _read_or_known(payload)
-    except InvalidInstance as err:
-        raise InvalidInstance.of([err, *further_mistakes(payload, err, _read)]) from err
-
-
-def _read_or_known(payload: Mapping[str, object]) -> Instance:
     outlined = _outline(payload)
     if outlined is None:
         return _read(payload)
@@ -113,95 +113,216 @@ def _workpoint_outline(workpoint: Mapping[str, Any], hours: list[Any]) -> dict[s
 
 
 def _read(payload: Mapping[str, object]) -> Instance:
-    curve = _curve(payload.get("crew_efficiency"))
-    params, workpoints = payload.get("params"), payload.get("workpoints")
-    if (params is None) == (workpoints is None):
-        raise InvalidInstance("params_or_workpoints", ("params",))
-    if params is not None:
-        teams = tuple(plant(payload.get("teams"), ()).values())
-        numbers = standard_hours(params, ("params",))
-        return _build(teams, (standard_workpoint("1", "工作点1", numbers, teams, curve),), {})
-    written = raw_workpoints(workpoints)
-    by_name = plant(payload.get("teams"), written)
-    places: dict[str, int] = {}
+    mistakes = Mistakes()
+    head = mistakes.read(ProblemRequest, {name: payload.get(name) for name in ProblemRequest.model_fields}, ())
+    workpoints = payload.get("workpoints")
+    if (payload.get("params") is None) == (workpoints is None):
+        mistakes.stop(InvalidInstance("params_or_workpoints", ("params",)))
+    curve: Curve = (head and head.crew_efficiency) or "default"
+    written = [] if workpoints is None else _written(workpoints, mistakes)
+    teams = plant(payload.get("teams"), [step for each in written for step in each.steps or ()], mistakes)
     step_names = _StepNames(written)
-    read: list[WorkPoint] = []
-    n_modes = 0
-    for raw in written:
-        if raw.steps is None:
-            try:
-                read.append(standard_workpoint(raw.id, raw.name, raw.params, tuple(by_name.values()), curve))
-            except InvalidInstance as err:
-                raise err.at((*raw.loc, *err.loc)) from err
-            n_modes += sum(len(step.modes) for step in read[-1].steps)
-            _refuse_too_many_modes(n_modes)
-            continue
-        steps: list[Step] = []
-        for step, place in zip(raw.steps, _places(raw), strict=True):
-            modes = _modes(step, by_name[step.team], curve)
-            n_modes += len(modes)
-            _refuse_too_many_modes(n_modes)
-            if place is not None:
-                places[place.name] = place.units
-                held = (place.name, place.demand)
-                relative_h = {(*demand, held): hours for demand, hours in modes.relative_h.items()}
-                modes = CrewModes(modes.nominal_h, relative_h)
-            predecessors = tuple(step_names.resolve(raw, text, loc) for text, loc in step.predecessors)
-            steps.append(Step(f"{raw.id}.{step.id}", step.name, raw.id, step.team, step.order, modes, predecessors))
-        read.append(WorkPoint(raw.id, raw.name, tuple(steps)))
-    return _build(tuple(by_name.values()), tuple(read), places)
+    checked = [[*_checked(each, step_names, teams, mistakes)] for each in written]
+    mistakes.refuse()
+    places: dict[str, int] = {}
+    if head is not None and head.params is not None:
+        read = [standard_workpoint("1", "工作点1", head.params, tuple(teams.values()), curve)]
+    else:
+        read = [*_workpoints(zip(written, checked, strict=True), teams, curve, places)]
+    try:
+        return Instance(tuple(teams.values()), tuple(read), places)
+    except InvalidInstance as err:
+        raise err.at(err.loc or ("workpoints",)) from err
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """What keeps the steps of one order apart, and how much of it one step takes."""
-
-    name: str
-    units: int
-    demand: int
+# --- one entry after the other ---
 
 
-def _modes(step: RawStep, team: Team, curve: Curve) -> CrewModes:
-    everybody = step.dedicated or team.dedicated
-    for key, people in (("min_crew", step.min_crew), ("max_crew", step.max_crew)):
-        if people is None:
-            continue
-        if people > team.headcount:
-            raise InvalidInstance(
-                "crew_above_headcount", (*step.loc, key), people=people, team=team.name, headcount=team.headcount
-            )
-        if everybody and people < team.headcount and key == "max_crew":
-            raise InvalidInstance(
-                "dedicated_above_max_crew", (*step.loc, key), people=people, team=team.name, headcount=team.headcount
-            )
-    low = team.headcount if everybody else team.least_crew if step.min_crew is None else step.min_crew
-    high = team.headcount if step.max_crew is None else step.max_crew
-    if low > high:
-        raise InvalidInstance("max_crew_below_min_crew", (*step.loc, "max_crew"), max_crew=high, min_crew=low)
-    return crew_modes(step.duration, team, min_crew=low, max_crew=high, curve=curve)
-
-
-# --- relations between steps ---
-
-
-def _places(workpoint: RawWorkPoint) -> list[_Place | None]:
-    """For each step the place that it shares with the others of its order; None where all may run side by side."""
-    n_of_order = Counter(step.order for step in workpoint.steps or ())
-    apart = {step.order for step in workpoint.steps or () if not step.parallel and n_of_order[step.order] > 1}
-    found: list[_Place | None] = []
-    for step in workpoint.steps or ():
-        if step.order in apart:
-            name, units = f"place:{workpoint.id}:{'' if step.order is None else step.order}", n_of_order[step.order]
-            found.append(_Place(name, units, 1 if step.parallel else units))
-        else:
-            found.append(None)
+def _written(workpoints: object, mistakes: Mistakes) -> list[WrittenWorkPoint]:
+    """The work points with their defaults; what they refer to is not checked."""
+    found: list[WrittenWorkPoint] = []
+    n_steps = 0
+    entries = mistakes.entries(workpoints, ("workpoints",), MAX_WORKPOINTS)
+    if not entries:
+        mistakes.stop(InvalidInstance("too_short", ("workpoints",), min_length=1, actual_length=0))
+    for number, (loc, key, entry) in enumerate(entries, start=1):
+        found.append(_written_workpoint(entry, loc, key, number, MAX_STEPS - n_steps, mistakes))
+        steps = found[-1].steps
+        n_steps += len(STANDARD_STEPS) if steps is None else len(steps)
+        if n_steps > MAX_STEPS:
+            mistakes.stop(InvalidInstance("too_many_steps", ("workpoints",), limit=MAX_STEPS))
+    for each in _repeated([workpoint for workpoint in found if workpoint.read is not None]):
+        mistakes.add(InvalidInstance("workpoint_id_twice", each.loc, id=each.id))
     return found
+
+
+def _written_workpoint(
+    entry: object, loc: Loc, key: str | None, number: int, steps_left: int, mistakes: Mistakes
+) -> WrittenWorkPoint:
+    read = mistakes.read(WorkPointRequest, entry, loc)
+    own_id = _name_in(entry, "id") if read is None else read.id
+    if read is not None and key is not None and own_id not in (None, key):
+        mistakes.add(InvalidInstance("key_differs", (*loc, "id"), key=key, name=own_id))
+    workpoint_id = own_id or key or str(number)
+    listed = entry.get("steps") if isinstance(entry, dict) else None
+    if listed is None or listed == []:
+        return WrittenWorkPoint(loc, workpoint_id, read, None)
+    if read is not None and read.params is not None:
+        mistakes.add(InvalidInstance("steps_and_params", (*loc, "params"), id=workpoint_id))
+    steps = _written_steps(listed, (*loc, "steps"), workpoint_id, steps_left, mistakes)
+    return WrittenWorkPoint(loc, workpoint_id, read, steps)
+
+
+def _written_steps(
+    listed: object, loc: Loc, workpoint_id: str, steps_left: int, mistakes: Mistakes
+) -> list[WrittenStep]:
+    if not isinstance(listed, list):
+        mistakes.add(InvalidInstance("list_type", loc, value=shortened(listed)))
+        return []
+    if len(listed) > MAX_STEPS_OF_A_WORKPOINT:
+        mistakes.stop(InvalidInstance("too_long", loc, max_length=MAX_STEPS_OF_A_WORKPOINT, actual_length=len(listed)))
+    if len(listed) > steps_left:
+        mistakes.stop(InvalidInstance("too_many_steps", loc, limit=MAX_STEPS))
+    steps = [_written_step(entry, (*loc, at), at + 1, mistakes) for at, entry in enumerate(listed)]
+    for step in _repeated([step for step in steps if step.read is not None]):
+        mistakes.add(InvalidInstance("step_id_twice", step.loc, id=step.id, workpoint=workpoint_id))
+    read = [(step.loc, step.read) for step in steps if step.read is not None]
+    if any(each.order is not None for _, each in read):
+        for at, each in read:
+            if each.order is None and each.predecessors is None:
+                mistakes.add(InvalidInstance("no_order", (*at, "order"), step=each.name))
+    return steps
+
+
+Entry = TypeVar("Entry", WrittenStep, WrittenWorkPoint)
+
+
+def _repeated(entries: Sequence[Entry]) -> Iterator[Entry]:
+    """Those whose id another one before them has."""
+    seen: set[str] = set()
+    for entry in entries:
+        if entry.id in seen:
+            yield entry
+        seen.add(entry.id)
+
+
+def _written_step(entry: object, loc: Loc, number: int, mistakes: Mistakes) -> WrittenStep:
+    read = mistakes.read(StepRequest, entry, loc)
+    if read is not None:
+        return WrittenStep(loc, read.id or str(number), read.name, read.team, read)
+    return WrittenStep(
+        loc, _name_in(entry, "id") or str(number), _name_in(entry, "name"), _name_in(entry, "team"), None
+    )
+
+
+def _name_in(entry: object, field: str) -> str | None:
+    """What an entry that is not valid has as a name; None if that is none either."""
+    value = entry.get(field) if isinstance(entry, dict) else None
+    return str(whole(value)) if isinstance(value, str | int | float) and value != "" else None
+
+
+# --- what steps refer to ---
+
+
+class _Checked(NamedTuple):
+    """A step without a mistake."""
+
+    id: str  # <work point>.<step>
+    read: StepRequest
+    crews: range
+    predecessors: tuple[str, ...]  # full ids
+
+
+def _checked(
+    workpoint: WrittenWorkPoint, step_names: "_StepNames", teams: Mapping[str, Team], mistakes: Mistakes
+) -> Iterator[_Checked]:
+    for step in workpoint.steps or ():
+        if step.read is None:
+            continue
+        predecessors = step_names.resolved(workpoint, step.loc, step.read.predecessors or (), mistakes)
+        if (team := teams.get(step.read.team)) is None:
+            loc = (*step.loc, "team")
+            mistakes.add(InvalidInstance("unknown_team", loc, step=step.name, team=step.team, known=list(teams)))
+        else:
+            mistakes.add(*(err.at((*step.loc, *err.loc)) for err in _crew_mistakes(step.read, team)))
+            yield _Checked(f"{workpoint.id}.{step.id}", step.read, _crews(step.read, team), predecessors)
+
+
+def _crews(step: StepRequest, team: Team) -> range:
+    """The possible crews."""
+    low = team.headcount if step.dedicated or team.dedicated else step.min_crew or team.least_crew
+    return range(low, (step.max_crew or team.headcount) + 1)
+
+
+def _crew_mistakes(step: StepRequest, team: Team) -> Iterator[InvalidInstance]:
+    too_many = {
+        key: people
+        for key, people in (("min_crew", step.min_crew), ("max_crew", step.max_crew))
+        if people is not None and people > team.headcount
+    }
+    for key, people in too_many.items():
+        yield InvalidInstance("crew_above_headcount", (key,), people=people, team=team.name, headcount=team.headcount)
+    crews = _crews(step, team)
+    if too_many or crews:
+        return
+    if crews.start == team.headcount and (step.dedicated or team.dedicated):
+        yield InvalidInstance(
+            "dedicated_above_max_crew", ("max_crew",), people=step.max_crew, team=team.name, headcount=team.headcount
+        )
+    else:
+        yield InvalidInstance("max_crew_below_min_crew", ("max_crew",), max_crew=step.max_crew, min_crew=crews.start)
+
+
+# --- the instance ---
+
+
+def _workpoints(
+    checked: Iterable[tuple[WrittenWorkPoint, Sequence[_Checked]]],
+    teams: Mapping[str, Team],
+    curve: Curve,
+    places: dict[str, int],
+) -> Iterator[WorkPoint]:
+    """The work points; adds the places that their steps share to `places`."""
+    n_modes = 0
+    for written, steps in checked:
+        assert written.read is not None
+        name = written.read.name or f"工作点{written.id}"
+        if written.steps is None:
+            params = SAMPLE_PARAMS if written.read.params is None else written.read.params
+            workpoint = standard_workpoint(written.id, name, params, tuple(teams.values()), curve)
+            n_modes += sum(len(step.modes) for step in workpoint.steps)
+        else:
+            n_modes += sum(len(step.crews) for step in steps)
+        if n_modes > MAX_MODES:
+            raise InvalidInstance("too_many_modes", ("workpoints",), limit=MAX_MODES)
+        yield (
+            workpoint
+            if written.steps is None
+            else WorkPoint(written.id, name, tuple(_steps(written.id, steps, teams, curve, places)))
+        )
+
+
+def _steps(
+    workpoint_id: str, steps: Sequence[_Checked], teams: Mapping[str, Team], curve: Curve, places: dict[str, int]
+) -> Iterator[Step]:
+    """The steps. Those of an order of which one runs alone share a place."""
+    n_of_order = Counter(step.read.order for step in steps)
+    apart = {step.read.order for step in steps if step.read.parallel is False and n_of_order[step.read.order] > 1}
+    for step in steps:
+        read, order, crews = step.read, step.read.order, step.crews
+        modes = crew_modes(read.duration, teams[read.team], min_crew=crews.start, max_crew=crews.stop - 1, curve=curve)
+        if order in apart:
+            place = f"place:{workpoint_id}:{'' if order is None else order}"
+            places[place] = n_of_order[order]
+            held = (place, n_of_order[order] if read.parallel is False else 1)
+            modes = CrewModes(modes.nominal_h, {(*demand, held): h for demand, h in modes.relative_h.items()})
+        yield Step(step.id, read.name, workpoint_id, read.team, order, modes, step.predecessors)
 
 
 class _StepNames:
     """Every id and name that a step goes by."""
 
-    def __init__(self, workpoints: Sequence[RawWorkPoint]) -> None:
+    def __init__(self, workpoints: Sequence[WrittenWorkPoint]) -> None:
         self._full: set[str] = set()
         self._local: dict[str, dict[str, set[str]]] = {}
         for workpoint in workpoints:
@@ -209,45 +330,24 @@ class _StepNames:
             if workpoint.steps is None:
                 written = [(str(number), step.name_zh) for number, step in enumerate(STANDARD_STEPS, start=1)]
             else:
-                written = [(step.id, step.name) for step in workpoint.steps]
+                written = [(step.id, step.name or "") for step in workpoint.steps]
             for step_id, name in written:
                 full = f"{workpoint.id}.{step_id}"
                 self._full.add(full)
                 for text in (step_id, name):
                     names.setdefault(text, set()).add(full)
 
-    def resolve(self, workpoint: RawWorkPoint, text: str, loc: Loc) -> str:
-        """The full id of the one step that `text` names from inside `workpoint`."""
-        fits = set(self._local[workpoint.id].get(text, ()))
-        if text in self._full:
-            fits.add(text)
-        if not fits:
-            raise InvalidInstance("unknown_predecessor", loc, name=text, workpoint=workpoint.id)
-        if len(fits) > 1:
-            raise InvalidInstance("ambiguous_predecessor", loc, name=text, steps=sorted(fits))
-        return fits.pop()
-
-
-def _build(teams: tuple[Team, ...], workpoints: tuple[WorkPoint, ...], places: Mapping[str, int]) -> Instance:
-    try:
-        return Instance(teams, workpoints, places)
-    except InvalidInstance as err:
-        raise err.at(err.loc or ("workpoints",)) from err
-
-
-def _refuse_too_many_modes(n_modes: int) -> None:
-    if n_modes > MAX_MODES:
-        raise InvalidInstance("too_many_modes", ("workpoints",), limit=MAX_MODES)
-
-
-# --- small ones ---
-
-
-def _curve(value: object) -> Curve:
-    if value is None or value == "default":
-        return "default"
-    if value == "linear":
-        return "linear"
-    raise InvalidInstance(
-        "unknown_curve", ("crew_efficiency",), value=values.shortened(value), known=["default", "linear"]
-    )
+    def resolved(
+        self, workpoint: WrittenWorkPoint, loc: Loc, names: Sequence[str], mistakes: Mistakes
+    ) -> tuple[str, ...]:
+        """The full ids of the steps that `names`, the predecessors of the step at `loc`, mean inside `workpoint`."""
+        found: list[str] = []
+        for at, name in enumerate(names):
+            where = (*loc, "predecessors", at)
+            fits = self._local[workpoint.id].get(name, set()) | ({name} & self._full)
+            if not fits:
+                mistakes.add(InvalidInstance("unknown_predecessor", where, name=name, workpoint=workpoint.id))
+            elif len(fits) > 1:
+                mistakes.add(InvalidInstance("ambiguous_predecessor", where, name=name, steps=sorted(fits)))
+            found += fits
+        return tuple(found)

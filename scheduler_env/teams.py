@@ -1,107 +1,105 @@
 """The teams of a plant: the default ones, changed and joined by what a request says."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
-from typing import cast
 
-from scheduler_env import values
 from scheduler_env.errors import InvalidInstance, Loc
-from scheduler_env.problem import Team
+from scheduler_env.mistakes import Mistakes
+from scheduler_env.problem import MAX_HEADCOUNT, Team
+from scheduler_env.problem_request import MAX_TEAMS, NamedTeamRequest, TeamRequest, WrittenStep
 from scheduler_env.standard_cycle import DEFAULT_TEAMS
 from scheduler_env.vocabulary import team_of
-from scheduler_env.written import RawWorkPoint
 
-MAX_TEAMS = 200
-TEAM_KEYS = ("name", "headcount", "dedicated", "min_crew")
+DEFAULT_PLANT = {team.name: team for team in DEFAULT_TEAMS}
 
 
-def plant(value: object, workpoints: Sequence[RawWorkPoint]) -> dict[str, Team]:
+def plant(value: object, steps: Sequence[WrittenStep], mistakes: Mistakes) -> dict[str, Team]:
     """The default plant with the request's `teams` and what the steps' `team_size` add; every step's team is in it.
 
-    A team that only steps define is dedicated when all of its steps are.
+    A team that only steps define is dedicated when all of its steps are. A team about which something unreadable is
+    said has `MAX_HEADCOUNT` people, so that no further mistake follows from it.
 
     Args:
         value: the request's `teams`.
-
-    Raises:
-        InvalidInstance: with `loc`, the path in the request to what is wrong.
     """
-    steps = [step for workpoint in workpoints for step in workpoint.steps or ()]
-    default = {team.name: team for team in DEFAULT_TEAMS}
-    size_of: dict[str, tuple[int, Loc]] = {}
-    shared = {step.team for step in steps if not step.dedicated}
-    for step in steps:
-        if step.team_size is None:
-            continue
-        size, where = size_of.setdefault(step.team, (step.team_size, step.loc))
-        if size != step.team_size:
-            raise InvalidInstance(
-                "team_sizes_differ",
-                (*step.loc, "team_size"),
-                team=step.team,
-                here=step.team_size,
-                there=size,
-                place=".".join(map(str, where)),
-            )
-    found = _declared(value, needed={step.team for step in steps})
-    for name, (size, where) in size_of.items():
+    found = _declared(value, {step.team for step in steps}, mistakes)
+    for name, (size, loc) in _sizes(steps, mistakes).items():
         team = found.get(name)
         # A declared team is one that `teams` changed or added: then both must say the same.
-        if team is not None and team != default.get(name) and team.headcount != size:
-            raise InvalidInstance(
-                "team_sizes_differ", (*where, "team_size"), team=name, here=size, there=team.headcount, place="teams"
+        if team is not None and team != DEFAULT_PLANT.get(name) and team.headcount != size:
+            mistakes.add(
+                InvalidInstance(
+                    "team_sizes_differ", (*loc, "team_size"), team=name, here=size, there=team.headcount, place="teams"
+                )
             )
-        found[name] = Team(name, size, name not in shared) if team is None else replace(team, headcount=size)
-    if len(found) > MAX_TEAMS:
-        raise InvalidInstance("too_many_teams", ("workpoints",), n=len(found), limit=MAX_TEAMS)
+        is_dedicated = all(step.read is not None and step.read.dedicated for step in steps if step.team == name)
+        found[name] = Team(name, size, is_dedicated) if team is None else replace(team, headcount=size)
     for step in steps:
-        if step.team not in found:
-            raise InvalidInstance(
-                "unknown_team", (*step.loc, "team"), step=step.name, team=step.team, known=list(found)
+        if step.read is None and step.team is not None:
+            found[step.team] = Team(step.team, MAX_HEADCOUNT)
+    if len(found) > MAX_TEAMS:
+        mistakes.stop(InvalidInstance("too_many_teams", ("workpoints",), n=len(found), limit=MAX_TEAMS))
+    return found
+
+
+def _sizes(steps: Sequence[WrittenStep], mistakes: Mistakes) -> dict[str, tuple[int, Loc]]:
+    """The headcounts that steps give to their teams, each with the first step that does."""
+    found: dict[str, tuple[int, Loc]] = {}
+    for step in steps:
+        if step.read is None or step.read.team_size is None:
+            continue
+        here = step.read.team_size
+        there, loc = found.setdefault(step.read.team, (here, step.loc))
+        if here != there:
+            place = ".".join(map(str, loc))
+            mistakes.add(
+                InvalidInstance(
+                    "team_sizes_differ",
+                    (*step.loc, "team_size"),
+                    team=step.read.team,
+                    here=here,
+                    there=there,
+                    place=place,
+                )
             )
     return found
 
 
-def _declared(value: object, needed: Collection[str]) -> dict[str, Team]:
+def _declared(value: object, needed: Collection[str | None], mistakes: Mistakes) -> dict[str, Team]:
     """The default plant with the teams of the request's `teams` changed and added; steps need the teams `needed`."""
-    by_name = {team.name: team for team in DEFAULT_TEAMS}
-    if value is None:
-        return by_name
-    if isinstance(value, Mapping):
-        entries: list[tuple[Loc, str | None, object]] = [(("teams", key), key, entry) for key, entry in value.items()]
-    elif isinstance(value, list):
-        entries = [(("teams", index), None, entry) for index, entry in enumerate(value)]
-    else:
-        raise InvalidInstance("not_a_list_or_object", ("teams",), found=values.kind_of(value))
-    if len(entries) > MAX_TEAMS:
-        raise InvalidInstance("too_many_teams", ("teams",), n=len(entries), limit=MAX_TEAMS)
+    found = dict(DEFAULT_PLANT)
     seen: set[str] = set()
-    for loc, key, raw in entries:
-        entry = values.json_object(raw, loc, TEAM_KEYS, "team")
-        written = entry.get("name", key)
-        if written is None:
-            raise InvalidInstance("missing", (*loc, "name"), name="name")
-        name = values.identifier(written, (*loc, "name"))
+    for loc, key, entry in mistakes.entries([] if value is None else value, ("teams",), MAX_TEAMS):
+        read = mistakes.read(NamedTeamRequest if key is None else TeamRequest, entry, loc)
+        name = key if read is None or read.name is None else read.name
+        if name is None:
+            written = entry.get("name") if isinstance(entry, dict) else None
+            name = written if isinstance(written, str) else ""
         if key is not None and name != key:
-            raise InvalidInstance("key_differs", (*loc, "name"), key=key, name=name)
+            mistakes.add(InvalidInstance("key_differs", (*loc, "name"), key=key, name=name))
         if name in seen:
-            raise InvalidInstance("team_twice", loc, team=name)
+            mistakes.add(InvalidInstance("team_twice", loc, team=name))
         seen.add(name)
-        known = by_name.get(name)
-        headcount = values.people(entry.get("headcount"), (*loc, "headcount"))
-        if headcount is None and known is None:
-            raise InvalidInstance("no_headcount", (*loc, "headcount"), team=name)
-        dedicated = values.boolean(
-            entry.get("dedicated"), (*loc, "dedicated"), default=known is not None and known.dedicated
-        )
-        min_crew = values.people(entry.get("min_crew"), (*loc, "min_crew"))
-        if dedicated and min_crew is not None:
-            raise InvalidInstance("min_crew_of_dedicated", (*loc, "min_crew"), team=name)
-        try:
-            by_name[name] = Team(name, headcount or cast(Team, known).headcount, dedicated, min_crew)
-        except InvalidInstance as err:
-            raise err.at(loc) from err
+        known = found.get(name)
+        found[name] = (read and _team(name, read, known, loc, mistakes)) or Team(name, MAX_HEADCOUNT)
         # It would change nothing.
-        if name not in needed and (meant := team_of(name)) not in (None, name):
-            raise InvalidInstance("misnamed_team", loc, team=name, nearest=meant)
-    return by_name
+        if read is not None and name not in needed and (meant := team_of(name)) not in (None, name):
+            mistakes.add(InvalidInstance("misnamed_team", loc, team=name, nearest=meant))
+    return found
+
+
+def _team(name: str, read: TeamRequest, known: Team | None, loc: Loc, mistakes: Mistakes) -> Team | None:
+    """The team as declared, the rest as `known`; None if it cannot be."""
+    headcount = read.headcount or (known.headcount if known is not None else None)
+    if headcount is None:
+        mistakes.add(InvalidInstance("no_headcount", (*loc, "headcount"), team=name))
+        return None
+    is_dedicated = known is not None and known.dedicated if read.dedicated is None else read.dedicated
+    if is_dedicated and read.min_crew is not None:
+        mistakes.add(InvalidInstance("min_crew_of_dedicated", (*loc, "min_crew"), team=name))
+        return None
+    try:
+        return Team(name, headcount, is_dedicated, read.min_crew)
+    except InvalidInstance as err:
+        mistakes.add(err.at(loc))
+        return None

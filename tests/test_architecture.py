@@ -55,7 +55,7 @@ LAYERS: dict[str, int] = {
     "scheduler_service.alerts": 1,
     "scheduler_service.stats": 1,
     "scheduler_service.command_line": 1,
-    "scheduler_service.validation": 1,
+    "scheduler_env.validation": 1,
     "scheduler_service.experiments": 1,
     # 0 base
     "scheduler_env.errors": 0,

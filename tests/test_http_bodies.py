@@ -369,7 +369,7 @@ def test_a_form_without_a_boundary_is_refused(service):
         ({"params": [5.0] * 15, "colour": 5}, ["colour"], "unknown_member", {}),
         ([1], [], "not_a_json_object", {}),
         ({"params": [None] * 15}, ["params", 0], "missing", {"name": "0"}),
-        ({"params": [True] * 15}, ["params", 0], "not_a_number_of_hours", {"value": "true", "found": "boolean"}),
+        ({"params": [True] * 15}, ["params", 0], "float_type", {"value": "true"}),
     ],
 )
 def test_what_is_refused_is_named_with_the_remedy(service, sent, loc, code, params):

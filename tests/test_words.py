@@ -11,10 +11,10 @@ import pytest
 from scheduler_env import errors as science_errors
 from scheduler_env.errors import CodedError
 from scheduler_env.findings import InvalidFile
+from scheduler_env.validation import invalid
 from scheduler_env.words import KINDS, Catalogue
 from scheduler_service import errors as service_errors
 from scheduler_service.http.contract.problems import HTTP_CODES
-from scheduler_service.validation import invalid
 from scheduler_service.words import LANGS, WORDS
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -11,11 +11,11 @@ from typing import Any, cast
 
 from pydantic import Field, ValidationError, field_validator
 
+from scheduler_env.validation import invalid, refusal
 from scheduler_service.documents import Document, DocumentFile, parse
 from scheduler_service.errors import InvalidExperiment
 from scheduler_service.experiments.definition import Definition
 from scheduler_service.experiments.experiment import Experiment, ModelName
-from scheduler_service.validation import invalid, refusal
 
 __all__ = ["DEFAULT_MODEL", "ConfigFile", "ConfigView", "Document", "Snapshot", "parse", "validate"]
 

@@ -2,15 +2,11 @@
 
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
 
-from scheduler_env.values import whole
-from scheduler_service.validation import invalid
-
-Whole = Annotated[int, BeforeValidator(whole)]
+from scheduler_env.validation import invalid
 
 COMMENT = "_"
 """What the names of remarks begin with; they are kept, and read by nobody."""

@@ -19,11 +19,12 @@ from pydantic import (
     model_validator,
 )
 
+from scheduler_env.validation import Whole, invalid, refusal
 from scheduler_service.clock import to_iso
 from scheduler_service.errors import InvalidExperiment
 from scheduler_service.experiments.about import ABOUT, Hypothesis, Owner, Title
 from scheduler_service.experiments.assignment import Range, bucket, bucket_ranges, choose
-from scheduler_service.experiments.definition import Definition, Whole
+from scheduler_service.experiments.definition import Definition
 from scheduler_service.experiments.lifecycle import Status
 from scheduler_service.experiments.moment import Moment
 from scheduler_service.experiments.rollout import Rollout
@@ -31,7 +32,6 @@ from scheduler_service.stats.arms import ARMS
 from scheduler_service.stats.guardrails import DEFAULT_MARGINS, GUARDRAILS
 from scheduler_service.stats.metrics import ALIASES, METRICS, metric_named
 from scheduler_service.stats.verdict import DEFAULT_MARGIN
-from scheduler_service.validation import invalid, refusal
 
 SPLIT_TOLERANCE = 1e-9
 DEFAULT_DURATION_DAYS = 7.0

@@ -12,11 +12,11 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from scheduler_env.validation import Whole, invalid
 from scheduler_service.clock import to_iso
-from scheduler_service.experiments.definition import Definition, Whole
+from scheduler_service.experiments.definition import Definition
 from scheduler_service.experiments.moment import Moment
 from scheduler_service.stats.guardrails import GUARDRAILS, Guardrail
-from scheduler_service.validation import invalid
 
 DEFAULT_STAGES = (0.1, 0.3, 0.5, 1.0)
 MAX_STAGES = 20

@@ -18,10 +18,10 @@ from pydantic import BaseModel, ValidationError
 from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from scheduler_env.validation import refusal
 from scheduler_service.errors import InvalidInput, ServiceError
 from scheduler_service.http.guards.auth import attributed
 from scheduler_service.http.server.offload import NativeThreads
-from scheduler_service.validation import refusal
 
 Body = TypeVar("Body", bound=BaseModel)
 Read = TypeVar("Read")

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from scheduler_env.validation import WHOLE, Whole
 from scheduler_service.experiments.about import ABOUT, Hypothesis, Owner, Title
 from scheduler_service.experiments.experiment import DEFAULT_DURATION_DAYS, MAX_DURATION_DAYS, OPTIONS
 from scheduler_service.experiments.rollout import PromoteOn
@@ -14,7 +15,6 @@ from scheduler_service.http.contract.types import (
     QueryFlag,
     Signed,
     Strict,
-    Whole,
     about,
     examples,
 )
@@ -150,7 +150,7 @@ class AdvanceRequest(MoveRequest):
     """Who moves a rollout on, from where, and why."""
 
     although_worse: bool = Field(default=False, description=f"At the last stage. {_ALTHOUGH_WORSE}")
-    from_stage: Annotated[Whole, Field(ge=0, le=100)] | None = Field(
+    from_stage: Annotated[int, Field(ge=0, le=100), WHOLE] | None = Field(
         default=None, description="The `rollout.stage` that was looked at: refused if it is another by now."
     )
 
@@ -180,7 +180,7 @@ class ReplayRequest(Strict):
     candidate: Name | None = Field(default=None, description="The arm; model_b if absent.")
     days: float = Field(default=7, gt=0, le=3_650, description="How far back.")
     limit: Whole = Field(default=1_000, ge=1, le=100_000, description="The newest so many requests.")
-    seed: Annotated[Whole, Field(ge=0, le=2**63 - 1)] | None = Field(
+    seed: Annotated[int, Field(ge=0, le=2**63 - 1), WHOLE] | None = Field(
         default=None, description="A random sample of `limit` requests instead of the newest."
     )
     time_budget_ms: Annotated[float, Field(ge=0, le=60_000)] | None = Field(

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import AliasChoices, BeforeValidator, ConfigDict, Field
 from typing_extensions import TypedDict
 
+from scheduler_env.validation import Whole
 from scheduler_service.http.contract.runs import RunFilter
 from scheduler_service.http.contract.types import (
     AnyTime,
@@ -19,7 +20,6 @@ from scheduler_service.http.contract.types import (
     Share,
     Strict,
     Success,
-    Whole,
     WholeNumber,
     about,
     examples,

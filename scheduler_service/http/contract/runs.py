@@ -1,13 +1,14 @@
 """What the routes of runs take and answer."""
 
-from typing import Annotated, Any, Literal, NotRequired
+from typing import Annotated, Literal, NotRequired
 
-from pydantic import Field, WithJsonSchema, model_validator
+from pydantic import Field, SkipValidation, WithJsonSchema, model_validator
 from typing_extensions import TypedDict
 
+from scheduler_env.problem_request import CrewEfficiency, Params, Teams, WorkPoints
 from scheduler_env.standard_cycle import SAMPLE_PARAMS, STANDARD_STEPS
+from scheduler_env.validation import WHOLE, Whole
 from scheduler_service.experiments.answering import AssignmentReason
-from scheduler_service.http.contract.problem_schemas import CREW_EFFICIENCY, ONE_PROBLEM, PARAMS, TEAMS, WORKPOINTS
 from scheduler_service.http.contract.types import (
     MAX_CHARTS,
     MAX_NAME,
@@ -26,7 +27,6 @@ from scheduler_service.http.contract.types import (
     Share,
     Strict,
     Success,
-    Whole,
     WholeNumber,
     about,
     examples,
@@ -54,6 +54,12 @@ _WORKPOINTS = {
     "time_budget_ms": 50,
     "charts": ["team"],
 }
+_ONE_PROBLEM = {
+    "oneOf": [
+        {"required": ["params"], "properties": {"params": {"type": "array"}}},
+        {"required": ["workpoints"], "properties": {"workpoints": {"type": ["array", "object"]}}},
+    ]
+}
 TABLE = "工作点,工序,班组,工时,前置工序\r\n锅炉,除锈,team2,7,\r\n锅炉,焊接,team2,7,除锈\r\n锅炉,返修,返修,7,焊接\r\n"
 
 
@@ -61,22 +67,22 @@ TABLE = "工作点,工序,班组,工时,前置工序\r\n锅炉,除锈,team2,7,\r
 
 
 class RunRequest(Strict):
-    """What to schedule, and who asks. The instance itself is read by `scheduler_env.readers`."""
+    """What to schedule, and who asks. The problem itself is validated by `scheduler_env.readers`, on a thread."""
 
-    model_config = examples(_RUN, _WORKPOINTS, **ONE_PROBLEM)
+    model_config = examples(_RUN, _WORKPOINTS, **_ONE_PROBLEM)
 
-    params: Annotated[Any, WithJsonSchema(PARAMS)] = None
-    workpoints: Annotated[Any, WithJsonSchema(WORKPOINTS)] = None
-    teams: Annotated[Any, WithJsonSchema(TEAMS)] = None
-    crew_efficiency: Annotated[Any, WithJsonSchema(CREW_EFFICIENCY)] = None
+    params: SkipValidation[Params | None] = None
+    workpoints: SkipValidation[WorkPoints | None] = None
+    teams: SkipValidation[Teams | None] = None
+    crew_efficiency: SkipValidation[CrewEfficiency | None] = None
     experiment: OptionalName = None
     user_id: OptionalId = None
     model: OptionalName = Field(default=None, description="Pins a model: key, short name or tag; no experiment.")
     algorithm: OptionalName = Field(default=None, description="Its stable model answers where no experiment decides.")
-    time_budget_ms: Annotated[Whole, Field(ge=0)] | None = Field(
+    time_budget_ms: Annotated[int, Field(ge=0), WHOLE] | None = Field(
         default=None, description="Improve the schedule for so long. Left out: as long as the model does by default."
     )
-    seed: Annotated[Whole, Field(ge=0, lt=2**31)] | None = Field(
+    seed: Annotated[int, Field(ge=0, lt=2**31), WHOLE] | None = Field(
         default=None, description="Of the search's random choices, 0 by default: others show how far schedules scatter."
     )
     charts: Annotated[

@@ -19,15 +19,15 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from typing_extensions import TypedDict
 
-from scheduler_env.values import is_printable, shortened, whole
-from scheduler_service.validation import invalid
+from scheduler_env.validation import invalid, text_of_id
+from scheduler_env.values import is_printable, shortened
 
 MAX_FIELDS = 100
 """Of a body; none has half as many."""
 MAX_ENTRIES = 10_000
 MAX_CHARTS = 100
 READ_ELSEWHERE = frozenset({"params", "workpoints", "teams"})
-"""Members with limits of their own, in `scheduler_env.written` and `teams`."""
+"""Members that `scheduler_env.readers` validates, with limits of their own."""
 MAX_NAME, MAX_TEXT = 200, 2_000
 Schema = dict[str, Any]
 
@@ -100,11 +100,6 @@ def _none_if_empty(value: object) -> object:
     return None if value == "" else value
 
 
-def _text_of_id(value: object) -> object:
-    value = whole(value)
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
 def _printable(text: str | None) -> str | None:
     if text is not None and not (text.strip() and is_printable(text)):
         raise invalid("not_one_line")
@@ -120,11 +115,9 @@ OneLine = Annotated[OptionalName, AfterValidator(_printable)]
 OptionalId = Annotated[
     Name | None,
     BeforeValidator(_none_if_empty),
-    BeforeValidator(_text_of_id),
+    BeforeValidator(text_of_id),
     WithJsonSchema({"anyOf": [_MAYBE_EMPTY, {"type": "integer"}]}),
 ]
-Whole = Annotated[int, BeforeValidator(whole)]
-"""JSON has one kind of number, and 2.0 is as whole as 2."""
 
 
 class Strict(BaseModel):

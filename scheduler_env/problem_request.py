@@ -1,0 +1,165 @@
+"""The problem of a run request as it is written: one model of a step, a work point, a team and the whole.
+
+The readers validate with these models, and OpenAPI describes requests by them. What refers to something else in the
+request, such as a predecessor or the headcount of a team, is checked by `readers` and `teams`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SkipValidation, WithJsonSchema
+
+from scheduler_env.errors import Loc
+from scheduler_env.problem import MAX_HEADCOUNT
+from scheduler_env.standard_cycle import MAX_DURATION_H, SAMPLE_PARAMS, STANDARD_STEPS, Curve
+from scheduler_env.validation import WHOLE, Whole, invalid, text_of_id
+from scheduler_env.values import is_printable
+
+MAX_NAME_LENGTH = 200
+MAX_TEAMS = 200
+MAX_WORKPOINTS = 200
+MAX_STEPS_OF_A_WORKPOINT = 1_000
+MAX_PREDECESSORS = 200
+"""Per step. With the limit above it bounds the precedence graph, which grows with the square of a group."""
+
+
+def _printable(text: str) -> str:
+    if not is_printable(text):
+        raise invalid("not_printable", limit=MAX_NAME_LENGTH)
+    return text
+
+
+Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH), AfterValidator(_printable)]
+"""One line of any script."""
+Id = Annotated[
+    Name,
+    BeforeValidator(text_of_id),
+    WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1, "maxLength": MAX_NAME_LENGTH}, {"type": "integer"}]}),
+]
+People = Annotated[int, Field(ge=1, le=MAX_HEADCOUNT), WHOLE]
+NominalHours = Annotated[float, Field(gt=0, le=MAX_DURATION_H, description="Nominal hours.")]
+Params = Annotated[
+    list[NominalHours],
+    Field(min_length=len(STANDARD_STEPS), max_length=len(STANDARD_STEPS), examples=[list(SAMPLE_PARAMS)]),
+]
+
+
+class Written(BaseModel):
+    """An object of the request: strict, and an unknown field is refused. `null` counts as absent."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class StepRequest(Written):
+    """An inspection step."""
+
+    name: Name
+    team: Id
+    duration: NominalHours
+    id: Id | None = None
+    order: Whole | None = None
+    dedicated: bool | None = Field(default=None, description="Takes its team's whole headcount.")
+    team_size: People | None = Field(default=None, description="Headcount of its team.")
+    parallel: bool | None = Field(default=None, description="false: alone among the steps of its order.")
+    min_crew: People | None = None
+    max_crew: People | None = None
+    predecessors: Annotated[list[Id], Field(max_length=MAX_PREDECESSORS)] | None = Field(
+        default=None, description="Ids or names of steps to wait for."
+    )
+
+
+class WorkPointRequest(Written):
+    """A work point; one without steps gets the standard cycle."""
+
+    id: Id | None = None
+    name: Name | None = None
+    steps: SkipValidation[Annotated[list[StepRequest], Field(max_length=MAX_STEPS_OF_A_WORKPOINT)] | None] = None
+    params: Params | None = None
+
+
+class TeamRequest(Written):
+    """A change to a team of the default plant, or a further team."""
+
+    name: Id | None = None
+    headcount: People | None = None
+    dedicated: bool | None = None
+    min_crew: People | None = None
+
+
+class NamedTeamRequest(TeamRequest):
+    """A team of a list."""
+
+    name: Id
+
+
+WorkPoints = Annotated[
+    Annotated[list[WorkPointRequest], Field(min_length=1, max_length=MAX_WORKPOINTS)]
+    | Annotated[dict[Name, WorkPointRequest], Field(min_length=1, max_length=MAX_WORKPOINTS)],
+    Field(description="Work points, as a list or by id; one without steps gets the standard cycle."),
+]
+Teams = Annotated[
+    Annotated[list[NamedTeamRequest], Field(max_length=MAX_TEAMS)]
+    | Annotated[dict[Name, TeamRequest], Field(max_length=MAX_TEAMS)],
+    Field(description="Changes to the default plant."),
+]
+CrewEfficiency = Annotated[Curve, Field(description="linear: a crew twice as large takes half as long.")]
+
+
+class ProblemRequest(BaseModel):
+    """What is to be scheduled. Work points, steps and teams are read one by one, so that every mistake is found."""
+
+    model_config = ConfigDict(strict=True, frozen=True, allow_inf_nan=False)
+
+    params: Params | None = None
+    workpoints: SkipValidation[WorkPoints | None] = None
+    teams: SkipValidation[Teams | None] = None
+    crew_efficiency: CrewEfficiency | None = None
+
+
+def steps_written(payload: Mapping[str, Any]) -> Iterator[tuple[Loc, dict[str, Any]]]:
+    """The steps of a request, with their paths, before it is validated; what is no step is left out."""
+    workpoints = payload.get("workpoints")
+    entries: list[tuple[Any, Any]] = []
+    if isinstance(workpoints, Mapping):
+        entries = list(workpoints.items())
+    elif isinstance(workpoints, list):
+        entries = list(enumerate(workpoints))
+    for key, workpoint in entries:
+        steps = workpoint.get("steps") if isinstance(workpoint, Mapping) else None
+        for at, step in enumerate(steps if isinstance(steps, list) else ()):
+            if isinstance(step, dict):
+                yield ("workpoints", key, "steps", at), step
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenStep:
+    """A step of a work point, with its defaults filled in.
+
+    Attributes:
+        loc: its path in the request.
+        read: None if it has a mistake of its own. Then `id`, `name` and `team` are as far as they can be read: others
+            may refer to them.
+    """
+
+    loc: Loc
+    id: str
+    name: str | None
+    team: str | None
+    read: StepRequest | None
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenWorkPoint:
+    """A work point with its id.
+
+    Attributes:
+        loc: its path in the request.
+        read: None if it has a mistake of its own, those of its steps aside.
+        steps: None for the standard cycle.
+    """
+
+    loc: Loc
+    id: str
+    read: WorkPointRequest | None
+    steps: Sequence[WrittenStep] | None
