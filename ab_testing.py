@@ -12,6 +12,7 @@ processes, agree. `docs/experiments.md` tells the story; `python -m ab_testing -
 
 import sys
 from collections.abc import Mapping, MutableMapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ from scheduler_service.experiments.changes import (
 from scheduler_service.experiments.config import ConfigView, Document, validate
 from scheduler_service.experiments.edits import set_about, set_arm_stopped, set_next_stage
 from scheduler_service.experiments.examination import Examination, examine
-from scheduler_service.experiments.experiment import OPTIONS, Experiment, asked_for, explanation
+from scheduler_service.experiments.experiment import OPTIONS, Experiment, explanation, parse_request
 from scheduler_service.experiments.history import ExperimentHistory
 from scheduler_service.experiments.lifecycle import MOVES, Action, Transition, check_allowed
 from scheduler_service.experiments.prospect import Prospect, Records, consented, prospect
@@ -154,7 +155,7 @@ class ABTestManager:
             "duration_days": duration_days,
             "traffic_split": traffic_split,
         } | options
-        self._changes.create(asked_for(definition), actor)
+        self._changes.create(parse_request(definition), actor)
         return self.get_experiment(experiment_name)
 
     def list_experiments(self) -> list[Experiment]:
@@ -216,7 +217,8 @@ class ABTestManager:
             ExperimentNotFound, ExperimentConflict, StorageUnavailable: as `conclude_experiment`.
         """
         check_about(texts)
-        self._changes.make(name, "described", set_about(name, texts), actor, reason, {"about": dict(texts)})
+        change = partial(set_about, name=name, texts=texts)
+        self._changes.make(name, "described", change, actor, reason, {"about": dict(texts)})
         return self.get_experiment(name)
 
     def archive_experiment(self, name: str, *, actor: str = "", reason: str = "") -> Experiment:
@@ -271,7 +273,7 @@ class ABTestManager:
         next_move = None
         if experiment.rollout is not None and experiment.status == "active":
             decision = decide(experiment.rollout, examined.evidence(is_baseline_the_default=is_default), self._clock())
-            next_move = {"kind": decision.kind, "reason": decision.reason}
+            next_move = decision.to_dict()
         told = with_sizes(examined.to_dict(), breakdowns(examined, runs, pairs))
         return told | {"is_baseline_the_default": is_default, "rollout_decision": next_move}
 
@@ -297,7 +299,8 @@ class ABTestManager:
         """
         examined = self.examine(name, runs, pairs)
         is_default = self._changes.is_default(examined.experiment.model_a)
-        made = self._act(examined.experiment, examined.evidence(is_baseline_the_default=is_default))
+        evidence = examined.evidence(is_baseline_the_default=is_default)
+        made = act(self._changes, examined.experiment, evidence, self._clock())
         return made if made is None or made.event != "arm_stopped" else self.review(name, runs, pairs) or made
 
     def trip(self, name: str, runs: "pd.DataFrame") -> Transition | None:
@@ -314,8 +317,8 @@ class ABTestManager:
         checks = {arm: [check_requests(runs, BASELINE, arm)] for arm in experiment.running_candidates}
         if all(each.state != "breached" for found in checks.values() for each in found):
             return None
-        of_several = len(experiment.candidates) > 1
-        made = self._act(experiment, Evidence({}, None, "", False, checks, False, is_one_of_several=of_several))
+        evidence = Evidence({}, None, (), False, checks, False, is_one_of_several=len(experiment.candidates) > 1)
+        made = act(self._changes, experiment, evidence, self._clock())
         return made if made is None or made.event != "arm_stopped" else self.trip(name, runs) or made
 
     def advance_experiment(
@@ -333,7 +336,7 @@ class ABTestManager:
         Raises:
             ExperimentConflict: it is not active, has no rollout, or is at another stage than `from_stage` by now.
         """
-        experiment = self._changes.movable(name)
+        experiment = self._changes.find_changeable(name)
         if experiment.rollout is None:
             raise ExperimentConflict("no_rollout", experiment=name)
         if experiment.status != "active":
@@ -344,7 +347,7 @@ class ABTestManager:
             )
         if experiment.rollout.is_last_before_promotion:
             return self.promote_arm(name, actor=actor, reason=reason, records=records, although_worse=although_worse)
-        change = set_next_stage(experiment, self._clock())
+        change = partial(set_next_stage, experiment=experiment, now=self._clock())
         self._changes.make(name, "advanced", change, actor, reason, expected=experiment)
         return self.get_experiment(name)
 
@@ -357,7 +360,7 @@ class ABTestManager:
             InvalidExperiment: there is no such candidate; the baseline cannot be stopped alone.
             ExperimentConflict: the arm is stopped already, or the status of the experiment does not allow this.
         """
-        experiment = self._changes.movable(name)
+        experiment = self._changes.find_changeable(name)
         if arm not in experiment.candidates:
             known = list(experiment.candidates)
             raise InvalidExperiment("unknown_candidate", ("arm",), experiment=name, arm=arm, known=known)
@@ -366,7 +369,7 @@ class ABTestManager:
         check_allowed(experiment.name, experiment.status, "stop_arm", MOVES["stop"][0])
         if experiment.running_candidates == (arm,):
             return self.stop_experiment(name, actor=actor, reason=reason)
-        change = set_arm_stopped(name, arm, self._clock())
+        change = partial(set_arm_stopped, name=name, arm=arm, now=self._clock())
         self._changes.make(name, "arm_stopped", change, actor, reason, {"arm": arm}, expected=experiment)
         return self.get_experiment(name)
 
@@ -406,7 +409,7 @@ class ABTestManager:
         Raises:
             ExperimentConflict: it promoted nothing, was reverted already, or something else is the default by now.
         """
-        self._changes.revert(self._changes.movable(name), actor, reason)
+        self._changes.revert(self._changes.find_changeable(name), actor, reason)
         return self.get_experiment(name)
 
     def settle(self) -> None:
@@ -415,16 +418,13 @@ class ABTestManager:
 
     # --- inside ---
 
-    def _act(self, experiment: Experiment, evidence: Evidence) -> Transition | None:
-        return act(self._changes, experiment, evidence, self._clock())
-
     def _newest_first(self, experiments: Mapping[str, Experiment]) -> list[Experiment]:
         now = self._clock()
         return sorted((as_of(each, now) for each in experiments.values()), key=lambda e: e.start_time, reverse=True)
 
     def _promotable(self, name: str, arm: str = "model_b") -> Experiment:
         """The experiment, if its state lets `arm` be promoted. Raises as `promote_arm`."""
-        experiment = self._changes.movable(name)
+        experiment = self._changes.find_changeable(name)
         if arm not in experiment.models:
             known = list(experiment.models)
             raise InvalidExperiment("unknown_arm", ("arm",), experiment=name, arm=arm, known=known)
@@ -434,7 +434,7 @@ class ABTestManager:
 
     def _move(self, name: str, action: Action, actor: str, reason: str) -> Experiment:
         allowed, target, event = MOVES[action]
-        self._changes.movable(name)  # an unknown one is refused before anything is locked
+        self._changes.find_changeable(name)  # an unknown one is refused before anything is locked
 
         def move(document: Document) -> None:
             check_allowed(name, experiment_in(validate(document), name, self._clock()).status, action, allowed)

@@ -201,7 +201,7 @@ def warm_up(parts: Services) -> None:
     from scheduler_env.standard_cycle import SAMPLE_PARAMS, standard_instance
 
     def agent() -> "Solver":
-        key = parts.models.resolve(parts.experiments.default_model, standing=True)
+        key = parts.models.resolve(parts.experiments.default_model, oldest=True)
         return parts.models.load_model(key).agent
 
     def load_rest() -> None:

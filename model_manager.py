@@ -207,17 +207,17 @@ class ModelVersionManager:
             and (bare_tag is None or bare_tag in record.tags)
         ]
 
-    def resolve(self, name: str, *, standing: bool = False) -> str:
+    def resolve(self, name: str, *, oldest: bool = False) -> str:
         """The key of the model that `name` refers to now.
 
-        With `standing`, for a name in a configuration: of several matching models, the one registered first.
+        With `oldest`, for a name in a configuration: of several matching models, the one registered first.
 
         Raises:
             ModelNotFound: no model has this name.
-            AmbiguousModelName: several models match (not with `standing`); the text lists them.
+            AmbiguousModelName: several models match (not with `oldest`); the text lists them.
         """
         index = self._store.index()
-        return index.resolve_standing(name) if standing else index.resolve(name)
+        return index.resolve_oldest(name) if oldest else index.resolve(name)
 
     def get_model(self, name: str) -> ModelRecord:
         """The record of a model; raises as `resolve`."""
@@ -260,7 +260,7 @@ class ModelVersionManager:
 
     # --- lifecycle ---
 
-    def promote_model(self, name: str, status: str, *, reason: str = "", actor: str = "") -> ModelRecord:
+    def promote_model(self, name: str, status: str, *, reason: str | ServiceError = "", actor: str = "") -> ModelRecord:
         """Promote a model to `status`: validated, deployed or retired; returns the model.
 
         Validating measures the model on the validation set (`registry.validation`) and stores the result as
@@ -297,7 +297,7 @@ class ModelVersionManager:
         """Check that the model could be deployed now; raises as `promote_model`."""
         check_deployment(self._store, self.get_model(name))
 
-    def note_default(self, change: Mapping[str, str]) -> None:
+    def note_default(self, change: Mapping[str, Any]) -> None:
         """Record the `default_change` of the experiments' file in the history, once; raises as `resolve`."""
         note_default(self._store, change)
 
@@ -325,7 +325,9 @@ class ModelVersionManager:
         with self._store.changing() as index:
             commit_tag(self._store, index, "untagged", index.find_tag(tag), None, actor, reason)
 
-    def rollback(self, algorithm: str, reason: str, *, actor: str = "", only_from: str | None = None) -> ModelRecord:
+    def rollback(
+        self, algorithm: str, reason: str | ServiceError, *, actor: str = "", only_from: str | None = None
+    ) -> ModelRecord:
         """Make the previous stable version stable again and return it; the replaced version becomes `validated`.
 
         A second rollback returns to the version before that.
@@ -404,15 +406,15 @@ class ModelVersionManager:
 
     # --- loading ---
 
-    def load_model(self, name: str, *, standing: bool = False) -> LoadedModel:
+    def load_model(self, name: str, *, oldest: bool = False) -> LoadedModel:
         """The model, ready to build schedules; loaded from disk once, with its SHA-256 checked, then cached.
 
         Raises:
-            ModelNotFound, AmbiguousModelName: as `resolve`, also for `standing`.
+            ModelNotFound, AmbiguousModelName: as `resolve`, also for `oldest`.
             InvalidModel: the weights are missing, are not those that were registered, or cannot be used.
         """
         index = self._store.index()
-        record = index.records[index.resolve_standing(name) if standing else index.resolve(name)]
+        record = index.records[index.resolve_oldest(name) if oldest else index.resolve(name)]
         return self.loaded.get(record, self._store.weights_file(record.model_key))
 
     # --- parts ---

@@ -24,13 +24,14 @@ from scheduler_service.alerts.in_force import ThresholdsInForce
 from scheduler_service.alerts.limits import LimitFile
 from scheduler_service.alerts.rules import RULES_OF_RUNS
 from scheduler_service.clock import Clock, parse_time, utc_now
+from scheduler_service.command_line import Progress
 from scheduler_service.errors import InvalidInput
 from scheduler_service.settings import Settings, settings_from_environment
 from scheduler_service.telemetry import queries
 from scheduler_service.telemetry.alerts import AlertLog
 from scheduler_service.telemetry.database import open_database
-from scheduler_service.telemetry.export import Progress, export
-from scheduler_service.telemetry.looking import readings, runs_of
+from scheduler_service.telemetry.export import export
+from scheduler_service.telemetry.readings import readings, runs_of
 from scheduler_service.telemetry.record import MAX_REPORT_DAYS, PairRecord, PerformanceRecord
 from scheduler_service.telemetry.replays import ReplayLog
 from scheduler_service.telemetry.upkeep import Upkeep
@@ -260,8 +261,8 @@ class PerformanceMonitor:
             self.engine, start=start - (end - start), end=start, columns=analysis.SUMMARY_COLUMNS
         )
         alerts = [AlertRow.of(episode, lang) for episode in self.alerts.between(start, end)]
-        said = tuple(self.limits.said_gaps())
-        more: dict[str, Any] = {"gap_thresholds": self.gap_thresholds, "alerts": alerts, "said_gaps": said}
+        said = tuple(self.limits.custom_gaps())
+        more: dict[str, Any] = {"gap_thresholds": self.gap_thresholds, "alerts": alerts, "custom_gaps": said}
         report = performance_report(runs, before, start, end, self.thresholds, lang, **more)
         return str(save(report, self.reports_dir, "performance", pdf=pdf))
 
@@ -269,7 +270,7 @@ class PerformanceMonitor:
         """What the rules `RULES_OF_RUNS` see now: in the last hour and the weeks before, and on the disk.
 
         Args:
-            runs: of the last hour, if they are at hand; columns `telemetry.looking.ALERT_COLUMNS`.
+            runs: of the last hour, if they are at hand; columns `telemetry.readings.ALERT_COLUMNS`.
 
         Raises:
             StorageUnavailable: the database cannot be read.
@@ -277,7 +278,7 @@ class PerformanceMonitor:
         return readings(self.engine, self.clock(), self.limits, self.db_path.parent, lang, runs)
 
     def runs_of_alert(self, alert: int) -> "tuple[Episode, pd.DataFrame]":
-        """An alert, and the runs that it is about, the worst first: see `telemetry.looking.runs_of`.
+        """An alert, and the runs that it is about, the worst first: see `telemetry.readings.runs_of`.
 
         Raises:
             AlertNotFound: there is none with this id.

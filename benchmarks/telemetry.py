@@ -33,7 +33,7 @@ from monitoring import PerformanceMonitor, PerformanceRecord
 from scheduler_env.standard_cycle import SAMPLE_PARAMS
 from scheduler_service.clock import utc_now
 from scheduler_service.reporting.analysis import SUMMARY_COLUMNS
-from scheduler_service.telemetry.looking import ALERT_COLUMNS
+from scheduler_service.telemetry.readings import ALERT_COLUMNS
 from scheduler_service.telemetry.trends import trend_of_last
 from scheduler_service.telemetry.writer import run_row
 

@@ -7,7 +7,7 @@ An error is a code with parameters. The catalogue (`scheduler_env.words`, sectio
 from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
-from scheduler_env.words import WORDS, Catalogue, Lang
+from scheduler_env.words import WORDS, Catalogue, Lang, Message
 
 Loc = tuple[str | int, ...]
 """The path to a value in the input, e.g. `("workpoints", 0, "steps", 2, "team")`; empty: the whole input."""
@@ -53,16 +53,28 @@ class CodedError(Exception):
         first, *more = (cls(each.code, each.loc, **each.params) for each in mistakes)
         return cls(first.code, first.loc, more=more, **first.params)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Code and parameters of this mistake as JSON, without its place and the further ones."""
+        return Message(self.code, self.params).to_dict()
+
     def text(self, lang: Lang = "en") -> str:
         """This mistake in words, without its place and the further ones."""
         return self.words.text(f"errors.{self.code}", self.params, lang)
 
-    def __str__(self) -> str:
-        shown = "; ".join(
-            f"{'.'.join(map(str, e.loc))}: {e.text()}" if e.loc else e.text() for e in self.each[: self.SHOWN]
-        )
+    @property
+    def messages(self) -> list[Message]:
+        """The first `SHOWN` mistakes, each with its place, and the number of the others."""
+        shown = [each._with_place() for each in self.each[: self.SHOWN]]
         left = len(self.each) - self.SHOWN
-        return shown + (f"; and {left} more" if left > 0 else "")
+        return [*shown, Message("errors.and_more", {"n": left})] if left > 0 else shown
+
+    def _with_place(self) -> Message:
+        mistake = Message(f"errors.{self.code}", self.params)
+        place = ".".join(map(str, self.loc))
+        return Message("errors.at_place", {"place": place, "mistake": mistake}) if place else mistake
+
+    def __str__(self) -> str:
+        return "; ".join(self.words.say(each) for each in self.messages)
 
 
 class SchedulingError(CodedError):

@@ -30,6 +30,12 @@ def _printable(text: str) -> str:
     return text
 
 
+def _one_for_each_standard_step(value: object) -> object:
+    if isinstance(value, list) and len(value) != len(STANDARD_STEPS):
+        raise invalid("wrong_number_of_params", n=len(value), expected=len(STANDARD_STEPS))
+    return value
+
+
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH), AfterValidator(_printable)]
 """One line of any script."""
 Id = Annotated[
@@ -42,6 +48,7 @@ NominalHours = Annotated[float, Field(gt=0, le=MAX_DURATION_H, description="Nomi
 Params = Annotated[
     list[NominalHours],
     Field(min_length=len(STANDARD_STEPS), max_length=len(STANDARD_STEPS), examples=[list(SAMPLE_PARAMS)]),
+    BeforeValidator(_one_for_each_standard_step),
 ]
 
 

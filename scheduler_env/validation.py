@@ -44,15 +44,16 @@ def _mistake(error: ErrorDetails, at: Loc, fields: Iterable[str], cls: type[Refu
     code, loc = error["type"], (*at, *error["loc"])
     if code == "extra_forbidden":
         known = {_plain(name): name for name in fields} if len(error["loc"]) == 1 else {}
-        near = get_close_matches(_plain(str(loc[-1])[:60]), known, n=1)
+        near = get_close_matches(_plain(str(loc[-1])[:60]), known, n=1, cutoff=0.7)
         return cls("unknown_member_near", loc, nearest=known[near[0]]) if near else cls("unknown_member", loc)
     if code == "model_type":
         return cls("not_a_json_object", loc)
     if code == "missing" or (code.endswith("_type") and error["input"] is None):
         return cls("missing", loc, name=str(loc[-1]))
-    if cls.words.template(f"errors.{code}", "en") is None:
+    if (template := cls.words.template(f"errors.{code}", "en")) is None:
         return cls("invalid_value", loc, reason=error["msg"].removeprefix("Value error, "))
-    return cls(code, loc, **{"value": shortened(error["input"]), **error.get("ctx", {})})
+    value = {"value": shortened(error["input"])} if "{value" in template else {}
+    return cls(code, loc, **value | error.get("ctx", {}))
 
 
 def _plain(name: str) -> str:

@@ -5,7 +5,9 @@ import json
 import os
 import sys
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from scheduler_env.vocabulary import half_width, number_of
@@ -14,6 +16,9 @@ from scheduler_service.errors import ServiceError
 Outcome = tuple[Any, str, int]
 """The value that `--json` prints, the text for people, and the exit status."""
 INTERRUPTED = 130
+
+Progress = Callable[[int, int], None]
+"""Called with the number of items done and the total."""
 
 
 def run(command: Callable[[], Outcome], *, as_json: bool, interrupted: str = "") -> int:
@@ -36,6 +41,36 @@ def run(command: Callable[[], Outcome], *, as_json: bool, interrupted: str = "")
             print(f"\n{interrupted}", file=sys.stderr)
         return INTERRUPTED
     return status
+
+
+def shared_options() -> argparse.ArgumentParser:
+    """A parent parser with `--home` and `--json`."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--home", type=Path, metavar="FOLDER", help="home of the service (default: SCHED_HOME)")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
+    return parser
+
+
+def add_actor(parser: argparse.ArgumentParser) -> None:
+    """Add `--actor`, by default the user of the system."""
+    help_text = "name for the history (default: %(default)s)"
+    parser.add_argument("--actor", default=os.environ.get("USER", ""), help=help_text)
+
+
+@contextmanager
+def progress_bar(description: str, unit: str, *, leave: bool = False) -> Iterator[Progress]:
+    """A progress bar on stderr; items done at the first call do not count for the rate."""
+    from tqdm import tqdm  # slow to import
+
+    with tqdm(desc=description, unit=unit, file=sys.stderr, leave=leave) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            if bar.n == 0:
+                bar.initial = done
+            bar.update(done - bar.n)
+
+        yield progress
 
 
 def table(header: Sequence[object], rows: Sequence[Sequence[object]]) -> str:

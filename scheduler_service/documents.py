@@ -104,8 +104,8 @@ class DocumentFile(Generic[S]):
 
     def check(self) -> None:
         """Raise StorageUnavailable with the remedy if there is a `problem`."""
-        if (problem := self.problem) is not None:
-            raise MustBeMended("file_needs_repair", problem=problem)
+        if (fault := self.fault) is not None:
+            raise MustBeMended("file_needs_repair", problem=fault.messages)
 
     @property
     def problem(self) -> str | None:
@@ -130,7 +130,7 @@ class DocumentFile(Generic[S]):
         with locked(self._path):
             reading = self._read()  # without comparing the stamp: a lost update would be worse than a slow one
             if reading.fault is not None and reading.content is not None:
-                raise MustBeMended("file_needs_repair", problem=str(reading.fault))
+                raise MustBeMended("file_needs_repair", problem=reading.fault.messages)
             before = reading.snapshot
             document = copy.deepcopy(before.document)
             change(document)
@@ -162,10 +162,11 @@ class DocumentFile(Generic[S]):
                 return self._adopt(_Reading(stamp, content, last.snapshot, last.fault))
             try:
                 if len(content) > MAX_BYTES:
-                    raise ValueError(f"it has more than {MAX_BYTES / 2**20:.0f} MiB")
+                    raise InvalidInput("file_above_limit", limit=MAX_BYTES)
                 snapshot = self._validate(parse(content))
             except (ServiceError, ValueError, RecursionError) as err:
-                fault = MustBeMended("file_not_valid", path=str(self._path), reason=str(err))
+                reason = err.messages if isinstance(err, ServiceError) else str(err)
+                fault = MustBeMended("file_not_valid", path=str(self._path), reason=reason)
                 return self._adopt(_Reading(stamp, content, last.snapshot, fault))
             return self._adopt(_Reading(stamp, content, snapshot, None))
 

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
+from scheduler_env.validation import invalid
+
 Scope = Literal["run", "read", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 ANONYMOUS_SCOPES = ("run", "read")
@@ -47,9 +49,9 @@ def parse_keys(entries: Sequence[str]) -> tuple[ApiKey, ...]:
     for number, key in enumerate(keys, start=1):
         for other, former in enumerate(keys[: number - 1], start=1):
             if former.name == key.name:
-                raise ValueError(f"entry {number} has the name of entry {other}; names must be unique")
+                raise invalid("key_name_twice", entry=number, other=other)
             if former.digest == key.digest:
-                raise ValueError(f"entry {number} has the digest of entry {other}; a key stands once")
+                raise invalid("key_digest_twice", entry=number, other=other)
     return tuple(keys)
 
 
@@ -68,14 +70,14 @@ def _parse(number: int, entry: str) -> ApiKey:
         return ApiKey(f"key{number}", frozenset(SCOPES), entry.lower())
     parts = entry.split(":")
     if len(parts) != 3:
-        raise ValueError(f"entry {number} must be {SHAPE}")
+        raise invalid("key_shape", entry=number, shape=SHAPE)
     name, scopes, digest = parts
     if not is_name(name):
-        raise ValueError(f"entry {number}: a name is 1 to 32 of A-Z a-z 0-9 _ . - and begins with a letter or digit")
+        raise invalid("key_name", entry=number)
     if unknown := set(scopes.split("+")) - set(SCOPES):
-        raise ValueError(f"entry {number}: {len(unknown)} unknown scope; there are {', '.join(SCOPES)}, joined by +")
+        raise invalid("key_scope", entry=number, n=len(unknown), known=list(SCOPES))
     if not _DIGEST.fullmatch(digest):
-        raise ValueError(f"entry {number}: the digest must be the 64 hex digits of the key's SHA-256, not the key")
+        raise invalid("key_digest", entry=number)
     return ApiKey(name, frozenset(cast(list[Scope], scopes.split("+"))), digest.lower())
 
 

@@ -17,9 +17,11 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from scheduler_env.cores import usable_cores
+from scheduler_env.validation import invalid
 from scheduler_service.alert_rules import check
 from scheduler_service.errors import ServiceError
 from scheduler_service.keys import ANONYMOUS_SCOPES, parse_keys
+from scheduler_service.words import Message
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 N_CORES = usable_cores()
@@ -183,7 +185,8 @@ class Settings(BaseSettings):
             try:
                 check(name, limit)
             except ServiceError as err:
-                raise ValueError(str(err)) from err
+                problem = Message(f"errors.{err.code}", err.params)
+                raise invalid("threshold_refused", name=name, problem=problem) from err
         return value
 
     @field_validator("home", "data")
@@ -208,7 +211,7 @@ class Settings(BaseSettings):
     @classmethod
     def _harmless_scopes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not set(value) <= set(ANONYMOUS_SCOPES):
-            raise ValueError(f"can be {', '.join(ANONYMOUS_SCOPES)}; whatever else needs a key")
+            raise invalid("scopes_need_key", known=list(ANONYMOUS_SCOPES))
         return value
 
     @field_validator("alert_webhooks")
@@ -217,19 +220,14 @@ class Settings(BaseSettings):
         for number, entry in enumerate(value, start=1):
             kind, _, url = entry.get_secret_value().partition("=")
             if kind not in WEBHOOK_KINDS:
-                raise ValueError(
-                    f"entry {number} must be <kind>=<url> with kind {', '.join(WEBHOOK_KINDS)}; "
-                    "write a comma inside an address as %2C"
-                )
+                raise invalid("webhook_shape", entry=number, kinds=list(WEBHOOK_KINDS))
             parts = _split_url(url)
             if parts is None or parts.scheme not in ("http", "https"):
-                raise ValueError(f"entry {number} ({kind}): the address must be https://host/..., percent-encoded")
+                raise invalid("webhook_address", entry=number, kind=kind)
             if parts.username is not None or parts.fragment:
-                raise ValueError(f"entry {number} ({kind}): the address cannot have a user, a password or a #fragment")
+                raise invalid("webhook_address_parts", entry=number, kind=kind)
             if parts.scheme == "http" and kind != "json" and not is_loopback(parts.hostname or ""):
-                raise ValueError(
-                    f"entry {number} ({kind}): use https; http would show the robot's token to the network"
-                )
+                raise invalid("webhook_needs_https", entry=number, kind=kind)
         return value
 
     @field_validator("alert_smtp_url")
@@ -239,14 +237,11 @@ class Settings(BaseSettings):
             return None
         parts = _split_url(value.get_secret_value())
         if parts is None or parts.scheme not in SMTP_PORTS or parts.path.strip("/") or parts.query or parts.fragment:
-            raise ValueError(
-                "must be smtp+starttls://user:password@host:port, smtps://... or smtp://...; "
-                "percent-encode / @ : # ? % in user and password"
-            )
+            raise invalid("mail_address_of_server")
         if (parts.username is None) != (not parts.password):
-            raise ValueError("name both user and password, or neither")
+            raise invalid("mail_login")
         if parts.scheme == "smtp" and parts.username is not None and not is_loopback(parts.hostname or ""):
-            raise ValueError("smtp:// would show the password to the network; use smtp+starttls:// or smtps://")
+            raise invalid("mail_needs_tls")
         return value
 
     @field_validator("alert_mail_from", "alert_mail_to")
@@ -254,16 +249,14 @@ class Settings(BaseSettings):
     def _mail_addresses(cls, value: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
         for address in (value,) if isinstance(value, str) else value or ():
             if not _MAIL_ADDRESS.fullmatch(address) or set(address) & set('<>(),;:"\\[]'):
-                raise ValueError(f"{address!r} is no plain address like alerts@plant.example")
+                raise invalid("mail_address", address=repr(address))
         return value
 
     @model_validator(mode="after")
     def _mail_is_complete(self) -> Self:
         said = [self.alert_smtp_url is not None, self.alert_mail_from is not None, bool(self.alert_mail_to)]
         if any(said) and not all(said):
-            raise ValueError(
-                "alerts by mail need SCHED_ALERT_SMTP_URL, SCHED_ALERT_MAIL_FROM and SCHED_ALERT_MAIL_TO together"
-            )
+            raise invalid("mail_incomplete")
         return self
 
     @property

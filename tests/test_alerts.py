@@ -39,7 +39,7 @@ from scheduler_service.files import locked
 from scheduler_service.reporting.facts import AlertRow
 from scheduler_service.settings import Settings
 from scheduler_service.telemetry import queries
-from scheduler_service.words import LANGS, WORDS
+from scheduler_service.words import LANGS, WORDS, Message
 from tests import preloaded
 from tests.codes import coded
 from tests.conftest import NEW_PROCESS, live_service
@@ -104,8 +104,8 @@ def test_gaps_are_held_against_the_threshold_of_their_size():
     assert [(each.subject, round(each.value or 0, 6)) for each in found] == [("N<=1", 0.05)], (
         "19 are too few, 60 too big"
     )
-    assert [about.size_of(n, GAP_THRESHOLDS) for n in (1, 2, 3, 5, 6, 50)] == [1, 2, 5, 5, 10, 50]
-    assert about.size_of(51, GAP_THRESHOLDS) == about.FOR_EVER
+    sizes = about.sizes(pd.DataFrame({"n_workpoints": [1, 2, 3, 5, 6, 50, 51]}), GAP_THRESHOLDS)
+    assert sizes.tolist() == [1, 2, 5, 5, 10, 50, about.FOR_EVER]
 
 
 def test_the_same_inputs_seldom_count_as_drift_and_others_do():
@@ -183,6 +183,15 @@ def test_each_rule_has_its_texts_and_their_parameters(lang: str, rule: AlertRule
     assert WORDS.text(f"alerts.subject.{rule.about}", params, lang) or rule.about == "none"
     if rule.worse is not None:
         assert WORDS.text(f"alerts.{rule.name}.threshold", params, lang)
+
+
+def test_the_reason_of_an_event_is_worded_in_the_language_of_the_alert_and_kept_as_a_code():
+    seen = Message("guardrails.no_request")
+    reasons = [Message("rollout.breached", {"arm": "model_b", "seen": seen}), Message("rollout.none")]
+    found = rules.experiment_aborted("e", reasons, "2026-01-01T00:00:00+00:00", "zh")
+    assert found.message.endswith("护栏被突破：候选组还没有请求。没有灰度发布。")
+    assert [each["code"] for each in found.params["reason"]] == ["rollout.breached", "rollout.none"]
+    assert json.loads(json.dumps(found.params)) == found.params
 
 
 def test_a_size_is_named_by_its_numbers_of_work_points():

@@ -33,10 +33,11 @@ from aiosmtpd.smtp import SMTP, AuthResult
 from pydantic import SecretStr, ValidationError
 
 from enhanced_flask import create_app
-from scheduler_service.alerts.channels import Channel, DeliveryFailed, Notice, channels_from
+from scheduler_service.alerts.channels import channels_from
 from scheduler_service.alerts.mail import Mail
-from scheduler_service.alerts.notice import shortened
+from scheduler_service.alerts.notice import Channel, Notice, shortened
 from scheduler_service.alerts.webhooks import ROBOTS, JsonWebhook
+from scheduler_service.errors import DeliveryFailed
 from scheduler_service.http.services import EXTENSION
 from scheduler_service.settings import Settings, settings_from_environment
 from tests.waiting import HANG_S

@@ -200,7 +200,7 @@ def test_the_usual_gaps_are_for_standard_cycles_and_one_that_was_said_for_all():
     assert beyond(rules.gaps(own, GAP_THRESHOLDS)) == []
     assert beyond(rules.gaps(standard, GAP_THRESHOLDS)) == [("max_gap", "N<=20")]
     said = GAP_THRESHOLDS | {20: 0.04}
-    assert beyond(rules.gaps(own, said, said=[20])) == [("max_gap", "N<=20")]
+    assert beyond(rules.gaps(own, said, custom=[20])) == [("max_gap", "N<=20")]
 
 
 def test_larger_requests_change_the_distribution_of_sizes_but_not_that_of_the_bounds_of_each():

@@ -77,12 +77,12 @@ def test_what_was_never_set_cannot_be_put_back(file: LimitFile):
 @pytest.mark.parametrize(
     ("content", "word"),
     [
-        ('{"thresholds": {"max_makespan": "80"}}', "must be a number"),
+        ('{"thresholds": {"max_makespan": "80"}}', "max_makespan: must be a finite number"),
         ('{"thresholds": {"max_makespan": 1e9}}', "max_makespan: 1e+09 is not within 0.."),
         ('{"tresholds": {}}', "tresholds"),
         ('{"thresholds": {"max_makspan": 80}}', "max_makspan"),
         ('{"thresholds": {"max_makespan": 1, "max_makespan": 2}}', "twice"),
-        ('{"thresholds": {"max_makespan": true}}', "must be a number"),
+        ('{"thresholds": {"max_makespan": true}}', "max_makespan: must be a finite number"),
         ('{"thresholds": {}, "last_change": 1}', "last_change"),
         ("{", "not valid"),
     ],

@@ -55,10 +55,11 @@ LAYERS: dict[str, int] = {
     "scheduler_service.alerts": 1,
     "scheduler_service.stats": 1,
     "scheduler_service.command_line": 1,
-    "scheduler_env.validation": 1,
     "scheduler_service.experiments": 1,
     # 0 base
     "scheduler_env.errors": 0,
+    "scheduler_env.values": 0,
+    "scheduler_env.validation": 0,
     "scheduler_env.words": 0,
     "scheduler_env.cores": 0,
     "scheduler_service.errors": 0,

@@ -105,7 +105,7 @@ def test_a_model_made_worse_is_stopped_by_itself_during_the_first_stage(tmp_path
         last = history(service, "bad_ramp")[-1]
         assert (last["event"], last["before"]) == ("aborted", {"status": "active", "stage": 0.2})
         # Whichever is certain first: that it is worse, or that it is so by more than the margin.
-        said = {"rollout": "B is worse than A: makespan", "guardrail": "guardrail makespan"}
+        said = {"rollout": "B is worse than A: makespan", "guardrail": "Guardrail breached: makespan"}
         assert said[last["actor"]] in last["reason"]
         users = exposed(service, "bad_ramp")
         assert users["model_b"] <= 0.3 * sent

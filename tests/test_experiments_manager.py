@@ -62,7 +62,7 @@ class FakeRegistry:
 
     KEYS = {"DDQN_v1.0": "DDQN_aa_v1.0.0", "DDQN_v2.0": "DDQN_bb_v2.0.0", "DDQN:stable": "DDQN_bb_v2.0.0"}  # noqa: RUF012
 
-    def resolve(self, name, *, standing=False):
+    def resolve(self, name, *, oldest=False):
         if name == "DDQN":
             raise AmbiguousModelName("DDQN fits two models")
         if name not in self.KEYS:

@@ -10,7 +10,7 @@ import pytest
 from scheduler_service.clock import to_iso
 from scheduler_service.experiments.examination import examine
 from scheduler_service.experiments.experiment import Experiment
-from scheduler_service.experiments.planning import LEAST_USERS, MAX_DAYS, RUNS_AT_MOST, plan, planning_columns
+from scheduler_service.experiments.planning import MAX_DAYS, MAX_RUNS, MIN_USERS, plan, planning_columns
 from scheduler_service.reporting.evolution import course
 from scheduler_service.stats.arms import UserValues
 from scheduler_service.stats.effect import effect_of_arms
@@ -54,7 +54,7 @@ def test_the_planned_users_find_the_wanted_effect_four_times_in_five():
     found = 0
     for _ in range(200):
         is_b = rng.random(2 * n) < 0.5
-        y = rng.choice(planned.prospect.y, 2 * n) + np.log1p(-0.03) * is_b
+        y = rng.choice(planned.forecast.y, 2 * n) + np.log1p(-0.03) * is_b
         users = UserValues(np.clip(y, 0.0, np.log(2.0)), (0.0, np.log(2.0)), is_b, np.full(2 * n, 0.5), None)
         found += effect_of_arms(users, METRICS["makespan"], 0.05).low > 0.0
     assert 0.7 < found / 200 < 0.95
@@ -121,10 +121,10 @@ def test_sixty_planners_who_all_came_again_within_the_hour_are_no_sixty_new_ones
 
 
 def test_the_newest_runs_of_a_busy_service_are_of_the_hour_that_they_took():
-    busy = records(users=RUNS_AT_MOST // 20, days=0.05, each=20)
+    busy = records(users=MAX_RUNS // 20, days=0.05, each=20)
     told = plan(experiment(), 0.02, busy, NOW, "a").to_dict()["basis"]
     assert told["days"] == pytest.approx(0.05)
-    assert told["requests_per_day"] == pytest.approx(20 * RUNS_AT_MOST)
+    assert told["requests_per_day"] == pytest.approx(20 * MAX_RUNS)
 
 
 def test_a_rollout_is_planned_at_its_last_stage_before_the_promotion():
@@ -149,7 +149,7 @@ def test_a_plan_for_an_extreme_effect_has_finite_figures_or_none(effect):
     ("runs", "metric", "code"),
     [
         (records(users=0), "makespan", "no_data"),
-        (records(users=LEAST_USERS - 1), "makespan", "too_few_units"),
+        (records(users=MIN_USERS - 1), "makespan", "too_few_units"),
         (records().assign(gap=0.0), "gap", "baseline_not_positive"),
     ],
 )
@@ -186,8 +186,28 @@ def test_one_plant_for_all_takes_users_all_the_same_and_a_baseline_near_zero_tak
     assert (told["reason"], told["users_needed"], told["days_needed"]) == (None, None, None)
 
 
+@pytest.mark.parametrize(
+    ("minimum", "is_open_ended", "code"),
+    [
+        (0.5, False, "long_enough"),
+        (1e-4, False, "too_short"),
+        (0.5, True, "open_ended"),
+        (5e-324, True, "out_of_reach"),
+    ],
+)
+def test_a_plan_says_whether_its_days_are_enough(minimum, is_open_ended, code):
+    told = plan(experiment(min_samples=2), minimum, records(), NOW, "a", is_open_ended=is_open_ended).to_dict()
+    assert told["conclusion_text"]["code"] == f"plan.{code}"
+    assert told["is_long_enough"] == (code in ("long_enough", "open_ended"))
+
+
+def test_without_a_figure_a_plan_concludes_nothing():
+    told = plan(experiment(), 0.02, records().iloc[:0], NOW, "a").to_dict()
+    assert (told["is_long_enough"], told["conclusion"], told["conclusion_text"]) == (None, None, None)
+
+
 def test_a_baseline_that_has_hardly_run_is_planned_from_the_runs_of_all_models():
-    both = pd.concat([records(users=LEAST_USERS - 1, model="a"), records(users=91, model="b", seed=1)])
+    both = pd.concat([records(users=MIN_USERS - 1, model="a"), records(users=91, model="b", seed=1)])
     both["user_id"] = [f"u{number}" for number in range(100)]
     assert plan(experiment(), 0.02, both, NOW, "a").to_dict()["basis"]["model"] is None
     assert plan(experiment(), 0.02, both, NOW, "b").to_dict()["basis"]["model"] == "b"

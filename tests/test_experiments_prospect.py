@@ -80,6 +80,9 @@ def test_with_too_few_samples_an_interval_on_the_bad_side_is_told_first_and_hind
     refused = client.post("/experiments/few/promote", json={"reason": "hope"})
     assert (refused.status_code, refused.content_type) == (409, "application/problem+json")
     assert refused.json["type"] == "/docs#consent-needed"
+    assert {each["code"] for each in refused.json["params"]["why"]} == {
+        each["text"]["code"] for each in told["objections"]
+    }
     assert raw["sentence"] in refused.json["detail"]
     assert "although_worse" in refused.json["detail"]
     assert default_of(client) == before

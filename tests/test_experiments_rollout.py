@@ -16,7 +16,7 @@ from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.experiments.rollout import DEFAULT_STAGES, Evidence, Rollout, decide
 from scheduler_service.settings import PROJECT_ROOT
 from scheduler_service.stats.guardrails import Guardrail
-from scheduler_service.words import Message
+from scheduler_service.words import WORDS, Message
 from tests import preloaded
 from tests.codes import coded
 from tests.properties import examples
@@ -36,7 +36,7 @@ class Registry:
         self.is_deployable = True
         self.noted = []
 
-    def resolve(self, name, *, standing=False):
+    def resolve(self, name, *, oldest=False):
         return self.stable[-1] if name == "DDQN:stable" else self.keys[name]
 
     def check_deployable(self, name):
@@ -96,12 +96,17 @@ def evidence(**changes):
     known = {
         "samples": {"model_a": 500, "model_b": 500},
         "word": "better",
-        "sentence": "model_b is better.",
+        "verdict": [Message("verdicts.one_model", {"a": "model_a", "b": "model_b"})],
         "is_mismatched": False,
         "guardrails": kept_by(guardrail("makespan"), guardrail("success"), guardrail("execution_time", "undecided")),
         "is_baseline_the_default": True,
     }
     return Evidence(**known | changes)
+
+
+def unmet(decision):
+    """The conditions that a stage waits for."""
+    return [each.text.code.removeprefix("rollout.") for each in decision.conditions if not each.is_met]
 
 
 def plan(**changes):
@@ -210,27 +215,31 @@ def test_before_the_last_stage_certainly_not_worse_is_enough():
 
 
 @pytest.mark.parametrize(
-    ("changes", "why"),
+    ("changes", "code"),
     [
-        ({"samples": {"model_a": 500, "model_b": 99}}, "model_b has 99 of the 100 samples"),
-        ({"samples": {}}, "no arm has any"),
-        ({"is_mismatched": True}, "missing from an arm"),
-        ({"is_baseline_the_default": False}, "not the default model any more"),
-        ({"guardrails": kept_by(guardrail("makespan", "undecided"))}, "makespan is undecided"),
-        ({"guardrails": kept_by(guardrail("success", "undecided"))}, "success is undecided"),
+        ({"samples": {"model_a": 500, "model_b": 99}}, "samples"),
+        ({"samples": {}}, "samples"),
+        ({"is_mismatched": True}, "split"),
+        ({"is_baseline_the_default": False}, "baseline"),
+        ({"guardrails": kept_by(guardrail("makespan", "undecided"))}, "guardrail"),
+        ({"guardrails": kept_by(guardrail("success", "undecided"))}, "guardrail"),
     ],
 )
 @pytest.mark.parametrize("stage", [0, 2])
-def test_missing_data_moves_nothing(changes, why, stage):
+def test_missing_data_moves_nothing(changes, code, stage):
     decision = decide(plan(stage=stage), evidence(**changes), NEXT_DAY)
-    assert decision.kind == "hold"
-    assert why in decision.reason
+    assert (decision.kind, unmet(decision)) == ("hold", [code])
+    (reason,) = decision.reasons
+    assert reason == Message(
+        "rollout.waiting", {"conditions": [each.text for each in decision.conditions if not each.is_met]}
+    )
 
 
 @pytest.mark.parametrize("word", ["non_inferior", "inconclusive", "invalid", "identical"])
 def test_only_a_certainly_better_candidate_is_promoted(word):
     decision = decide(plan(stage=2), evidence(word=word), NEXT_DAY)
-    assert (decision.kind, word in decision.reason) == ("hold", True)
+    assert (decision.kind, unmet(decision)) == ("hold", ["verdict_better"])
+    assert decision.reason == f"Waiting for: verdict better (now {WORDS.text(f'terms.verdict.{word}')})."
 
 
 def test_a_candidate_that_is_as_good_is_promoted_where_that_was_asked_for():
@@ -240,7 +249,7 @@ def test_a_candidate_that_is_as_good_is_promoted_where_that_was_asked_for():
 
 
 def test_a_stage_lasts_its_hours():
-    assert "min_hours 24" in decide(plan(), evidence(), START + timedelta(hours=23)).reason
+    assert unmet(decide(plan(), evidence(), START + timedelta(hours=23))) == ["hours"]
     assert decide(plan(), evidence(), START + timedelta(hours=24)).kind == "advance"
 
 
@@ -256,7 +265,7 @@ def test_a_breach_aborts_whatever_else_is_true(rollout, name):
     found = evidence(guardrails=kept_by(guardrail(), guardrail(name, "breached")), samples={}, is_mismatched=True)
     decision = decide(rollout, found, START)
     assert (decision.kind, decision.is_breach) == ("abort", True)
-    assert f"guardrail {name}" in decision.reason
+    assert [each.code for each in decision.reasons] == ["rollout.breached"]
 
 
 def test_a_certainly_worse_candidate_is_not_ramped_any_further():
@@ -298,6 +307,21 @@ def test_a_candidate_that_may_not_be_deployed_is_no_rollout(manager, registry):
 
 
 # --- promotion, and the way back ---
+
+
+def test_a_promotion_of_the_service_keeps_its_reason_as_messages_in_both_histories(ramp, registry, clock):
+    reasons = [Message("verdicts.one_model", {"a": "model_a", "b": "model_b"})]
+    changes, experiment = ramp._changes, ramp.get_experiment("ramp")
+    changes.promote(experiment, "model_b", "rollout", reasons)
+    line = ramp.history.of("ramp")[-1]
+    assert (line["event"], line["reason"]) == ("promoted", WORDS.say(*reasons))
+    assert line["reason_text"] == [each.to_dict() for each in reasons]
+    change = registry.noted[-1]
+    assert change["code"] == "by_experiment_because"
+    assert change["params"] == {"experiment": "ramp", "reason": line["reason_text"]}
+    assert WORDS.text("errors.by_experiment_because", change["params"], "zh").startswith(
+        "实验 ramp：B 与 A 是同一个模型"
+    )
 
 
 def test_the_last_stage_moves_the_default_model_and_the_tag(ramp, registry):

@@ -4,7 +4,7 @@ import pytest
 
 from enhanced_flask import create_app
 from monitoring import PerformanceRecord
-from scheduler_service.experiments.ramp import usual_shadow
+from scheduler_service.experiments.ramp import default_shadow
 from scheduler_service.http.services import EXTENSION
 from scheduler_service.settings import Settings
 from scheduler_service.words import Message
@@ -34,7 +34,7 @@ def few(users, taking_part):
     ],
 )
 def test_a_rollout_rests_on_pairs_where_too_few_users_take_part_in_its_first_stage(stages, metric, users, share, told):
-    choice = usual_shadow(stages, metric, users)
+    choice = default_shadow(stages, metric, users)
     assert choice.share == share
     code, params = told
     assert choice.reason == Message(f"ramp.{code}", params)

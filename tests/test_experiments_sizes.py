@@ -10,7 +10,7 @@ from monitoring import PerformanceMonitor, PerformanceRecord
 from scheduler_service.experiments.cli import main
 from scheduler_service.experiments.examination import examine
 from scheduler_service.experiments.experiment import Experiment
-from scheduler_service.experiments.sizes import CLASSES, breakdown
+from scheduler_service.experiments.sizes import CLASSES, breakdowns
 from scheduler_service.settings import Settings
 from scheduler_service.stats.arms import user_values
 from scheduler_service.stats.effect import effect_of_arms
@@ -47,7 +47,7 @@ def frame(users_per_size=60, seed=7, times=TIMES, arms=("model_a", "model_b")):
 
 def broken_down(runs, pairs=None, arm="model_b", **more):
     found = experiment(**more)
-    return breakdown(examine(found, runs, pairs, START + pd.Timedelta("2D")), arm, runs, pairs)
+    return breakdowns(examine(found, runs, pairs, START + pd.Timedelta("2D")), runs, pairs)[arm]
 
 
 def test_each_class_has_the_effect_of_its_requests_alone():

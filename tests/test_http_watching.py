@@ -188,8 +188,9 @@ def test_a_candidate_that_fails_is_stopped_within_its_first_20_requests_though_o
     last = parts.experiments.history.of("bad")[-1]
     assert (last["event"], last["actor"], last["after"]) == ("aborted", "guardrail", {"status": "stopped"})
     assert last["reason"] == (
-        "guardrail requests: the candidate's own model failed in 13 of 13 requests; 50 % may"
+        "Guardrail breached: the candidate's own model failed in 13 of 13 requests; 50 % may."
     )  # fmt: skip
+    assert [each["code"] for each in last["reason_text"]] == ["rollout.breached"]
     assert last["figures"] == {"guardrails": {"requests": {"state": "breached", "harm": 1.0}}}
 
 

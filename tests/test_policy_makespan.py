@@ -270,7 +270,7 @@ def test_failures_from_before_it_was_recorded_do_not_count_in_it():
     both = pd.concat([before, new], ignore_index=True)
     assert verdict_on(both, "policy_makespan").effect == verdict_on(new, "policy_makespan").effect
     of = experiment(success_metric="policy_makespan")
-    known = [plan(of, 0.02, runs, NOW, None).prospect.y for runs in (both, new)]
+    known = [plan(of, 0.02, runs, NOW, None).forecast.y for runs in (both, new)]
     np.testing.assert_array_equal(*known)
 
 
@@ -466,7 +466,7 @@ def test_a_rollout_that_waits_for_a_verdict_in_vain_says_so():
     examined = examine(of, optimal_runs(600), None, NOW)
     decision = decide(of.rollout, examined.evidence(is_baseline_the_default=True), NOW)
     assert decision.kind == "hold"
-    assert "the promotion needs better. Nearly all answers of both arms are proven optimal" in decision.reason
+    assert [each.code for each in decision.reasons] == ["rollout.waiting", "verdicts.cannot_tell"]
     assert "the makespan of the model's own schedule" in decision.reason
     own = experiment(rollout=ramp, guardrails={"makespan": 0.05, "success": 0.5}, success_metric="policy_makespan")
     told = examine(own, optimal_runs(600), None, NOW)

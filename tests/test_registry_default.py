@@ -10,7 +10,7 @@ from model_manager import ModelVersionManager
 from monitoring import PerformanceMonitor, PerformanceRecord
 from scheduler_service.registry.cli import main
 from scheduler_service.settings import Settings
-from scheduler_service.telemetry.answered import answered_by
+from scheduler_service.telemetry.history import answered_by
 
 V1, V2 = "DDQN_v1.0", "DDQN_v2.0"
 
@@ -109,6 +109,8 @@ def test_a_promotion_and_its_way_back_are_told_as_changes_of_the_default(client)
     client.post("/experiments/told/revert", json={"actor": "li"})
     told = [each for each in client.get("/models/history").json["events"] if each["event"] == "made_default"][:2]
     assert [each["reason"] for each in told] == ["experiment told: the promotion was reverted", "experiment told: 例会"]
+    assert [each["details"]["code"] for each in told] == ["experiment_reverted", "by_experiment_because"]
+    assert told[1]["details"]["params"] == {"experiment": "told", "reason": "例会"}
     assert [each["model_key"] for each in told] == [key(client, V2), key(client, V1)]
 
 

@@ -29,8 +29,8 @@ from scheduler_service.experiments.replay import (
     contest_of,
     judge_replay,
     plan_replay,
+    replay_status,
     run_replay,
-    state_of,
 )
 from scheduler_service.http.services import Services
 from scheduler_service.settings import Settings
@@ -97,7 +97,7 @@ def replay(monitor, calls, options=None, *, now=NOW, stop_after=None, contest=CO
         return stop_after is None or len(asked) <= stop_after
 
     models = Fake(contest.key_a, calls), Fake(contest.key_b, calls, fails=fails)
-    is_done = run_replay(plan, monitor, *models, progress=lambda done, total: None, may_go_on=may_go_on)
+    is_done = run_replay(plan, monitor, *models, progress=lambda done, total: None, may_continue=may_go_on)
     return plan, is_done
 
 
@@ -361,7 +361,7 @@ def test_each_further_replay_of_two_models_is_judged_at_less(monitor, calls):
         told_number, alpha, text = counted(monitor, plan)
         assert (told_number, alpha) == (number, pytest.approx(0.05 / (number * (number + 1))))
         assert text == {"code": "verdicts.replay", "params": {"number": number, "alpha": alpha}}
-    state = state_of(CONTEST, plans[1].record, "done", 3, monitor)
+    state = replay_status(CONTEST, plans[1].record, "done", 3, monitor)
     assert (state["replay_number"], state["alpha"]) == (2, pytest.approx(0.05 / 6))
 
 

@@ -428,6 +428,15 @@ def test_an_abort_by_the_breaker_is_told_though_no_verdict_was_looked_at(lang, t
     assert label in page.text
 
 
+def test_a_reason_that_is_recorded_as_messages_is_worded_in_the_language_of_the_report():
+    seen = {"code": "guardrails.no_request", "params": {}}
+    messages = [{"code": "rollout.breached_by_arm", "params": {"arm": "model_c", "seen": seen}}]
+    history = [line(1, "aborted", "stopped", actor="guardrail", reason="as recorded", reason_text=messages)]
+    page = page_of(experiment(status="stopped"), runs_of(20, 2), history=history)
+    assert "C 组突破护栏：候选组还没有请求。" in page.text
+    assert "as recorded" not in page.text
+
+
 def test_an_english_report_gives_the_services_own_reasons():
     page = page_of(experiment(rollout={}), runs_of(60, 3), history=[line(0, "advanced", "active", 0.3)], lang="en")
     assert "model_b cannot be told from model_a." in page.text

@@ -16,7 +16,7 @@ from statsmodels.robust.scale import mad
 
 from monitoring import PerformanceMonitor, PerformanceRecord
 from scheduler_service.alert_rules import GAP_THRESHOLDS
-from scheduler_service.alerts.about import FOR_EVER, size_of, sizes
+from scheduler_service.alerts.about import FOR_EVER, sizes
 from scheduler_service.alerts.episodes import Episode
 from scheduler_service.reporting import figures
 from scheduler_service.reporting.analysis import gap_change, size_labels
@@ -196,7 +196,7 @@ def test_more_anomalies_than_are_listed_are_counted_and_both_kinds_are_shown():
 def test_sizes_are_those_of_the_alerts():
     numbers = [1, 2, 3, 4, 5, 6, 10, 11, 20, 21, 50, 51, 1_000]
     found = sizes(frame(*({"n_workpoints": number} for number in numbers)), GAP_THRESHOLDS)
-    assert found.tolist() == [size_of(number, GAP_THRESHOLDS) for number in numbers]
+    assert found.tolist() == [min((n for n in GAP_THRESHOLDS if number <= n), default=FOR_EVER) for number in numbers]
     assert list(size_labels(GAP_THRESHOLDS).values()) == ["1", "2", "3–5", "6–10", "11–20", "21–50", ">50"]
     assert size_labels(GAP_THRESHOLDS)[FOR_EVER] == ">50"
 

@@ -12,7 +12,7 @@ from scheduler_service.stats.arms import UserValues
 from scheduler_service.stats.effect import difference_of_arms, effect_of_arms, effect_of_pairs
 from scheduler_service.stats.holm import holm
 from scheduler_service.stats.metrics import METRICS
-from scheduler_service.stats.power import Prospect, detectable_improvement, minimum_detectable_effect
+from scheduler_service.stats.power import Forecast, detectable_improvement, minimum_detectable_effect
 from scheduler_service.stats.secondary import secondary
 
 # --- Holm ---
@@ -108,9 +108,9 @@ LIMITS = (0.0, math.log(2.0))
 MAKESPAN = METRICS["makespan"]
 
 
-def prospect(power=0.5, alpha=0.05, spread=0.06, seed=4):
+def forecast(power=0.5, alpha=0.05, spread=0.06, seed=4):
     y = np.random.default_rng(seed).uniform(0.2 - spread, 0.2 + spread, 500)
-    return Prospect(y, LIMITS, MAKESPAN, alpha, power)
+    return Forecast(y, LIMITS, MAKESPAN, alpha, power)
 
 
 def found(planned, users, improvement, share, experiments=150, looks=1):
@@ -132,13 +132,13 @@ def found(planned, users, improvement, share, experiments=150, looks=1):
 @pytest.mark.parametrize(("improvement", "share"), [(0.03, 0.5), (0.05, 0.1)])
 def test_as_many_experiments_as_the_power_says_find_the_effect_with_the_users_needed(improvement, share):
     for power, least, most in ((0.5, 0.4, 0.75), (0.8, 0.75, 0.95)):
-        planned = prospect(power)
+        planned = forecast(power)
         users = planned.users_needed(improvement, share)
         assert least < found(planned, users, improvement, share, 120) < most
 
 
 def test_pairs_take_fewer_users_and_as_many_as_planned_are_enough():
-    planned = prospect(0.8)
+    planned = forecast(0.8)
     users = planned.pairs_needed(0.03)
     assert users < planned.users_needed(0.03, 0.5)
     rng = np.random.default_rng(6)
@@ -150,17 +150,17 @@ def test_pairs_take_fewer_users_and_as_many_as_planned_are_enough():
 
 
 def test_more_alpha_a_larger_difference_less_noise_and_an_even_split_need_fewer_users():
-    least = prospect().users_needed(0.02, 0.5)
-    assert least < prospect(alpha=0.01).users_needed(0.02, 0.5)
-    assert least < prospect().users_needed(0.01, 0.5)
-    assert least < prospect(spread=0.12).users_needed(0.02, 0.5)
-    assert least < prospect(power=0.8).users_needed(0.02, 0.5)
-    assert least < prospect().users_needed(0.02, 0.1)
-    assert least < prospect().users_needed(0.02, 0.9)
+    least = forecast().users_needed(0.02, 0.5)
+    assert least < forecast(alpha=0.01).users_needed(0.02, 0.5)
+    assert least < forecast().users_needed(0.01, 0.5)
+    assert least < forecast(spread=0.12).users_needed(0.02, 0.5)
+    assert least < forecast(power=0.8).users_needed(0.02, 0.5)
+    assert least < forecast().users_needed(0.02, 0.1)
+    assert least < forecast().users_needed(0.02, 0.9)
 
 
 def test_no_difference_is_never_found_and_a_margin_is_told_from_none():
-    planned = prospect()
+    planned = forecast()
     assert planned.users_needed(0.0, 0.5) is None
     assert planned.users_needed(0.0, 0.5, supposed=-0.05) < planned.users_needed(0.0, 0.5, supposed=-0.02)
     assert planned.pairs_needed(0.0) is None
@@ -172,7 +172,7 @@ def test_what_is_detectable_with_the_users_needed_is_the_effect_whatever_the_met
     metric = METRICS[name]
     rng = np.random.default_rng(7)
     y = rng.beta(4.0, 6.0, 300) if metric.limits == (0.0, 1.0) else rng.uniform(0.1, 0.3, 300)
-    planned = Prospect(y, LIMITS if name == "makespan" else metric.limits, metric, 0.05, 0.8)
+    planned = Forecast(y, LIMITS if name == "makespan" else metric.limits, metric, 0.05, 0.8)
     users = planned.users_needed(0.04, 0.3)
     assert planned.detectable(users, 0.3) == pytest.approx(0.04, rel=0.01)
     assert planned.detectable(2 * users, 0.3) < 0.04 < planned.detectable(users // 2, 0.3)
@@ -183,7 +183,7 @@ def test_what_is_detectable_with_the_users_needed_is_the_effect_whatever_the_met
 
 def test_half_of_the_experiments_have_their_verdict_by_about_the_users_needed():
     """Looks before the end only add to the chance."""
-    planned = prospect(0.5)
+    planned = forecast(0.5)
     users = planned.users_needed(0.04, 0.5)
     assert 0.4 < found(planned, users, 0.04, 0.5, 60, looks=5) < 0.8
 

@@ -125,9 +125,9 @@ def test_the_explanation_names_the_arm_that_was_stopped(manager):
     for each in (user, "tester"):
         told = manager.explain_assignment("four", each)
         assert (told["variant"], told["stopped_arm"], told["reason"]) == (None, "model_c", "default")
-        assert "model_c, which is stopped" in told["why"]
+        assert told["why_text"][0]["code"] == "assignment.stopped"
     told = manager.explain_assignment("four", "out")
-    assert (told["stopped_arm"], "excluded" in told["why"]) == (None, True)
+    assert (told["stopped_arm"], told["why_text"][0]["code"]) == (None, "assignment.excluded")
 
 
 def test_no_shadow_run_is_of_a_stopped_arm(manager):
@@ -214,7 +214,7 @@ def evidence(**guardrails):
     return Evidence(
         samples={},
         word="inconclusive",
-        sentence="",
+        verdict=(),
         is_mismatched=False,
         guardrails=guardrails,
         is_baseline_the_default=True,
@@ -225,7 +225,7 @@ def evidence(**guardrails):
 def test_a_breach_of_one_candidate_stops_it_alone_and_names_it():
     decision = decide(None, evidence(model_b=[check("kept")], model_c=[check("breached")]), START)
     assert (decision.kind, decision.arm, decision.is_breach) == ("stop_arm", "model_c", True)
-    assert decision.reason == "guardrail success of model_c: the candidate has no request yet"
+    assert decision.reason == "Guardrail breached by C: the candidate has no request yet."
     assert decision.figures["arm"] == "model_c"
     assert decision.figures["guardrails"] == {"success": {"state": "breached", "harm": 0.2}}
 
@@ -235,11 +235,10 @@ def test_breaches_of_all_candidates_that_run_abort_the_experiment():
         None, evidence(model_b=[check("breached", harm=0.1)], model_c=[check("breached", harm=0.4)]), START
     )
     assert (decision.kind, decision.arm) == ("abort", None)
-    assert "of model_b" in decision.reason
-    assert "of model_c" in decision.reason
+    assert [each.params["arm"] for each in decision.reasons] == ["model_b", "model_c"]
     assert decision.figures["guardrails"]["success"]["harm"] == 0.4  # the worst one's
     alone = decide(None, evidence(model_b=[check("breached")]), START)
-    assert alone.reason == "guardrail success: the candidate has no request yet"
+    assert alone.reason == "Guardrail breached: the candidate has no request yet."
 
 
 def test_a_candidate_that_fails_is_stopped_and_the_others_are_judged_on(manager, clock):
@@ -250,6 +249,7 @@ def test_a_candidate_that_fails_is_stopped_and_the_others_are_judged_on(manager,
     assert lines(manager)[-1] == ("arm_stopped", "guardrail", "model_c")
     line = manager.history.of("four")[-1]
     assert line["figures"]["guardrails"]["success"]["state"] == "breached"
+    assert {each["code"] for each in line["reason_text"]} == {"rollout.breached_by_arm"}
     assert line["figures"]["verdict"] == manager.results("four", before)["comparisons"]["model_c"]["verdict"]
     assert manager.review("four", before) is None
     clock.now = START + 2 * HOUR
@@ -269,7 +269,7 @@ def test_two_candidates_that_fail_are_stopped_in_one_look_and_the_last_one_stops
     later = runs_of(manager, USERS[800:], START + HOUR + SECOND, clock.now, failing=["model_c"])
     made = manager.review("four", pd.concat([runs, later], ignore_index=True))
     assert (made.event, made.actor) == ("aborted", "guardrail")
-    assert "of model_c" in made.reason
+    assert "Guardrail breached by C: " in made.reason
     assert manager.get_experiment("four").status == "stopped"
 
 

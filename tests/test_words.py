@@ -12,7 +12,7 @@ from scheduler_env import errors as science_errors
 from scheduler_env.errors import CodedError
 from scheduler_env.findings import InvalidFile
 from scheduler_env.validation import invalid
-from scheduler_env.words import KINDS, Catalogue
+from scheduler_env.words import KINDS, Catalogue, Message
 from scheduler_service import errors as service_errors
 from scheduler_service.http.contract.problems import HTTP_CODES
 from scheduler_service.words import LANGS, WORDS
@@ -194,6 +194,16 @@ def test_a_value_is_written_as_its_kind_says(tmp_path, kind, value, text):
     (tmp_path / "en").mkdir()
     (tmp_path / "en" / "errors.json").write_text(f'{{"it": "{{value:{kind}}}"}}')
     assert Catalogue(tmp_path).text("errors.it", {"value": value}) == text
+
+
+def test_a_list_of_messages_is_written_as_sentences_or_clauses(tmp_path):
+    for lang in ("en", "zh"):
+        (tmp_path / lang).mkdir()
+        (tmp_path / lang / "errors.json").write_text('{"it": "It {n}.", "s": "{all:sentences}", "c": "{all:clauses}"}')
+    messages = [Message("errors.it", {"n": 1}), {"code": "errors.it", "params": {"n": 2}}]
+    found = Catalogue(tmp_path)
+    texts = [found.text(f"errors.{key}", {"all": messages}, lang) for lang in ("en", "zh") for key in ("s", "c")]
+    assert texts == ["It 1. It 2.", "It 1.; It 2.", "It 1.It 2.", "It 1.；It 2."]
 
 
 def test_an_error_says_its_text_in_either_language():

@@ -30,7 +30,7 @@ from benchmarks.experiments.text import (
     SPLIT_TEXT,
 )
 from benchmarks.machine import markdown_table, write_results
-from scheduler_service.experiments.ramp import SHORT
+from scheduler_service.experiments.ramp import SHORT_STAGES
 from scheduler_service.experiments.rollout import DEFAULT_STAGES
 
 PROMISED = 0.05
@@ -193,7 +193,7 @@ def _real(options: argparse.Namespace) -> Section:
     pool, sizes = price.pools_of(schedules)["1 to 5 work points, evenly"], schedules["n_workpoints"].to_numpy(np.int64)
     ended: dict[str, Any] = {}
     ramp_rows = []
-    plans = [(users, DEFAULT_STAGES) for users in ramps.SERVICES] + [(users, SHORT) for users in ramps.SHORTENED]
+    plans = [(users, DEFAULT_STAGES) for users in ramps.SERVICES] + [(users, SHORT_STAGES) for users in ramps.SHORTENED]
     for users, stages in plans:
         for candidate in ramps.CANDIDATES:
             found_ends = ramps.endings(candidate, users, pool, sizes, options.ramps, stages=stages)

@@ -25,7 +25,7 @@ from monitoring import PerformanceMonitor
 from scheduler_env.agent import load_agent
 from scheduler_env.network import read_checkpoint, save_checkpoint
 from scheduler_env.standard_cycle import standard_instance
-from scheduler_service.experiments.ramp import SHORT
+from scheduler_service.experiments.ramp import SHORT_STAGES
 from scheduler_service.experiments.rollout import DEFAULT_STAGES
 from tests.conftest import LiveService, live_service
 
@@ -36,7 +36,7 @@ MOST_DAYS, REQUESTS_A_DAY = 4, 5
 EXPERIMENT = "ramp"
 LOOK_S = 2.5
 """The service looks at new runs within about a second, later on a busy machine."""
-SERVICES = {50: SHORT, 200: DEFAULT_STAGES}
+SERVICES = {50: SHORT_STAGES, 200: DEFAULT_STAGES}
 
 
 def worse_model(service: LiveService) -> str:

@@ -22,7 +22,7 @@ from benchmarks.experiments.errors import DAYS, REQUESTS_A_DAY, days_of
 from benchmarks.experiments.populations import rng_of
 from benchmarks.experiments.price import Pool
 from scheduler_service.experiments.experiment import Experiment
-from scheduler_service.experiments.ramp import usual_shadow
+from scheduler_service.experiments.ramp import default_shadow
 from scheduler_service.experiments.rollout import DEFAULT_STAGES, Evidence, decide
 from scheduler_service.stats.arms import BASELINE
 from scheduler_service.stats.comparison import compare_arms
@@ -34,7 +34,7 @@ from scheduler_service.stats.verdict import judge
 START = datetime(2026, 1, 5, tzinfo=UTC)
 SERVICES = (10, 50, 200, 2_000)
 SHORTENED = (10, 50, 200)
-"""Services whose rollouts are tried with the stages `ramp.SHORT` as well, which the creation proposes to small ones."""
+"""Services whose rollouts are also tried with `ramp.SHORT_STAGES`, which are proposed to services with few users."""
 CANDIDATES = {"fails always": None, "30 % worse": -0.3, "6 % worse": -0.06, "3 % better": 0.03}
 """Improvements."""
 GROWTH = 1.25
@@ -79,7 +79,7 @@ def endings(
         for number in tqdm(range(experiments), desc=f"{candidate}, {users} users, {list(stages)}"):
             traffic = _Traffic(candidate, users, pool, sizes, rng)
             path = Path(folder) / f"ramp_{users}_{number}.json"
-            found.append(_ending(path, traffic, stages, shadow=usual_shadow(stages, "makespan", users).share > 0.0))
+            found.append(_ending(path, traffic, stages, shadow=default_shadow(stages, "makespan", users).share > 0.0))
     return found
 
 
@@ -122,7 +122,7 @@ def _may_move(experiment: Experiment, runs: pd.DataFrame, pairs: pd.DataFrame | 
         word = judge_pairs(pairs, margin=experiment.margin, alpha=experiment.alpha).word
     is_of_stage = runs["timestamp"] >= rollout.stage_since
     samples = {arm: int((is_of_stage & runs["variant"].eq(arm) & runs["success"]).sum()) for arm in experiment.models}
-    evidence = Evidence(samples, word, "", False, {"model_b": guardrails}, is_baseline_the_default=True)
+    evidence = Evidence(samples, word, (), False, {"model_b": guardrails}, is_baseline_the_default=True)
     return decide(rollout, evidence, now).kind != "hold"
 
 

@@ -66,7 +66,7 @@ RAMPS_TEXT = (
     "## Until a bad candidate is stopped, and a better one promoted\n\n"
     "Simulated: {n} rollouts a line, {days} days. The same users come each day with {requests} requests each, "
     "plants of one size for each user, real schedules as above, shadow pairs of every request where shadow is on by "
-    "default (`usual_shadow`). `ABTestManager` decides, by a clock of its own, after each of the first 20 requests "
+    "default (`default_shadow`). `ABTestManager` decides, by a clock of its own, after each of the first 20 requests "
     "and each that fails, then whenever there are a quarter more, and when a stage may be left: days and requests "
     "may be up to a quarter too high. Median / 90 % of the rollouts. Rollouts against a running service are in "
     "[experiments_live.md](experiments_live.md)."

@@ -2,7 +2,7 @@
 
 The path of a text is `<section>.<key>`. A text takes its parameters by name: `{name}` or `{name:kind}`. The kind says
 how the value is written; it is one of `KINDS` or a table of the section `terms` (value -> word). A value may itself be
-a `Message`, or a list. The console formats the same files by the same rules (`console/core/words.js`).
+a `Message`, also as JSON, or a list. The console formats the same files by the same rules (`console/core/words.js`).
 """
 
 import json
@@ -19,6 +19,7 @@ Texts = Mapping[str, Any]
 """section -> key -> template; a key may hold further keys."""
 
 LIST_MARKS: Mapping[Lang, str] = {"zh": "、", "en": ", "}
+CLAUSE_MARKS: Mapping[Lang, str] = {"zh": "；", "en": "; "}
 SENTENCE_MARKS: Mapping[Lang, str] = {"zh": "", "en": " "}
 MINUS = "\N{MINUS SIGN}"
 UNITS: Mapping[Lang, Mapping[str, str]] = {
@@ -98,8 +99,11 @@ class _Formatter(string.Formatter):
     def format_field(self, value: Any, format_spec: str) -> str:
         if isinstance(value, Message):
             return self._catalogue.say(value, lang=self._lang)
+        if isinstance(value, Mapping) and value.keys() == {"code", "params"}:
+            return self.format_field(Message(value["code"], value["params"]), format_spec)
         if isinstance(value, list | tuple | set | frozenset):
-            return LIST_MARKS[self._lang].join(self.format_field(each, format_spec) for each in value)
+            marks = {"sentences": SENTENCE_MARKS, "clauses": CLAUSE_MARKS}.get(format_spec, LIST_MARKS)
+            return marks[self._lang].join(self.format_field(each, format_spec) for each in value)
         if format_spec in KINDS:
             return KINDS[format_spec](value, self._lang)
         terms = self._catalogue.texts(self._lang)["terms"]
@@ -140,6 +144,11 @@ def _arm(value: str, _: Lang) -> str:
     return value.removeprefix("model_").upper()
 
 
+def _time(value: str, _: Lang) -> str:
+    """Of an ISO-8601 time in UTC: 2026-03-02 10:00 UTC."""
+    return f"{value[:16].replace('T', ' ')} UTC"
+
+
 def _p_value(value: float, _: Lang) -> str:
     return "p < 0.0001" if value < 0.0001 else f"p = {value:.4f}"
 
@@ -171,6 +180,9 @@ KINDS: Mapping[str, Callable[[Any, Lang], str]] = {
     "arm": _arm,
     "p": _p_value,
     "bytes": _bytes,
+    "time": _time,
+    "sentences": _plain,  # of a list: as `Catalogue.say`
+    "clauses": _plain,  # of a list: separated by semicolons
     **{unit: _with_unit(unit) for unit in UNITS["en"]},
 }
 

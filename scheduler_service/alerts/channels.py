@@ -1,22 +1,19 @@
-"""The channels that the settings name."""
+"""The configured channels."""
 
 from collections import Counter
 
 from pydantic import SecretStr
 
 from scheduler_service.alerts.mail import Mail
-from scheduler_service.alerts.notice import Channel, Notice
+from scheduler_service.alerts.notice import Channel
 from scheduler_service.alerts.webhooks import ROBOTS
-from scheduler_service.errors import DeliveryFailed
 from scheduler_service.settings import Settings
-
-__all__ = ["Channel", "DeliveryFailed", "Notice", "channels_from"]
 
 
 def channels_from(settings: Settings) -> tuple[Channel, ...]:
-    """The channels as configured, webhooks first; empty if there are none.
+    """The configured channels, webhooks first.
 
-    The second of two with the same kind and host is called `... #2`.
+    If two have the same kind and host, the name of the second ends with ` #2`.
     """
     secrets = {"dingtalk": settings.alert_dingtalk_secret, "feishu": settings.alert_feishu_secret}
     seen: Counter[str] = Counter()

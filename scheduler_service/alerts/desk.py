@@ -1,7 +1,7 @@
-"""Where readings become alerts that people get: stored, logged, posted to the outbox, delivered.
+"""Turns readings into alerts and notices: it stores, logs and delivers them.
 
-A notice is in the outbox, in the database, before anybody tries to send it, so neither a crash nor a dead mail server
-loses it. Of several processes one looks and one delivers at a time.
+Each notice is written to the outbox in the database before it is sent, so it is not lost by a crash or if a mail server
+is down. Only one process evaluates, and one delivers, at a time.
 """
 
 import logging
@@ -23,9 +23,9 @@ from scheduler_service.files import locked
 from scheduler_service.telemetry.alerts import AlertLog, Letter
 from scheduler_service.words import WORDS, Lang
 
-FIRST_WAIT_S, LONGEST_WAIT_S = 30.0, 3_600.0
+FIRST_RETRY_S, MAX_RETRY_S = 30.0, 3_600.0
 GIVE_UP_AFTER = timedelta(hours=24)
-"""After so long a notice is old news."""
+"""A notice that could not be delivered for so long is dropped."""
 LOCK_TIMEOUT_S = 30.0
 EVERYTHING = Silence(None, None, datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC), "", "")
 LOG_LEVELS = {"critical": logging.ERROR, "warning": logging.WARNING, "info": logging.INFO}
@@ -37,9 +37,9 @@ class AlertDesk:
     """The alerts of one database.
 
     Args:
-        lock: file whose lock is held while this looks or delivers.
-        channels: where notices go, besides the log.
-        lease: held by a service that looks by itself; None: this is that service.
+        lock: file that is locked during evaluation and delivery.
+        channels: where notices are sent; they are also logged.
+        lease: file locked by a service that evaluates periodically; None: this is that service.
     """
 
     def __init__(
@@ -63,92 +63,92 @@ class AlertDesk:
         self._jitter = random.Random()
 
     def look(self, readings: Iterable[Reading], looked: Set[str]) -> list[Episode]:
-        """The episodes that fire after this look; what is to be told of them is logged and in the outbox.
+        """Update the alerts from `readings`, and log and post their notices; returns the episodes that fire.
 
-        While a service looks by itself, this only tells what it sees, and changes nothing: that service may know other
-        thresholds, and two that disagree would end each other's alerts. What it sees first has no id yet.
+        While a service evaluates periodically, this changes nothing and only returns the result: the service may have
+        other thresholds, and the two would end each other's alerts. New episodes then have no id.
 
         Args:
-            looked: names of the rules that were looked at, see `episodes.step`.
+            looked: names of the evaluated rules, see `episodes.step`.
 
         Raises:
-            StorageUnavailable: the database cannot be used, or another process looks for too long.
+            StorageUnavailable: the database cannot be used, or another process evaluates for too long.
         """
         alerts = self.alerts
         with ExitStack() as held:
             readings = list(readings)
             requests = {(reading.name, reading.subject): reading.requests for reading in readings}
-            is_in_charge = self._lease is None or _got(held, self._lease)
+            may_store = self._lease is None or _acquired(held, self._lease)
             held.enter_context(locked(self._lock, LOCK_TIMEOUT_S))
             unended, silences = alerts.unended(), alerts.silences()
             if self._lease is not None and not self.channels:
-                # Whoever can tell nobody must not note that it did: the service may know channels.
+                # Without channels nothing must be recorded as notified: the service may have channels.
                 silences.append(EVERYTHING)
             known = unended, alerts.last_notified(), silences
             made = step(readings, *known, self._clock(), self._policy, looked=looked)
-            if is_in_charge:
+            if may_store:
                 self._keep(made, requests)
                 return [episode for episode in alerts.unended() if episode.state == "firing"]
         seen = {episode.key: episode for episode in (*unended, *made.changed)}
         return [episode for episode in seen.values() if episode.state == "firing"]
 
     def tell(self, message: str, *, severity: str = "warning") -> bool:
-        """Tells people something; False if the same was told less than a cool-down ago, and nothing was done."""
+        """Send a message; False, and nothing is sent, if the same was sent less than a cool-down ago."""
         title = self._word(severity if severity in LOG_LEVELS else "info")
         first, _, rest = message.strip().partition("\n")
         text = f"{first}\n{rest}".strip()
         notice = Notice(f"{title} {first}", text, severity, "message", {"message": message})
         since = self._clock() - timedelta(seconds=self._policy.cool_down_s)
         if not self.alerts.post(tuple(self.channels), notice, unless_since=since):
-            log.debug("told already: %s", message)
+            log.debug("sent already: %s", message)
             return False
         _write_to_log(notice)
         return True
 
     def deliver(self) -> int:
-        """How many notices arrived that were due; the others are tried again later, or given up.
+        """Send the notices that are due; returns how many were delivered. The others are retried later or dropped.
 
-        A channel that fails is left alone until the next time, so that it does not keep the others waiting. What is
-        for channels that this process does not know is left to those that do. Nothing happens while another process
+        After a failure, a channel is not used again in this call, so that it does not delay the others. Notices for
+        channels that this process does not have are left to other processes. Nothing is sent while another process
         delivers.
 
         Raises:
             StorageUnavailable: the database cannot be used.
         """
         with ExitStack() as held:
-            if not _got(held, self._lock.with_name(f"{self._lock.name}.delivery")):
+            if not _acquired(held, self._lock.with_name(f"{self._lock.name}.delivery")):
                 return 0
             self.alerts.give_up(self._clock() - GIVE_UP_AFTER)
-            arrived, troubled = 0, set[str]()
+            delivered, failed = 0, set[str]()
             for letter in self.alerts.due(self.channels):
-                if letter.channel not in troubled:
-                    if self._send(letter):
-                        arrived += 1
-                    else:
-                        troubled.add(letter.channel)
-            return arrived
+                if letter.channel in failed:
+                    continue
+                if self._send(letter):
+                    delivered += 1
+                else:
+                    failed.add(letter.channel)
+            return delivered
 
     def test(self) -> dict[str, str | None]:
-        """Sends a test message through each channel, now; the channel's name -> what went wrong, None: nothing."""
+        """Send a test message through each channel now; returns channel -> error, None if it was delivered."""
         word = self._word
         notice = Notice(f"{word('test')} {word('test_title')}", word("test_text"), "info", "test")
-        told: dict[str, str | None] = {}
+        errors: dict[str, str | None] = dict.fromkeys(self.channels)
         for name, channel in self.channels.items():
             try:
                 channel.send(notice)
-                told[name] = None
             except Exception as err:  # as in `_send`
-                told[name] = _said(err)
-        return told
+                errors[name] = _public_text(err)
+        return errors
 
     def _keep(self, made: Step, requests: Mapping[Key, Sequence[str]]) -> None:
-        told = {episode.key: state for episode, state in made.notices}
+        states = {episode.key: state for episode, state in made.notices}
         notices: list[Notice] = []
 
         def letters(episode: Episode) -> list[tuple[str, Notice]]:
-            if episode.key not in told:
+            if episode.key not in states:
                 return []
-            notices.append(self._notice(episode, told[episode.key], requests.get(episode.key, ())))
+            notices.append(self._notice(episode, states[episode.key], requests.get(episode.key, ())))
             return [(name, notices[-1]) for name in self.channels]
 
         self.alerts.store(made.changed, letters)
@@ -156,18 +156,18 @@ class AlertDesk:
             _write_to_log(notice)
 
     def _send(self, letter: Letter) -> bool:
-        # Noted first: if that is impossible, nothing is sent, or it would be sent again with every look. A crash
-        # after the sending sends it once more: better told twice than never.
+        # The attempt is recorded first. If that fails, nothing is sent; otherwise the notice would be sent again and
+        # again. After a crash the notice is sent a second time, because a duplicate is better than none.
         self.alerts.attempt(letter, self._clock() + self._wait(letter))
         try:
             self.channels[letter.channel].send(letter.notice)
-        except Exception as err:  # whatever one channel's answer does to us, the others are told
+        except Exception as err:  # the answer of one channel must not stop the others
             due = self._try_again_at(letter, err)
-            how = "given up" if due is None else f"tried again at {to_iso(due)}"
-            log.warning("alert %r did not reach %s (%s): %s", letter.notice.title, letter.channel, how, _said(err))
-            if not isinstance(err, DeliveryFailed):
-                log.warning("the places of that error:\n%s", "".join(format_tb(err.__traceback__)))
-            self.alerts.failed(letter, _said(err), due)
+            how, text = "dropped" if due is None else f"next attempt at {to_iso(due)}", _public_text(err)
+            log.warning("alert %r was not delivered to %s (%s): %s", letter.notice.title, letter.channel, how, text)
+            if not isinstance(err, DeliveryFailed):  # without its text, which may contain secrets
+                log.warning("traceback of that error:\n%s", "".join(format_tb(err.__traceback__)))
+            self.alerts.failed(letter, text, due)
             return False
         self.alerts.delivered(letter)
         return True
@@ -180,8 +180,8 @@ class AlertDesk:
         return None if is_final or due - letter.written > GIVE_UP_AFTER else due
 
     def _wait(self, letter: Letter) -> timedelta:
-        """Exponential back-off with jitter, half at least."""
-        longest_s = min(FIRST_WAIT_S * 2.0 ** min(letter.attempts, 20), LONGEST_WAIT_S)
+        """Exponential back-off with jitter: half to the whole of it."""
+        longest_s = min(FIRST_RETRY_S * 2.0 ** min(letter.attempts, 20), MAX_RETRY_S)
         return timedelta(seconds=longest_s * self._jitter.uniform(0.5, 1.0))
 
     def _notice(self, episode: Episode, state: NoticeState, requests: Sequence[str]) -> Notice:
@@ -204,22 +204,22 @@ class AlertDesk:
         return WORDS.text(f"notices.{key}", params, self._lang)
 
 
-def _said(err: Exception) -> str:
-    """What people may read of an error; the text of one that no channel made may hold an address or a password."""
+def _public_text(err: Exception) -> str:
+    """The text of `err`; of errors other than DeliveryFailed only the type, as their texts may contain secrets."""
     return str(err) if isinstance(err, DeliveryFailed) else type(err).__name__
 
 
-def _got(held: ExitStack, path: Path) -> bool:
-    """Whether the lock of `path` is ours until `held` is closed."""
+def _acquired(held: ExitStack, path: Path) -> bool:
+    """Try to lock `path` until `held` is closed."""
     try:
         held.enter_context(locked(path, timeout_s=0.0))
-    except StorageUnavailable:  # another process has it
+    except StorageUnavailable:  # another process holds it
         return False
     return True
 
 
 def as_json(episode: Episode) -> dict[str, object]:
-    """The fields of an episode, and its code; times are ISO-8601 in UTC."""
+    """The fields of an episode and its code; times in ISO-8601, UTC."""
     values = asdict(episode) | {"code": episode.name}
     return {name: to_iso(value) if isinstance(value, datetime) else value for name, value in values.items()}
 

@@ -1,9 +1,9 @@
-"""From readings to alerts, over time: confirmed before they are told, told once, ended only when it is clear.
+"""From readings to alerts over time: alerts are confirmed, notified once, and end with hysteresis.
 
-An episode is one time that a rule was beyond its threshold for a subject. It is `pending` until the rule has been
-beyond for `confirm_s`, then it fires and is told; it ends when the figure is clear of the threshold (hysteresis, see
-`rules`), and that is told, too. What ends and comes back within `cool_down_s` of the last notice is not told again
-before that is over. While an episode is silenced nothing is told of it; what still fires afterwards then is.
+An episode is one period in which the value of a rule is beyond its threshold for a subject. It is `pending` until that
+has lasted for `confirm_s`; then it fires and is notified. It ends when the value is clear of the threshold (hysteresis,
+see `rules`), which is notified as well. If the same alert fires again within `cool_down_s` of its last notice, it is
+notified only after that time. Nothing is notified during a silence; what still fires at its end then is.
 """
 
 from collections.abc import Iterable, Mapping, Sequence, Set
@@ -15,24 +15,24 @@ from scheduler_service.alerts.rules import EVENTS, Reading
 
 NoticeState = Literal["firing", "reminder", "resolved"]
 Key = tuple[str, str]
-"""Name of the rule, and subject."""
+"""(rule, subject)."""
 
 FORGET_AFTER = timedelta(hours=24)
-"""How long an alert outlives the last figure that it could be judged by: without data nothing is known to be well."""
+"""An alert without data ends after this time: without data it is not known whether the cause is gone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """When alerts are told."""
+    """When alerts are notified."""
 
-    confirm_s: float  # beyond for so long, before an alert fires
-    cool_down_s: float  # between the notices of one rule and subject, but for the end
-    remind_s: float  # after the last notice, if nobody has acknowledged it
+    confirm_s: float  # time beyond the threshold before an alert fires
+    cool_down_s: float  # minimum time between two firings of one rule and subject
+    remind_s: float  # from the last notice to a reminder, unless the alert is acknowledged
 
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """One time that something was wrong, from its first sign to its end."""
+    """A period in which a rule is beyond its threshold for a subject."""
 
     name: str
     subject: str
@@ -52,7 +52,7 @@ class Episode:
     acknowledged_by: str | None = None
     note: str | None = None
     id: int | None = None  # None: not stored yet
-    params: Mapping[str, object] | None = None  # of the texts that `name` is the code of; None: not recorded
+    params: Mapping[str, object] | None = None  # of the texts with the code `name`; None: not recorded
 
     @property
     def key(self) -> Key:
@@ -61,7 +61,7 @@ class Episode:
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """Nothing is told of a rule (None: of any), or of one subject of it (None: of any), until then."""
+    """Suppresses the notices of a rule (None: of all rules) and subject (None: of all subjects) until a time."""
 
     name: str | None
     subject: str | None
@@ -77,7 +77,7 @@ class Silence:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What a look changes: episodes to store, and which of them are to be told as what."""
+    """The result of an evaluation: episodes to store, and notices to send."""
 
     changed: tuple[Episode, ...]
     notices: tuple[tuple[Episode, NoticeState], ...]
@@ -93,43 +93,46 @@ def step(
     *,
     looked: Set[str],
 ) -> Step:
-    """What `readings` make of the episodes that have not ended.
+    """Update the episodes that have not ended from `readings`.
 
     Args:
-        looked: names of the rules that were looked at. A subject of theirs without a reading is clear: a model that
-            fails no more has none. Episodes of other rules stay as they are.
-        last_notified: of each rule and subject, when it was told of last, in any episode.
+        last_notified: time of the last notice of each rule and subject, in any episode.
+        looked: names of the evaluated rules. Their subjects without a reading are clear: a model that has stopped
+            failing has none. Episodes of other rules do not change.
     """
-    changed: list[Episode] = []
-    notices: list[tuple[Episode, NoticeState]] = []
-    # A clock that was set back leaves moments in the future; waiting for them would leave alerts untold.
+    # If the clock was set back, stored times are in the future; waiting for them would suppress alerts.
     last_notified = {key: at for key, at in last_notified.items() if at <= now}
     stored = {episode.key: episode for episode in unended}
     by_key = {key: _not_later(episode, now) for key, episode in stored.items()}
-    seen: set[Key] = set()
-    for reading in readings:
-        key = (reading.name, reading.subject)
-        seen.add(key)
-        before = by_key.get(key)
-        if reading.state == "beyond":
-            after = _beyond(before, reading, now, policy)
-        elif before is None:
+    seen: dict[Key, Reading] = {(reading.name, reading.subject): reading for reading in readings}
+    after = {key: _seen(by_key.get(key), reading, now, policy) for key, reading in seen.items()}
+    after |= {key: _ended(each, None, now) for key, each in by_key.items() if key not in seen and each.name in looked}
+    changed: list[Episode] = []
+    notices: list[tuple[Episode, NoticeState]] = []
+    for key, episode in after.items():
+        if episode is None:
             continue
-        elif reading.state == "within" or before.state == "pending":
-            after = _ended(before, reading.value, now)
-        elif reading.state == "unknown" and now - before.last_beyond > FORGET_AFTER:
-            after = _ended(before, None, now)
-        else:
-            after = before
-        told = _told(after, reading.is_event, last_notified.get(key), silences, now, policy)
-        _add(stored.get(key), after, told, now, changed, notices)
-    for key, before in by_key.items():
-        if key not in seen and before.name in looked:
-            after = _ended(before, None, now)
-            is_event = before.name in EVENTS
-            told = _told(after, is_event, last_notified.get(key), silences, now, policy)
-            _add(stored.get(key), after, told, now, changed, notices)
+        is_event = seen[key].is_event if key in seen else episode.name in EVENTS
+        notice = _notice(episode, is_event, last_notified.get(key), silences, now, policy)
+        if notice is not None:
+            episode = replace(episode, notified=now, notices=episode.notices + 1)
+            notices.append((episode, notice))
+        if episode != stored.get(key):
+            changed.append(episode)
     return Step(tuple(changed), tuple(notices))
+
+
+def _seen(before: Episode | None, reading: Reading, now: datetime, policy: Policy) -> Episode | None:
+    """The episode after `reading`; None if there is none."""
+    if reading.state == "beyond":
+        return _beyond(before, reading, now, policy)
+    if before is None:
+        return None
+    if reading.state == "within" or before.state == "pending":
+        return _ended(before, reading.value, now)
+    if reading.state == "unknown" and now - before.last_beyond > FORGET_AFTER:
+        return _ended(before, None, now)
+    return before
 
 
 def _not_later(episode: Episode, now: datetime) -> Episode:
@@ -142,15 +145,15 @@ def _not_later(episode: Episode, now: datetime) -> Episode:
 
 
 def _beyond(before: Episode | None, reading: Reading, now: datetime, policy: Policy) -> Episode:
+    figures = {
+        name: getattr(reading, name) for name in ("severity", "message", "advice", "value", "threshold", "params")
+    }
     if before is None:
-        before = Episode(
-            name=reading.name, subject=reading.subject, severity=reading.severity, state="pending",
-            began=now, last_beyond=now, message=reading.message, advice=reading.advice, params=reading.params,
-        )  # fmt: skip
-    after = replace(
-        before, last_beyond=now, value=reading.value, threshold=reading.threshold, severity=reading.severity,
-        message=reading.message, advice=reading.advice, params=reading.params,
-    )  # fmt: skip
+        after = Episode(
+            name=reading.name, subject=reading.subject, state="pending", began=now, last_beyond=now, **figures
+        )
+    else:
+        after = replace(before, last_beyond=now, **figures)
     is_confirmed = reading.is_event or now - after.began >= timedelta(seconds=policy.confirm_s)
     return replace(after, state="firing", fired=now) if after.state == "pending" and is_confirmed else after
 
@@ -159,7 +162,7 @@ def _ended(before: Episode, value: float | None, now: datetime) -> Episode:
     return replace(before, state="resolved", ended=now, value=before.value if value is None else value)
 
 
-def _told(
+def _notice(
     episode: Episode,
     is_event: bool,
     last_notified: datetime | None,
@@ -167,7 +170,7 @@ def _told(
     now: datetime,
     policy: Policy,
 ) -> NoticeState | None:
-    """What is to be said of the episode now."""
+    """The notice to send about the episode now."""
     if any(silence.covers(episode.key, now) for silence in silences):
         return None
     if episode.state == "resolved":
@@ -180,18 +183,3 @@ def _told(
     if is_event or now - episode.notified < timedelta(seconds=policy.remind_s):
         return None
     return "reminder"
-
-
-def _add(
-    before: Episode | None,
-    after: Episode,
-    told: NoticeState | None,
-    now: datetime,
-    changed: list[Episode],
-    notices: list[tuple[Episode, NoticeState]],
-) -> None:
-    if told is not None:
-        after = replace(after, notified=now, notices=after.notices + 1)
-        notices.append((after, told))
-    if after != before:
-        changed.append(after)

@@ -1,4 +1,4 @@
-"""The thresholds that count: what people set, before what the settings say, before the usual ones."""
+"""The thresholds in force: those set by users, else by the settings, else the defaults."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -20,34 +20,36 @@ CHANGES_SHOWN = 100
 
 
 class ThresholdsInForce:
-    """Those of one monitor; read anew whenever they are asked for.
+    """The thresholds of one monitor; each call reads them again.
 
     Args:
-        file: what people set.
-        said: what the settings say.
-        usual: the guide's, which programs may change.
+        file: set by users.
+        configured: set by the settings.
+        usual: those of the guide, which programs may change.
     """
 
-    def __init__(self, file: LimitFile, said: Mapping[str, float], usual: Callable[[], Mapping[str, float]]) -> None:
+    def __init__(
+        self, file: LimitFile, configured: Mapping[str, float], usual: Callable[[], Mapping[str, float]]
+    ) -> None:
         self.file = file
-        self._said = dict(said)
+        self._configured = dict(configured)
         self._usual = usual
 
     def all(self) -> dict[str, float]:
-        """Name -> value; of the gaps those that somebody said."""
+        """Name -> value; of the gap thresholds, the configured ones only."""
         usual = {each.name: each.usual for each in single_thresholds()}
-        return usual | dict(self._usual()) | self._said | dict(self.file.thresholds)
+        return usual | dict(self._usual()) | self._configured | dict(self.file.thresholds)
 
-    def said_gaps(self) -> dict[int, float]:
-        """Greatest number of work points of a size -> its threshold, where somebody said one."""
+    def custom_gaps(self) -> dict[int, float]:
+        """Largest number of work points of a size -> its configured threshold."""
         return gap_limits(self.all())
 
     def gaps(self) -> dict[int, float]:
-        """Greatest number of work points of a size -> greatest mean gap to the lower bound, a share."""
-        return GAP_THRESHOLDS | self.said_gaps()
+        """Largest number of work points of a size -> threshold of the mean gap to the lower bound, a share."""
+        return GAP_THRESHOLDS | self.custom_gaps()
 
     def shown(self) -> dict[str, Any]:
-        """Each with its default and how it came to be set, the newest changes, and what is wrong with the file."""
+        """Each threshold with its default and last change, the newest changes, and the error in the file; JSON."""
         changes = self.file.changes()
         latest = {change.name: change for change in changes}
         names = [each.name for each in single_thresholds()] + [f"{GAP_PREFIX}{size}" for size in sorted(self.gaps())]
@@ -58,26 +60,19 @@ class ThresholdsInForce:
         }
 
     def shown_one(self, name: str, change: LimitChange | None) -> dict[str, Any]:
-        """One of them; `change`: its last one.
-
-        Raises:
-            NotFound: there is no such threshold.
-        """
-        known, said = threshold(name), self.file.thresholds
-        default = (dict(self._usual()) | self._said).get(name, None if math.isnan(known.usual) else known.usual)
+        """The threshold `name` with its last change; raises NotFound if there is none."""
+        known, own = threshold(name), self.file.thresholds
+        usual = None if math.isnan(known.usual) else known.usual
+        default = (dict(self._usual()) | self._configured).get(name, usual)
+        size = name.removeprefix(GAP_PREFIX) if name.startswith(GAP_PREFIX) else ""
         return {
             "name": name,
-            "rule": GAP_RULE if name.startswith(GAP_PREFIX) else name,
-            "params": {"sizes": sizes_of(f"N<={size}", self.gaps())} if (size := _size_of(name)) else {},
+            "rule": GAP_RULE if size else name,
+            "params": {"sizes": sizes_of(f"N<={size}", self.gaps())} if size else {},
             "unit": known.unit,
-            "value": said.get(name, default),
+            "value": own.get(name, default),
             "default": default,
-            "is_set": name in said,
+            "is_set": name in own,
             "most": known.most,
-            "changed": asdict(change) if change is not None and name in said else None,
+            "changed": asdict(change) if change is not None and name in own else None,
         }
-
-
-def _size_of(name: str) -> int | None:
-    """The greatest number of work points of the size that a gap's threshold is for."""
-    return int(name.removeprefix(GAP_PREFIX)) if name.startswith(GAP_PREFIX) else None

@@ -1,9 +1,9 @@
-"""The thresholds that people set: `alert_thresholds.json`, and its history in `logs/alert_thresholds.jsonl`.
+"""The thresholds that users set: `alert_thresholds.json`, and its history in `logs/alert_thresholds.jsonl`.
 
     {"thresholds": {"max_makespan": 80, "max_gap_20": 0.04}}
 
-How the file is read and changed is `documents`'. Each change is in the file with its author and reason before it is a
-line of the history, so that a kill loses none.
+Each change is written to the file, with its author and reason, before it is added to the history. So a kill in between
+loses no change.
 """
 
 import logging
@@ -17,7 +17,7 @@ from typing import Any
 from scheduler_service.alert_rules import check, threshold
 from scheduler_service.clock import Clock, to_iso
 from scheduler_service.documents import Document, DocumentFile
-from scheduler_service.errors import InvalidInput, NotFound, StorageUnavailable, cannot_write
+from scheduler_service.errors import InvalidInput, NotFound, cannot_write
 from scheduler_service.files import locked
 from scheduler_service.jsonlines import JsonLines
 
@@ -26,93 +26,86 @@ log = logging.getLogger("scheduler.changes")
 
 @dataclass(frozen=True, slots=True)
 class LimitChange:
-    """A threshold that somebody set, or put back (`after` None: to what counts where nobody says otherwise)."""
+    """A threshold that a user set, or reset to its default (`after` is None)."""
 
     id: str
     time: str  # ISO-8601, UTC
     name: str
-    before: float | None  # as `after`
+    before: float | None  # None: the default
     after: float | None
     actor: str
     reason: str
 
     @classmethod
     def from_dict(cls, line: Mapping[str, Any]) -> "LimitChange":
-        """The change of a line; KeyError or TypeError when it is none."""
+        """The change in a line; KeyError or TypeError if it is not one."""
         return cls(**{name: line[name] for name in cls.__dataclass_fields__})
 
 
 @dataclass(frozen=True)
 class Limits:
-    """One valid state of the file."""
+    """A valid state of the file."""
 
     document: Document = field(default_factory=dict)
     thresholds: Mapping[str, float] = field(default_factory=dict)
 
 
-class LimitFile:
-    """The file at `path`; safe for threads and processes. A missing one stands for none set."""
+class LimitFile(DocumentFile[Limits]):
+    """The file at `path`. Safe for threads and processes. A missing file sets no threshold."""
 
     def __init__(self, path: Path, clock: Clock) -> None:
-        self._file = DocumentFile(path, _validate, Limits())
+        super().__init__(path, _validate, Limits())
         self._history = JsonLines(path.parent / "logs" / f"{path.stem}.jsonl", LimitChange.from_dict)
         self._clock = clock
 
     @property
     def thresholds(self) -> Mapping[str, float]:
-        """Those that are set now; the last good ones while the file is broken."""
-        return self._file.current().thresholds
-
-    @property
-    def problem(self) -> str | None:
-        """What is wrong with the file as it is now; None when all is well."""
-        return self._file.problem
-
-    @property
-    def fault(self) -> StorageUnavailable | None:
-        """`problem` as an error to raise."""
-        return self._file.fault
+        """The thresholds set at present; the last valid ones while the file is invalid."""
+        return self.current().thresholds
 
     def put(self, name: str, value: float | None, *, actor: str, reason: str) -> LimitChange:
-        """Sets a threshold, or puts it back to what counts where nobody says otherwise (None).
+        """Set a threshold, or reset it to its default (None).
 
         Raises:
-            NotFound: there is no such threshold, or it is to be put back and is not set.
-            InvalidInput: the value is beyond its limits; `errors` says which.
-            StorageUnavailable: the file is broken (it is not overwritten), locked by others, or cannot be written.
+            NotFound: there is no such threshold, or it is to be reset and is not set.
+            InvalidInput: the value is out of range.
+            StorageUnavailable: the file is invalid (it is not overwritten), locked by others, or cannot be written.
         """
-        threshold(name)
-        if value is not None:
-            _check_value(name, value)
+        try:
+            threshold(name)
+            if value is not None:
+                check(name, value)
+        except InvalidInput as err:
+            raise err.at(("value",)) from err
         made: list[LimitChange] = []
 
         def apply(document: Document) -> None:
-            self._settle(document.get("last_change"))  # before the file forgets it
-            said = document.setdefault("thresholds", {})
-            before = said.pop(name, None)
+            self._record(document.get("last_change"))  # before it is overwritten
+            values = document.setdefault("thresholds", {})
+            before = values.pop(name, None)
             if value is None and before is None:
                 raise NotFound("threshold_not_set", name=name)
             if value is not None:
-                said[name] = value
+                values[name] = value
             change = LimitChange(secrets.token_hex(8), to_iso(self._clock()), name, before, value, actor, reason)
             document["last_change"] = asdict(change)
             made.append(change)
 
-        self._file.update(apply)
-        self._settle(asdict(made[-1]))
+        self.update(apply)
+        self._record(asdict(made[-1]))
         log.info("threshold %s: %s -> %s by %s: %s", name, made[-1].before, value, actor or "nobody named", reason)
         return made[-1]
 
     def changes(self) -> list[LimitChange]:
         """All changes, oldest first."""
-        last = self._file.current().document.get("last_change")
+        last = self.current().document.get("last_change")
         found = self._history.lines()
         if last is not None and all(each.id != last["id"] for each in reversed(found)):
-            found.append(LimitChange.from_dict(last))  # a kill came between the file and the history
+            found.append(LimitChange.from_dict(last))  # the process was killed before it wrote the history
         return found
 
-    def _settle(self, change: Mapping[str, Any] | None) -> None:
-        """Adds a change to the history, unless it is there."""
+    def _record(self, change: Mapping[str, Any] | None) -> None:
+        """Add a change to the history, unless it is there."""
         if change is None:
             return
         try:
@@ -123,37 +116,22 @@ class LimitFile:
             raise cannot_write(self._history.path, err) from err
 
 
-def _check_value(name: str, value: float) -> None:
-    try:
-        check(name, value)
-    except InvalidInput as err:
-        raise err.at(("value",)) from err
-
-
 def _validate(document: object) -> Limits:
-    """The state that the file's JSON describes.
-
-    Raises:
-        ValueError: it is none.
-    """
+    """The state in the JSON of the file; raises InvalidInput or NotFound if it is invalid."""
     if not isinstance(document, dict):
-        raise ValueError("it must be an object with `thresholds`")
+        raise InvalidInput("thresholds_not_object")
     if unknown := set(document) - {"thresholds", "last_change"}:
-        raise ValueError(f"{sorted(unknown)[0]!r} is none of thresholds, last_change")
-    said = document.get("thresholds", {})
-    if not isinstance(said, dict):
-        raise ValueError("`thresholds` must be an object: name -> number")
-    for name, value in said.items():
+        raise InvalidInput("thresholds_member", name=sorted(unknown)[0])
+    values = document.get("thresholds", {})
+    if not isinstance(values, dict):
+        raise InvalidInput("thresholds_not_numbers")
+    for name, value in values.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise ValueError(f"{name} must be a number")
+            raise InvalidInput("finite_number", (name,))
         check(name, value)
     if (last := document.get("last_change")) is not None:
-        _check_change(last)
-    return Limits(document, {name: float(value) for name, value in said.items()})
-
-
-def _check_change(last: object) -> None:
-    try:
-        LimitChange.from_dict(last)  # type: ignore[arg-type]
-    except (KeyError, TypeError, AttributeError) as err:
-        raise ValueError("last_change is no change; leave it out") from err
+        try:
+            LimitChange.from_dict(last)
+        except (KeyError, TypeError, AttributeError) as err:
+            raise InvalidInput("last_change_invalid") from err
+    return Limits(document, {name: float(value) for name, value in values.items()})

@@ -53,19 +53,18 @@ class Mail:
     def send(self, notice: Notice) -> None:
         """See `Channel.send`.
 
-        Recipients that the server refuses while it takes others are a final failure that names them: to send again
-        would tell the others twice.
+        If the server refuses only some recipients, the failure is final: sending again would reach the others twice.
         """
         try:
             refused = self._deliver(self._message(notice))
         except smtplib.SMTPRecipientsRefused as err:
             is_final = all(code >= 500 for code, _ in err.recipients.values())
-            raise self._failed(f"refused every recipient: {_told(err.recipients)}", is_final=is_final) from None
+            raise self._failed(f"refused every recipient: {_refusals(err.recipients)}", is_final=is_final) from None
         except smtplib.SMTPResponseException as err:
             is_final = err.smtp_code >= 500
             raise self._failed(f"{err.smtp_code} {_text(err.smtp_error)}", is_final=is_final) from None
         except smtplib.SMTPNotSupportedError:
-            raise self._failed("offers no STARTTLS, or no login that we know", is_final=True) from None
+            raise self._failed("offers neither STARTTLS nor a supported login", is_final=True) from None
         except ssl.SSLCertVerificationError as err:
             raise self._failed(f"its certificate is not trusted: {err.verify_message}", is_final=True) from None
         except TimeoutError:
@@ -74,10 +73,10 @@ class Mail:
             raise self._failed(type(err).__name__) from None
         except OSError as err:
             raise self._failed(err.strerror or type(err).__name__) from None
-        except ValueError as err:  # a login that SMTP cannot carry; the error's text would show it
+        except ValueError as err:  # the login cannot be encoded; the text of the error would contain it
             raise self._failed(f"user or password cannot be sent ({type(err).__name__})", is_final=True) from None
         if refused:
-            raise self._failed(f"delivered, but not to {_told(refused)}", is_final=True)
+            raise self._failed(f"delivered, but not to {_refusals(refused)}", is_final=True)
 
     def _message(self, notice: Notice) -> EmailMessage:
         message = EmailMessage()
@@ -86,12 +85,12 @@ class Mail:
         message["To"] = ", ".join(self._recipients)
         message["Date"] = format_datetime(self._clock())
         message["Message-ID"] = make_msgid(domain=self._sender.partition("@")[2])
-        message["Auto-Submitted"] = "auto-generated"  # RFC 3834: nobody's absence note answers it
+        message["Auto-Submitted"] = "auto-generated"  # RFC 3834: prevents automatic replies
         message.set_content(shortened(plain(notice.text), TEXT_LIMIT_BYTES), charset="utf-8", cte="base64")
         return message
 
     def _deliver(self, message: EmailMessage) -> dict[str, tuple[int, bytes]]:
-        """The recipients that were refused, while others were not."""
+        """Send `message`; returns the refused recipients if others were accepted."""
         parts = urlsplit(self._url.get_secret_value())
         server = (
             smtplib.SMTP_SSL(self._host, self._port, timeout=self._timeout_s, context=self._tls)
@@ -104,7 +103,7 @@ class Mail:
             if parts.username is not None:
                 server.login(unquote(parts.username), unquote(parts.password or ""))
             refused = server.send_message(message, self._sender, self._recipients)
-            # It has the message: a farewell that fails must not have it sent again.
+            # The message is delivered, so a failure to quit must not cause another attempt.
             with contextlib.suppress(OSError, smtplib.SMTPException):
                 server.quit()
             return refused
@@ -113,23 +112,21 @@ class Mail:
 
     def _failed(self, reason: str, *, is_final: bool = False) -> DeliveryFailed:
         url = self._url.get_secret_value()
-        told = redacted(reason, url=url, secrets=_logins(url))
-        return DeliveryFailed(
-            "delivery_failed", channel=self.name, reason=shortened(one_line(told), 300), is_final=is_final
-        )
+        text = shortened(one_line(redacted(reason, url=url, secrets=_logins(url))), 300)
+        return DeliveryFailed("delivery_failed", channel=self.name, reason=text, is_final=is_final)
 
 
 def _logins(url: str) -> list[str]:
-    """What AUTH PLAIN and AUTH LOGIN send of the password."""
+    """The encoded passwords that AUTH PLAIN and AUTH LOGIN send."""
     parts = urlsplit(url)
     user, password = unquote(parts.username or ""), unquote(parts.password or "")
     sent = (f"\0{user}\0{password}", password) if password else ()
     return [base64.b64encode(each.encode()).decode() for each in sent]
 
 
-def _told(refused: dict[str, tuple[int, bytes]]) -> str:
-    return "; ".join(f"{who} ({code} {_text(said)})" for who, (code, said) in refused.items())
+def _refusals(refused: dict[str, tuple[int, bytes]]) -> str:
+    return "; ".join(f"{who} ({code} {_text(reply)})" for who, (code, reply) in refused.items())
 
 
-def _text(said: bytes | str) -> str:
-    return said.decode("utf-8", "replace") if isinstance(said, bytes) else said
+def _text(reply: bytes | str) -> str:
+    return reply.decode("utf-8", "replace") if isinstance(reply, bytes) else reply

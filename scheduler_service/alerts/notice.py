@@ -1,4 +1,4 @@
-"""What is sent when something is wrong, whoever carries it."""
+"""The notice of an alert, and the protocol of channels."""
 
 import re
 from collections.abc import Mapping
@@ -11,39 +11,41 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 @dataclass(frozen=True, slots=True)
 class Notice:
+    """A notification."""
+
     title: str  # one line
-    text: str  # some lines of plain text: what happened, what to do
+    text: str  # lines of plain text: what happened, what to do
     severity: str  # "warning", "critical" or "info"
     state: str  # "firing", "resolved", "reminder", "message" or "test"
     payload: Mapping[str, object] = field(default_factory=dict)  # JSON of the alert, for the generic webhook
 
 
 class Channel(Protocol):
-    """A way to tell people; `name` is unique, shown to people and holds no secret."""
+    """A notification channel; `name` is unique and contains no secret."""
 
     @property
     def name(self) -> str: ...
 
     def send(self, notice: Notice) -> None:
-        """Hand the notice over; it is with the other side when this returns.
+        """Deliver the notice; when this returns, the receiver has it.
 
         Raises:
-            DeliveryFailed: it is not, as far as we know; the text holds no secret.
+            DeliveryFailed: it probably was not delivered; the text contains no secret.
         """
 
 
 def one_line(text: str) -> str:
-    """`text` without line breaks and control characters, which could begin a header of their own."""
+    """`text` without line breaks and control characters, which could start another header."""
     return _encodable(_LINE_BREAKS_AND_CONTROLS.sub(" ", text)).strip()
 
 
 def plain(text: str) -> str:
-    """`text` with its lines, without other control characters."""
+    """`text` with line breaks, but without other control characters."""
     return _encodable(_CONTROLS.sub("", text.replace("\r\n", "\n").replace("\r", "\n")))
 
 
 def shortened(text: str, limit_bytes: int) -> str:
-    """`text`, cut between characters and marked with an ellipsis if its UTF-8 is longer than `limit_bytes` (>= 3)."""
+    """`text`, cut with an ellipsis if its UTF-8 is longer than `limit_bytes` (>= 3)."""
     encoded = text.encode()
     if len(encoded) <= limit_bytes:
         return text
@@ -51,5 +53,5 @@ def shortened(text: str, limit_bytes: int) -> str:
 
 
 def _encodable(text: str) -> str:
-    # A lone surrogate, as os.fsdecode makes them, has no UTF-8.
+    # Lone surrogates, which os.fsdecode creates, cannot be encoded.
     return text.encode("utf-8", "replace").decode()

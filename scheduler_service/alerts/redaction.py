@@ -1,21 +1,21 @@
-"""What another side says, without what opens a channel: it may repeat what we sent, and people read it."""
+"""Removes the credentials of a channel from answers, which may repeat the request and are shown to users."""
 
 import re
 from collections.abc import Iterable
 from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 
 MIN_PART_LENGTH, MIN_VALUE_LENGTH = 8, 4
-"""Of a path and of a query; shorter ones are words like "robot" and "1", and hiding these would garble the text."""
+"""Minimum lengths of hidden path segments and query values; shorter ones are words such as "robot" or "1"."""
 HIDDEN = "***"
 
 _NAMES = frozenset({"sign", "signature", "token", "access_token", "key", "secret", "password"})
-"""Beside these names any value is hidden, as it is beside the names of the query."""
+"""The values of these names are hidden, like those of the names in the query."""
 _SIGNATURE = re.compile(r"(?:[A-Za-z0-9+/]|%2[BbFf]){43}(?:=|%3[Dd])")
-"""An HMAC-SHA256 in base64, as it is and in a query."""
+"""An HMAC-SHA256 in base64, plain or percent-encoded."""
 
 
 def redacted(text: str, *, url: str, secrets: Iterable[str] = ()) -> str:
-    """`text` without `secrets`, the query and password of `url`, the longer parts of its path, and any signature."""
+    """`text` without `secrets`, query, password and longer path segments of `url`, and signatures."""
     parts = urlsplit(url)
     query = parse_qsl(parts.query)
     hidden = {each for each in (*secrets, parts.query, parts.password) if each}

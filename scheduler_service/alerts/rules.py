@@ -1,6 +1,6 @@
-"""What is wrong, by which rule: plain values and frames in, readings out.
+"""The alert rules: plain values and frames in, readings out.
 
-A rule has a reading whenever it looked; what to make of it over time (confirm it, send it, end it) is `episodes`'.
+Each evaluation of a rule gives a reading. `episodes` turns readings into alerts, which it confirms and ends.
 """
 
 import math
@@ -13,53 +13,55 @@ from scheduler_service.alert_rules import GAP_THRESHOLDS, RULES, AlertRule, Seve
 from scheduler_service.alerts.about import RUNS_SHOWN, runs_about, subject_of, with_judged_gaps
 from scheduler_service.alerts.rise import judged, rise_of
 from scheduler_service.alerts.wording import advice, message, params_of
-from scheduler_service.words import Lang
+from scheduler_service.words import Lang, Message
 
 if TYPE_CHECKING:
     import pandas as pd
 
+Reason = str | Sequence[Message]
+"""The reason of an event: a recorded text, or messages."""
 State = Literal["beyond", "near", "within", "unknown"]
-"""`near`: not beyond the threshold, but not clear of it either; an alert neither begins nor ends there."""
+"""`near`: within the threshold by less than the hysteresis; an alert neither begins nor ends."""
 
 HYSTERESIS = 0.05
-"""How far within its threshold a figure has to come before its alert ends, a share of the threshold."""
+"""An alert ends when its value is within the threshold by this share of it."""
 GAP_RUNS = 20
-"""Runs of a size before their mean gap is held against its threshold, which was measured on means."""
+"""Minimum number of runs of a size: the thresholds were measured on means."""
 DRIFT_PSI = threshold("input_drift").usual
-"""Population stability index from which a distribution counts as shifted (Siddiqi, Credit Risk Scorecards, 2006)."""
+"""Population stability index above which a distribution has shifted (Siddiqi, Credit Risk Scorecards, 2006)."""
 DRIFT_RUNS = 100
-"""Runs on either side before distributions are compared."""
+"""Minimum number of runs in each distribution."""
 SILENCE_AT_LEAST = timedelta(hours=1)
 SILENCE_RUNS = threshold("silent_service").usual
-"""Runs that every earlier week had in the hours that are silent now."""
+"""Minimum number of runs in the same hours of each earlier week."""
 SILENCE_WEEKS = 2
-"""Earlier weeks that have to be recorded before a silence says anything."""
+"""Minimum number of recorded earlier weeks."""
 EVENTS = frozenset(rule.name for rule in RULES.values() if rule.is_event)
 RULES_OF_RUNS = frozenset(RULES) - EVENTS
-"""The rules that judge what is recorded, and the disk that it is on."""
+"""The rules that evaluate the records and their disk."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a rule sees of a subject now."""
+    """The result of a rule for a subject now."""
 
     name: str  # of the rule
     state: State
     value: float | None
     threshold: float | None
-    message: str  # one line: what is wrong
-    advice: str  # what to do about it
-    subject: str = ""  # what it is about, when a rule has several: a model, an experiment, a size
+    message: str  # one line
+    advice: str
+    subject: str = ""  # of rules with several: a model, an experiment, a size
     severity: Severity = "warning"
-    is_event: bool = False  # something that happened once: it is told, and its end is not
-    params: Mapping[str, object] = field(default_factory=dict)  # of the texts that its name is the code of
+    is_event: bool = False  # a single event: its end is not notified
+    params: Mapping[str, object] = field(default_factory=dict)  # of the texts with the code `name`
     details: Mapping[str, object] = field(default_factory=dict)  # further fields of `GET /alerts`
-    requests: tuple[str, ...] = ()  # ids of the worst runs it is about, at most `RUNS_SHOWN`
+    requests: tuple[str, ...] = ()  # ids of the worst runs, at most `RUNS_SHOWN`
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the rules look at."""
+    """The input of the rules."""
 
     now: datetime
     runs: "pd.DataFrame"  # of the last hour
@@ -70,18 +72,18 @@ class Seen:
     free_bytes: int  # of the disk
     limits: Mapping[str, float]  # threshold -> value
     gap_limits: Mapping[int, float]  # as `GAP_THRESHOLDS`
-    said_gaps: frozenset[int]  # the sizes whose thresholds somebody said
+    custom_gaps: frozenset[int]  # the sizes with a configured threshold
 
 
 def performance(runs: "pd.DataFrame", thresholds: Mapping[str, float], lang: Lang = "zh") -> list[Reading]:
     """The three thresholds of the guide, and each model that could not answer.
 
-    The makespan is judged of requests of one standard cycle, which its threshold was made for, and of those whose size
-    is not recorded; the execution time beyond what a request was granted.
+    The threshold of the makespan applies to requests of one standard cycle and to those whose size is not recorded,
+    that of the execution time to the time beyond the budget of the request.
 
     Args:
-        runs: columns `success`, `makespan` (h), `execution_time` (s), `model_key`, `error_message`, and where known
-            `n_workpoints`, `n_steps`, `time_budget_ms`, `request_id`; any number of rows.
+        runs: columns `success`, `makespan` (h), `execution_time` (s), `model_key`, `error_message`, and optionally
+            `n_workpoints`, `n_steps`, `time_budget_ms`, `request_id`.
         thresholds: `max_makespan` (h, of the mean), `max_execution_time` (s, of the 99th percentile),
             `min_success_rate` (0..1).
     """
@@ -98,7 +100,7 @@ def performance(runs: "pd.DataFrame", thresholds: Mapping[str, float], lang: Lan
 
 
 def measured(runs: "pd.DataFrame") -> dict[str, float | None]:
-    """What `performance` holds against its thresholds: rule -> figure, None where there is none."""
+    """Rule -> the value that `performance` compares with its threshold; None without data."""
     return _figures(runs, _about(runs))
 
 
@@ -115,22 +117,19 @@ def _figures(runs: "pd.DataFrame", about: "Mapping[str, pd.DataFrame]") -> dict[
 
 
 def gaps(
-    runs: "pd.DataFrame", limits: Mapping[int, float], lang: Lang = "zh", *, said: Iterable[int] = ()
+    runs: "pd.DataFrame", limits: Mapping[int, float], lang: Lang = "zh", *, custom: Iterable[int] = ()
 ) -> list[Reading]:
-    """The mean gap of each size with at least `GAP_RUNS` successful runs, held against the size's threshold.
-
-    The usual thresholds were measured on standard cycles and are for them alone; one that somebody said is for all
-    runs of its size.
+    """The mean gap of each size with at least `GAP_RUNS` successful runs.
 
     Args:
-        runs: columns `success`, `gap` (share), `n_workpoints`, and where known `n_steps`, `request_id`.
-        limits: greatest number of work points of a size -> greatest mean gap, a share; as `GAP_THRESHOLDS`.
-        said: the sizes whose thresholds somebody said.
+        runs: columns `success`, `gap` (share), `n_workpoints`, and optionally `n_steps`, `request_id`.
+        limits: largest number of work points of a size -> threshold of the mean gap, a share; as `GAP_THRESHOLDS`.
+        custom: as for `about.is_gap_judged`.
     """
     readings = []
-    told = with_judged_gaps(runs[runs["success"].astype(bool)].iloc[::-1], limits, said)
+    judged_runs = with_judged_gaps(runs[runs["success"].astype(bool)].iloc[::-1], limits, custom)
     for largest, limit in sorted(limits.items()):
-        subject, mine = subject_of(largest, limits), told[told["size"] == largest]
+        subject, mine = subject_of(largest, limits), judged_runs[judged_runs["size"] == largest]
         value = float(mine["value"].mean()) if len(mine) >= GAP_RUNS else None
         readings.append(
             held_against("max_gap", value, limit, lang, subject=subject, requests=_first(mine), limits=limits)
@@ -147,14 +146,13 @@ def makespan_rises(
     *,
     limits: Iterable[int] = GAP_THRESHOLDS,
 ) -> list[Reading]:
-    """Of each size with recent runs, how much longer its schedules are than they were: see `rise.judged`."""
-    readings = []
-    limits = tuple(limits)
+    """How much longer the schedules of each size with recent runs have become: see `rise.judged`."""
+    readings, limits = [], tuple(limits)
     for size, runs in judged(recent, before, now, limits).groupby("size"):
         subject, (value, is_chance) = subject_of(int(str(size)), limits), rise_of(runs)
         more: dict[str, Any] = {"subject": subject, "requests": _first(runs), "limits": limits}
         reading = held_against("max_makespan_rise", value, limit, lang, **more)
-        # What chance explains is no alert yet, and no end of one.
+        # A rise that may be chance neither begins nor ends an alert.
         readings.append(replace(reading, state="near") if is_chance and reading.state == "beyond" else reading)
     return readings
 
@@ -162,12 +160,12 @@ def makespan_rises(
 def drift(
     name: str, recent: "pd.Series[float]", reference: "pd.Series[float]", lang: Lang = "zh", *, limit: float = DRIFT_PSI
 ) -> Reading:
-    """Whether what is asked for lately is distributed as it was before, by the population stability index.
+    """The population stability index of recent requests against earlier ones.
 
-    PSI = sum over bins of (p - q) ln(p / q); bins are the reference's deciles and what lies between. By chance alone it
-    is about (1/n + 1/m) times a chi-square with B - 1 degrees of freedom (Yurdakul and Naranjo, Statistical properties
-    of the population stability index, J. Risk Model Validation 14(4), 2020), so the threshold is `limit` or that
-    distribution's 99.9th percentile, whichever is greater. A bin that only one side has counts half a run there.
+    PSI = sum over bins of (p - q) ln(p / q). The bins are the deciles of the reference and the intervals between them.
+    Without a shift, PSI is about (1/n + 1/m) times a chi-square with B - 1 degrees of freedom (Yurdakul and Naranjo,
+    Statistical properties of the population stability index, J. Risk Model Validation 14(4), 2020), so the threshold is
+    the larger of `limit` and the 99.9th percentile of that distribution. An empty bin counts as half a run.
     """
     from scipy.special import chdtri
 
@@ -195,9 +193,9 @@ def drifts(recent: "pd.DataFrame", before: "pd.DataFrame", lang: Lang = "zh", *,
 def drift_of_bounds(
     recent: "pd.DataFrame", reference: "pd.DataFrame", lang: Lang = "zh", *, limit: float = DRIFT_PSI
 ) -> Reading:
-    """`drift` of the lower bounds, each by its rank among the earlier ones of as many work points.
+    """`drift` of the lower bounds, replaced by their ranks among earlier runs with the same number of work points.
 
-    Other sizes have other bounds, which is no drift of its own; a size with few earlier runs does not count.
+    So another mix of sizes is not a drift of the bounds. Sizes with few earlier runs are left out.
     """
     bounds = {n: each.sort_values() for n, each in reference.dropna().groupby("n_workpoints")["lower_bound"]}
     usual: dict[object, pd.Series[float]] = {n: each for n, each in bounds.items() if len(each) >= GAP_RUNS}
@@ -205,13 +203,13 @@ def drift_of_bounds(
 
 
 def silence(silent: timedelta, runs_then: Sequence[int], lang: Lang = "zh", *, limit: float = SILENCE_RUNS) -> Reading:
-    """Whether the service is asked nothing in hours of the week in which it always was.
+    """Whether no requests arrive in hours of the week in which they always did.
 
-    If requests came as before, none at all would come with probability exp(-10) where ten or more are usual (Poisson).
+    If ten requests are expected, none arrives with probability exp(-10) (Poisson).
 
     Args:
-        silent: since the last run.
-        runs_then: how many runs there were in the same hours of each earlier week that is recorded.
+        silent: time since the last run.
+        runs_then: numbers of runs in the same hours of each recorded earlier week.
     """
     if silent < SILENCE_AT_LEAST:
         return held_against("silent_service", 0.0, limit, lang)
@@ -220,31 +218,31 @@ def silence(silent: timedelta, runs_then: Sequence[int], lang: Lang = "zh", *, l
 
 
 def disk(free_bytes: int, min_free_gib: float, lang: Lang = "zh") -> Reading:
-    """Whether the records and logs have room."""
+    """The free space of the disk with records and logs."""
     return held_against("min_free_disk_gib", free_bytes / 2**30, min_free_gib, lang)
 
 
-def experiment_aborted(experiment: str, reason: str, time: str, lang: Lang = "zh") -> Reading:
-    """An experiment that stopped itself."""
+def experiment_aborted(experiment: str, reason: Reason, time: str, lang: Lang = "zh") -> Reading:
+    """An experiment that was stopped automatically."""
     details = {"experiment": experiment, "time": time}
     return _event("experiment_aborted", experiment, reason, lang, details=details)
 
 
-def arm_stopped(experiment: str, arm: str, reason: str, time: str, lang: Lang = "zh") -> Reading:
-    """An experiment that took one of its candidates away from its users, and goes on with the others."""
+def arm_stopped(experiment: str, arm: str, reason: Reason, time: str, lang: Lang = "zh") -> Reading:
+    """A candidate that was stopped automatically; its experiment continues."""
     details = {"experiment": experiment, "arm": arm, "time": time}
     return _event("experiment_arm_stopped", f"{experiment}/{arm}", reason, lang, details=details)
 
 
-def rolled_back(algorithm: str, reason: str, time: str, lang: Lang = "zh") -> Reading:
-    """A live model that the service took back by itself."""
-    # With the time, since it may happen again.
+def rolled_back(algorithm: str, reason: Reason, time: str, lang: Lang = "zh") -> Reading:
+    """A live model that was rolled back automatically."""
+    # The subject has the time, because each rollback is an alert of its own.
     return _event("model_rolled_back", f"{algorithm}@{time}", reason, lang, details={"time": time})
 
 
 READERS: "list[Callable[[Seen, Lang], Iterable[Reading]]]" = [
     lambda seen, lang: performance(seen.runs, seen.limits, lang),
-    lambda seen, lang: gaps(seen.runs, seen.gap_limits, lang, said=seen.said_gaps),
+    lambda seen, lang: gaps(seen.runs, seen.gap_limits, lang, custom=seen.custom_gaps),
     lambda seen, lang: makespan_rises(
         seen.recent, seen.before, seen.now, seen.limits["max_makespan_rise"], lang, limits=seen.gap_limits
     ),
@@ -252,11 +250,11 @@ READERS: "list[Callable[[Seen, Lang], Iterable[Reading]]]" = [
     lambda seen, lang: [silence(seen.silent, seen.runs_then, lang, limit=seen.limits["silent_service"])],
     lambda seen, lang: [disk(seen.free_bytes, seen.limits["min_free_disk_gib"], lang)],
 ]
-"""What each rule of `RULES_OF_RUNS` sees."""
+"""The functions that evaluate `RULES_OF_RUNS`."""
 
 
 def beyond(readings: Iterable[Reading]) -> list[Reading]:
-    """Those that are beyond their thresholds."""
+    """The readings beyond their thresholds."""
     return [reading for reading in readings if reading.state == "beyond"]
 
 
@@ -270,7 +268,7 @@ def held_against(
     requests: tuple[str, ...] = (),
     limits: Iterable[int] = GAP_THRESHOLDS,
 ) -> Reading:
-    """`value` against its threshold; `limits` are the sizes' greatest numbers of work points."""
+    """The reading of `value`; `limits` are the largest numbers of work points of the sizes."""
     state, params = _state(RULES[name], value, limit), params_of(name, subject, limits)
     return _reading(name, state, value, limit, lang, subject=subject, params=params, requests=requests)
 
@@ -279,14 +277,15 @@ def _state(rule: AlertRule, value: float | None, limit: float) -> State:
     if value is None:
         return "unknown"
     if rule.worse == "below":
-        # A share cannot come further within than 1, so the margin is of what is left up to there.
+        # A share is at most 1, so its margin is relative to the room below 1.
         room = rule.most - limit if rule.unit == "share" else limit
         return "beyond" if value < limit else "near" if value < limit + HYSTERESIS * room else "within"
     return "beyond" if value > limit else "near" if value > limit * (1.0 - HYSTERESIS) else "within"
 
 
-def _event(name: str, subject: str, reason: str, lang: Lang, *, value: float = 1.0, **more: Any) -> Reading:
-    params = {**params_of(name, subject), "reason": reason}
+def _event(name: str, subject: str, reason: Reason, lang: Lang, *, value: float = 1.0, **more: Any) -> Reading:
+    recorded = reason if isinstance(reason, str) else [each.to_dict() for each in reason]
+    params = {**params_of(name, subject), "reason": recorded}
     return _reading(name, "beyond", value, 0.0, lang, subject=subject, params=params, **more)
 
 
@@ -309,7 +308,7 @@ def _reading(
 
 
 def _ranks(runs: "pd.DataFrame", usual: "Mapping[object, pd.Series[float]]") -> "pd.Series[float]":
-    """Of each run whose size is in `usual`, the share of its size's bounds that are lower; equal ones count half."""
+    """The share of lower bounds in `usual` below that of each run of the same size; equal ones count half."""
     import numpy as np
     import pandas as pd
 
@@ -322,18 +321,18 @@ def _ranks(runs: "pd.DataFrame", usual: "Mapping[object, pd.Series[float]]") -> 
 
 
 def _shares(values: "pd.Series[float]", edges: Sequence[float]) -> list[float]:
-    """Share of the values below the first edge, at it, between it and the second, at that, ..., beyond the last."""
+    """Shares of the values below the first edge, at it, between it and the second, ..., above the last."""
     import numpy as np
 
     at, limits = values.to_numpy(dtype=float), np.asarray(edges)
-    # An edge itself is a place of its own: of whole numbers most lie on one.
+    # Each edge is a bin of its own, because most whole numbers are equal to an edge.
     bins = np.searchsorted(limits, at, side="left") + np.searchsorted(limits, at, side="right")
     counts = np.bincount(bins, minlength=2 * len(edges) + 1)
     return [float(count) / len(values) for count in counts]
 
 
 def _first(runs: "pd.DataFrame") -> tuple[str, ...]:
-    """The ids of the first requests, where they are known."""
+    """The ids of the first requests, if known."""
     return tuple(str(each) for each in runs["request_id"].head(RUNS_SHOWN)) if "request_id" in runs else ()
 
 

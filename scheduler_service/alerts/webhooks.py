@@ -1,4 +1,4 @@
-"""Notices as HTTP POSTs: JSON for a program, or a message for a robot of DingTalk, WeCom or Feishu.
+"""Notices as HTTP POST requests: JSON for a program, or a message for a robot of DingTalk, WeCom or Feishu.
 
 Sources: open.dingtalk.com "Custom robot access" and "Security settings"; developer.work.weixin.qq.com document 91770;
 open.feishu.cn "Custom bot usage guide".
@@ -32,28 +32,27 @@ from scheduler_service.settings import is_loopback
 
 TIMEOUT_S = 10.0
 ANSWER_LIMIT_BYTES = 64 * 1024
-# In 20 kB, the least of the limits of DingTalk and Feishu, also where JSON doubles every character.
+# Fits in 20 kB, the smaller limit of DingTalk and Feishu, even if JSON escapes every character.
 TEXT_LIMIT_BYTES = 9_000
-WECOM_TEXT_LIMIT_BYTES = 2_048  # of a text message; 4096 are allowed in markdown, where names like a_b* would be markup
+WECOM_TEXT_LIMIT_BYTES = 2_048  # of a text message; markdown allows 4096, but would format names like a_b*
 _TOO_MANY = re.compile("too many|frequen", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """How a vendor says that a message is not taken, in an answer that is often HTTP 200."""
+class ReplyFormat:
+    """How a vendor reports an error, often with HTTP 200."""
 
     code_keys: tuple[str, ...]
     text_keys: tuple[str, ...]
-    # What stays wrong however often it is sent: token, signature, keyword, format.
-    final_codes: frozenset[int]
-    wait_s: Mapping[int, float]  # by code, for rate limits; of a code that is final too, the text decides
+    final_codes: frozenset[int]  # retrying does not help: token, signature, keyword, format
+    wait_s: Mapping[int, float]  # code of a rate limit -> wait; if the code is also final, the text decides
 
 
 class JsonWebhook:
-    """POSTs the notice and the alert's JSON to a program of the plant; any 2xx is a success."""
+    """Posts the notice and the JSON of the alert to a program; any 2xx is a success."""
 
     kind: ClassVar[str] = "json"
-    answer: ClassVar[Answer | None] = None
+    reply: ClassVar[ReplyFormat | None] = None
 
     def __init__(
         self, url: SecretStr, *, secret: SecretStr | None = None, timeout_s: float = TIMEOUT_S, clock: Clock = utc_now
@@ -68,11 +67,11 @@ class JsonWebhook:
         return f"<{self.name}>"
 
     def send(self, notice: Notice) -> None:
-        """See `Channel.send`; at most about `timeout_s` to connect and as long again for the answer."""
+        """See `Channel.send`. Takes at most about `timeout_s` to connect, and the same for the answer."""
         try:
             body = json.dumps(self._body(notice), ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
         except (TypeError, ValueError) as err:
-            raise self._failed(f"the alert is no JSON: {err}", is_final=True) from None
+            raise self._failed(f"the alert cannot be written as JSON: {err}", is_final=True) from None
         status, headers, answered = self._post(body)
         self._judge(status, headers, answered)
 
@@ -100,44 +99,43 @@ class JsonWebhook:
             with err:
                 return err.code, err.headers, _read(err, until)
         except urllib.error.URLError as err:
-            raise self._failed(
-                _reason(err.reason), is_final=isinstance(err.reason, ssl.SSLCertVerificationError)
-            ) from None
+            is_final = isinstance(err.reason, ssl.SSLCertVerificationError)
+            raise self._failed(_reason(err.reason), is_final=is_final) from None
         except (OSError, http.client.HTTPException) as err:
             raise self._failed(_reason(err)) from None
-        except ValueError as err:  # of an address that no connection can be made to; its text has the address
+        except ValueError as err:  # invalid address, which its text contains
             raise self._failed(f"the address cannot be used ({type(err).__name__})", is_final=True) from None
 
     def _judge(self, status: int, headers: Message, answered: bytes) -> None:
-        try:
-            said = json.loads(answered)
-        except (ValueError, RecursionError):
-            said = None
-        fields = said if isinstance(said, dict) else {}
-        code = _first(fields, self.answer.code_keys) if self.answer else None
-        is_ok = 200 <= status < 300
-        if is_ok and (self.answer is None or code == 0):
+        """Raise DeliveryFailed unless the answer says that the message was accepted."""
+        is_ok, code, text = 200 <= status < 300, *self._reply(answered)
+        if is_ok and (self.reply is None or code == 0):
             return
-        told = str((_first(fields, self.answer.text_keys) if self.answer else None) or "")
-        if is_ok and not isinstance(code, int):
+        if is_ok and code is None:
             raise self._failed(f"HTTP {status}, but the answer is not one of a {self.kind} robot")
-        is_limited = self._is_rate_limit(code, told)
+        reason = "" if is_ok else f"HTTP {status}"
         if 300 <= status < 400:
-            reason = f"HTTP {status}: it redirects, which is not followed; configure the address it leads to"
-        else:
-            reason = f"HTTP {status}" if not is_ok else ""
-        if isinstance(code, int):
-            reason = f"{reason} code {code}: {told}".strip()
-        may_pass = status in (408, 425, 429) or status >= 500
-        is_known_final = self.answer is not None and isinstance(code, int) and code in self.answer.final_codes
-        is_final = not is_limited and (is_known_final or not (is_ok or may_pass))
-        wait_s = self.answer.wait_s.get(code) if self.answer and isinstance(code, int) else None
+            reason += ": it redirects, which is not followed; configure the address it leads to"
+        if code is not None:
+            reason = f"{reason} code {code}: {text}".strip()
+        is_temporary = is_ok or status in (408, 425, 429) or status >= 500
+        wait_s, is_final = None, not is_temporary
+        if self.reply is not None and code is not None:
+            wait_s, is_known = self.reply.wait_s.get(code), code in self.reply.final_codes
+            is_limited = wait_s is not None and (not is_known or _TOO_MANY.search(text) is not None)
+            is_final = not is_limited and (is_known or is_final)
         raise self._failed(reason, is_final=is_final, retry_after_s=self._retry_after_s(headers) or wait_s)
 
-    def _is_rate_limit(self, code: object, told: str) -> bool:
-        if self.answer is None or not isinstance(code, int) or code not in self.answer.wait_s:
-            return False
-        return code not in self.answer.final_codes or _TOO_MANY.search(told) is not None
+    def _reply(self, answered: bytes) -> tuple[int | None, str]:
+        """The code and the text of the vendor in an answer; (None, "") if it has none."""
+        try:
+            fields = json.loads(answered)
+        except (ValueError, RecursionError):
+            return None, ""
+        if self.reply is None or not isinstance(fields, dict):
+            return None, ""
+        code = _first(fields, self.reply.code_keys)
+        return code if isinstance(code, int) else None, str(_first(fields, self.reply.text_keys) or "")
 
     def _retry_after_s(self, headers: Message) -> float | None:
         value = headers.get("Retry-After", "").strip()
@@ -152,23 +150,23 @@ class JsonWebhook:
 
     def _failed(self, reason: str, *, is_final: bool = False, retry_after_s: float | None = None) -> DeliveryFailed:
         secrets = [self._secret.get_secret_value()] if self._secret else []
-        told = shortened(one_line(redacted(reason, url=self._url.get_secret_value(), secrets=secrets)), 300)
+        text = shortened(one_line(redacted(reason, url=self._url.get_secret_value(), secrets=secrets)), 300)
         wait_s = None if is_final else retry_after_s
         return DeliveryFailed(
-            "delivery_failed", channel=self.name, reason=told, is_final=is_final, retry_after_s=wait_s
+            "delivery_failed", channel=self.name, reason=text, is_final=is_final, retry_after_s=wait_s
         )
 
 
 class DingTalkRobot(JsonWebhook):
-    """A custom robot of DingTalk; with a secret every message is signed."""
+    """A custom robot of DingTalk; messages are signed if there is a secret."""
 
     kind = "dingtalk"
-    answer = Answer(
+    reply = ReplyFormat(
         code_keys=("errcode",),
         text_keys=("errmsg",),
         final_codes=frozenset({310000, 300001, 300005, 40035, 43004, 400013, 400101, 400102, 400105, 400106})
         | frozenset(range(430101, 430105)),
-        # Above 20 messages a minute the robot is silenced for ten minutes.
+        # Above 20 messages per minute, the robot is blocked for ten minutes.
         wait_s={130101: 600.0, 410100: 600.0, 660026: 600.0, 90030: 3600.0},  # 90030: a quota is used up
     )
 
@@ -190,7 +188,7 @@ class WeComRobot(JsonWebhook):
     """A group robot of WeCom (企业微信)."""
 
     kind = "wecom"
-    answer = Answer(
+    reply = ReplyFormat(
         code_keys=("errcode",),
         text_keys=("errmsg",),
         final_codes=frozenset({93000, 93004, 93008, 40001, 40008, 40014, 40058, 41001, 44004, 45002}),
@@ -202,19 +200,19 @@ class WeComRobot(JsonWebhook):
 
 
 class FeishuRobot(JsonWebhook):
-    """A custom bot of Feishu; with a secret every message is signed."""
+    """A custom bot of Feishu; messages are signed if there is a secret."""
 
     kind = "feishu"
-    answer = Answer(
-        code_keys=("code", "StatusCode"),  # the second is of answers of older hooks
+    reply = ReplyFormat(
+        code_keys=("code", "StatusCode"),  # the second: older hooks
         text_keys=("msg", "StatusMessage"),
         final_codes=frozenset({9499, 19001, 19002, 19007, 19021, 19022, 19024}),
-        # 9499 is "Bad Request" as well as "too many request".
+        # 9499 means "Bad Request" or "too many request".
         wait_s={9499: 60.0, 11232: 60.0, 230020: 60.0, 99991400: 60.0},
     )
 
     def _body(self, notice: Notice) -> dict[str, object]:
-        # A post, since in a message of type text "<at user_id=...>" inside a name would call people.
+        # Not a text message, in which "<at user_id=...>" in a name would mention users.
         lines = shortened(plain(notice.text), TEXT_LIMIT_BYTES)
         content = {"title": shortened(one_line(notice.title), 300), "content": [[{"tag": "text", "text": lines}]]}
         body: dict[str, object] = {"msg_type": "post", "content": {"post": {"zh_cn": content}}}
@@ -229,14 +227,14 @@ ROBOTS: dict[str, type[JsonWebhook]] = {cls.kind: cls for cls in (JsonWebhook, D
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """A token in the address, or the alert, is for the configured host alone."""
+    """Follows no redirect: the token in the address and the alert are for the configured host only."""
 
     def redirect_request(self, *_: object) -> None:
         return None
 
 
 def _opener(host: str) -> urllib.request.OpenerDirector:
-    """For one request; the proxies of the environment (https_proxy, no_proxy) are honoured, except to loopback."""
+    """For one request. Uses the proxies of the environment (https_proxy, no_proxy), except for loopback."""
     name = urlsplit(f"//{host}").hostname or ""
     proxies = urllib.request.ProxyHandler({} if is_loopback(name) else None)
     secure = urllib.request.HTTPSHandler(context=ssl.create_default_context())
@@ -244,7 +242,7 @@ def _opener(host: str) -> urllib.request.OpenerDirector:
 
 
 def _read(response: http.client.HTTPResponse | IO[bytes], until: float) -> bytes:
-    """The answer up to a limit of size and time: one that drips must not hold us up, and what was said is enough."""
+    """The answer, cut at `ANSWER_LIMIT_BYTES` and at the time `until`, so that slow answers do not block."""
     found = b""
     read_some = getattr(response, "read1", response.read)
     try:
@@ -254,12 +252,12 @@ def _read(response: http.client.HTTPResponse | IO[bytes], until: float) -> bytes
                 break
             found += some
     except (OSError, http.client.HTTPException):
-        pass  # judged by what has come; half a JSON is no success of a robot
+        pass  # incomplete JSON is not a success
     return found
 
 
 def _reason(err: object) -> str:
-    """What went wrong on the way, in words that cannot hold the address."""
+    """A text for a connection error that cannot contain the address."""
     if isinstance(err, TimeoutError):
         return "no answer in time"
     if isinstance(err, ssl.SSLCertVerificationError):

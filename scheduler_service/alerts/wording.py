@@ -1,4 +1,4 @@
-"""Alerts in words. An alert's code is the name of its rule; the catalogue words it, in its section `alerts`."""
+"""The texts of alerts. The code of an alert is the name of its rule, a key of the catalogue's section `alerts`."""
 
 from collections.abc import Iterable, Mapping
 
@@ -7,11 +7,7 @@ from scheduler_service.words import WORDS, Lang
 
 
 def params_of(name: str, subject: str, limits: Iterable[int] = GAP_THRESHOLDS) -> dict[str, str]:
-    """What the texts of the rule `name` say of its subject.
-
-    Args:
-        limits: greatest number of work points of each size.
-    """
+    """The parameters of the texts of rule `name`; `limits`: largest number of work points of each size."""
     about = RULES[name].about if name in RULES else "none"
     if about == "size":
         return {"sizes": sizes_of(subject, limits)}
@@ -22,7 +18,7 @@ def params_of(name: str, subject: str, limits: Iterable[int] = GAP_THRESHOLDS) -
 
 
 def sizes_of(subject: str, limits: Iterable[int] = GAP_THRESHOLDS) -> str:
-    """The numbers of work points of a size: of "N<=10" with the limits 5 and 10 "6–10", of "N>50" ">50"."""
+    """The work points of a size: "6–10" for "N<=10" with the limits 5 and 10, ">50" for "N>50"."""
     if not subject.startswith("N<="):
         return subject.removeprefix("N")
     most = int(subject.removeprefix("N<="))
@@ -31,18 +27,18 @@ def sizes_of(subject: str, limits: Iterable[int] = GAP_THRESHOLDS) -> str:
 
 
 def message(name: str, params: Mapping[str, object], lang: Lang) -> str:
-    """What is wrong, in one line; with the reason, if there is one."""
+    """The alert in one line, with its reason if there is one."""
     has_own = WORDS.template(f"alerts.{name}.message", lang) is not None
     found = WORDS.text(f"alerts.{name}.{'message' if has_own else 'title'}", params, lang)
     return WORDS.text("alerts.with_reason", {"message": found, **params}, lang) if "reason" in params else found
 
 
 def advice(name: str, params: Mapping[str, object], lang: Lang) -> str:
-    """What to do about it."""
+    """The recommended action."""
     return WORDS.text(f"alerts.{name}.advice", params, lang)
 
 
 def figure(name: str, value: float, lang: Lang) -> str:
-    """A figure of the rule, or its threshold, in its unit; four significant digits."""
+    """A value or threshold of the rule in its unit, with four significant digits."""
     unit = RULES[name].unit if name in RULES else "index"
     return WORDS.text(f"alerts.figure.{unit}", {"value": float(f"{value:.4g}")}, lang)

@@ -1,1 +1,1 @@
-"""Experiments: what one is, who falls into which arm, and the file that holds them."""
+"""Experiments: their definition, the assignment of users, the examination, and the changes."""

@@ -1,4 +1,4 @@
-"""What people call an experiment, what they expect of it, and whose it is: texts of any script beside its id. Pure."""
+"""Title, hypothesis and owner of an experiment: texts in any script, in addition to its id. Pure."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -11,14 +11,14 @@ from scheduler_env.values import is_printable
 from scheduler_service.errors import InvalidExperiment
 
 ABOUT: Mapping[str, int] = MappingProxyType({"title": 200, "hypothesis": 2_000, "owner": 200})
-"""Field -> its longest text, in characters."""
+"""Field -> maximum length in characters."""
 
 
 def check_about(texts: Mapping[str, str | None]) -> None:
-    """Nothing, if there are some, and each is one of `ABOUT` and a text that it may be, or None.
+    """Check that there is at least one text, and each is a valid text of a field of `ABOUT`, or None.
 
     Raises:
-        InvalidExperiment: `errors` says where.
+        InvalidExperiment: `errors` has the places.
     """
     if not texts:
         raise InvalidExperiment("nothing_to_describe", known=[*ABOUT])

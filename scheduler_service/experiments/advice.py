@@ -1,6 +1,6 @@
-"""What the verdict on a candidate calls for: the advice in words, and the move that pages offer first. Pure."""
+"""The recommended action after a verdict: its text, and the move that pages offer first. Pure."""
 
-from typing import Literal, get_args
+from typing import Literal
 
 from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.experiments.lifecycle import OVER, Status
@@ -8,18 +8,17 @@ from scheduler_service.stats.judged import UNRELIABLE, Judged
 from scheduler_service.words import Message
 
 AdvisedMove = Literal["promote", "stop", "stop_arm", "conclude", "start"]
-ADVISED_MOVES: tuple[AdvisedMove, ...] = get_args(AdvisedMove)
 
 
 def next_step(
     experiment: Experiment, judged: Judged, *, status: Status, last_event: str | None, days_planned: float
 ) -> Message:
-    """What to do now.
+    """The recommended action.
 
     Args:
-        status: the status of the experiment now.
-        last_event: the kind of its last transition; None: there was none.
-        days_planned: until the experiment ends.
+        status: current status of the experiment.
+        last_event: kind of its last transition, if any.
+        days_planned: days until the experiment ends.
     """
     promoted = experiment.promotion
     other = "" if promoted is None else promoted.arm
@@ -28,7 +27,7 @@ def next_step(
 
 
 def _outcome(experiment: Experiment, arm: str, last_event: str | None) -> str | None:
-    """Which advice follows a promotion, a stop or an abort; None: none of these happened."""
+    """The code of the advice after a promotion, a stop or an abort; None: none of these happened."""
     promoted = experiment.promotion
     if promoted is not None:
         if promoted.is_reverted:
@@ -59,24 +58,16 @@ def _is_automatic(experiment: Experiment, status: Status) -> bool:
 
 
 def advised_move(experiment: Experiment, judged: Judged) -> AdvisedMove | None:
-    """The move that the verdict calls for now; None: go on, or a person has to find something out first."""
+    """The move that the verdict recommends; None: continue, or a person must investigate first."""
     arm = judged.candidate
     if experiment.archived_at is not None or experiment.status == "concluded" or arm in experiment.stopped_arms:
         return None
     if judged.word == "worse":
-        return _end(experiment)
-    if judged.word == "better" and judged.cannot_tell is None and not judged.is_failing:
-        return _promotion(experiment)
-    return "start" if experiment.status == "paused" else None
-
-
-def _end(experiment: Experiment) -> AdvisedMove:
-    if experiment.status in OVER:
-        return "conclude"
-    return "stop" if len(experiment.running_candidates) == 1 else "stop_arm"
-
-
-def _promotion(experiment: Experiment) -> AdvisedMove | None:
+        if experiment.status in OVER:
+            return "conclude"
+        return "stop" if len(experiment.running_candidates) == 1 else "stop_arm"
     if experiment.status == "paused":
         return "start"
+    if judged.word != "better" or judged.cannot_tell is not None or judged.is_failing:
+        return None
     return None if _is_automatic(experiment, experiment.status) or experiment.status == "scheduled" else "promote"

@@ -1,4 +1,4 @@
-"""Who answers a request: the arm of the experiment that it names, or the default model. Pure."""
+"""The model that answers a request: that of an experiment's arm, or the default model. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,24 +12,23 @@ AssignmentReason = Literal["assigned", "default", "pinned", "experiment_not_foun
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """Which model answers a request, and why. `variant` is the arm; None unless `reason` is `assigned` or `pinned`.
+    """The model that answers a request, and the reason.
 
-    `pinned` is a tester whom the experiment forces into an arm, or a request that names its model. `split` has the
-    shares of the arms that the user was assigned under, in their order ("0.9/0.1"); None unless `reason` is `assigned`.
+    `pinned`: the experiment forces this tester into an arm, or the request names its model.
     """
 
-    experiment: str | None  # as asked for
-    variant: str | None
+    experiment: str | None  # as named by the request
+    variant: str | None  # the arm; None unless `reason` is `assigned` or `pinned`
     model: str  # as configured: a key, short name or tag of the registry
     user_id: str
     reason: AssignmentReason
-    split: str | None = None
+    split: str | None = None  # shares of the arms in their order, "0.9/0.1"; None unless `reason` is `assigned`
 
 
 def assign(
     experiments: Mapping[str, Experiment], default_model: str, experiment: str | None, user_id: str, now: datetime
 ) -> Assignment:
-    """Arm and model for this user, and why; a missing or finished experiment means the default model."""
+    """The arm and the model of this user; the default model if the experiment is missing or not active."""
     if not experiment:
         return Assignment(None, None, default_model, user_id, "default")
     found = experiments.get(experiment)

@@ -1,7 +1,7 @@
-"""Experiments that were taken out of `ab_test_config.json`: `logs/experiments_archive.jsonl`, one whole to a line.
+"""The archived experiments, `logs/experiments_archive.jsonl`: one per line, removed from `ab_test_config.json`.
 
-A line has the `experiment` as the configuration had it, and the `transition` that took it away. Lines are read one at a
-time, and of each only a summary is kept: the lists of users may have megabytes.
+A line has the `experiment` as it was configured, and the `transition` by which it was archived. Only a summary of each
+line stays in memory: the lists of users may have megabytes.
 """
 
 from collections.abc import Mapping
@@ -13,12 +13,12 @@ from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.experiments.lifecycle import OVER, Transition, check_allowed
 from scheduler_service.jsonlines import JsonLines
 
-LISTS_OF_USERS = ("excluded_users", "forced_variants")
-"""What a summary leaves out."""
+USER_LISTS = ("excluded_users", "forced_variants")
+"""Summaries do not have these."""
 
 
 class Archive:
-    """The file at `path`; safe for threads and processes. Of several lines with one name the last one counts."""
+    """The file at `path`; safe for threads and processes. If several lines have the same name, the last one counts."""
 
     def __init__(self, path: Path) -> None:
         self._file = JsonLines(path, _summary)
@@ -27,16 +27,16 @@ class Archive:
         return name in self._positions()
 
     def summaries(self) -> dict[str, Experiment]:
-        """Name -> the experiment without `LISTS_OF_USERS`."""
+        """Name -> the experiment without `USER_LISTS`."""
         return {each.name: each for each in self._file.lines()}
 
     def find(self, name: str) -> Experiment | None:
-        """The whole experiment; None if none of this name is archived. Raises as `line`."""
+        """The complete experiment; None if no experiment with this name is archived. Raises as `line`."""
         found = self.line(name)
         return None if found is None else _parsed(found["experiment"], found["transition"]["time"])
 
     def line(self, name: str) -> dict[str, Any] | None:
-        """The `experiment` and its `transition`, as they were written; None if none of this name is archived.
+        """The `experiment` and its `transition`, as written; None if no experiment with this name is archived.
 
         Raises:
             StorageUnavailable: the file cannot be read, or was replaced meanwhile.
@@ -53,9 +53,9 @@ class Archive:
         return found
 
     def add(self, entry: Mapping[str, Any], transition: Transition) -> dict[str, Any]:
-        """Adds an experiment, in the words of the configuration, and answers its line; on disk when this returns.
+        """Append an experiment as it is configured; returns its line, which is then on disk.
 
-        Call under the lock of the configuration.
+        Called with the configuration locked.
 
         Raises:
             StorageUnavailable: the file cannot be written.
@@ -73,7 +73,7 @@ class Archive:
 
 
 def check_archivable(experiment: Experiment, default_model: object) -> None:
-    """Refuses an experiment that may run again, or whose promotion may be reverted."""
+    """Raise ExperimentConflict if the experiment may run again, or its promotion may be reverted."""
     check_allowed(experiment.name, experiment.status, "archive", OVER)
     promotion = experiment.promotion
     if promotion is not None and not promotion.are_tags_right:
@@ -88,8 +88,8 @@ def archive_of(config_file: Path) -> Archive:
 
 
 def _summary(line: dict[str, Any]) -> Experiment:
-    shorter = {key: value for key, value in line["experiment"].items() if key not in LISTS_OF_USERS}
-    return _parsed(shorter, line["transition"]["time"])
+    short = {key: value for key, value in line["experiment"].items() if key not in USER_LISTS}
+    return _parsed(short, line["transition"]["time"])
 
 
 def _parsed(entry: Mapping[str, Any], archived_at: str) -> Experiment:

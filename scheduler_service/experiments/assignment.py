@@ -1,7 +1,7 @@
-"""Who falls into which arm: a pure function of the user, the experiment's name and the shares.
+"""The arm of a user: a pure function of the user, the experiment's name and the shares. Nothing is stored.
 
-The same answer in every process, after every restart and on every machine; nothing is stored. It is the bucketing that
-GrowthBook publishes for its SDKs (hash version 2), so other systems can compute the same answer.
+The result is the same in every process, after a restart and on every machine. The bucketing is that of GrowthBook's
+SDKs (hash version 2), so other systems can compute the same result.
 
 Source: GrowthBook, "Build your own SDK", sections "Hashing" and "Bucket ranges", spec 0.7.1.
 """
@@ -10,21 +10,21 @@ from collections.abc import Sequence
 from typing import Literal
 
 Range = tuple[float, float]
-"""Buckets from the first number on, up to but without the second."""
+"""A half-open range of buckets, `[from, to)`."""
 
 HashVersion = Literal[1, 2]
 
 FNV_OFFSET = 0x811C9DC5
 FNV_PRIME = 0x01000193
 BOUNDARY_DECIMALS = 9
-SUM_TOLERANCE = 0.01  # of the published ranges; experiments are held to 1e-9 when they are defined
+SUM_TOLERANCE = 0.01  # as published; a new experiment is checked with 1e-9
 
 
 def bucket(seed: str, unit_id: str, version: HashVersion = 2) -> float:
-    """Where a unit falls, a multiple of 1/10,000 (version 1: of 1/1,000), at least 0 and less than 1.
+    """The bucket of a unit, a multiple of 1/10,000 (version 1: 1/1,000) in [0, 1).
 
-    Version 2 hashes twice, so the splits of two experiments (two seeds) are independent; version 1 does not, and is
-    kept for the published vectors and GrowthBook's namespaces.
+    Version 2 hashes twice, so the splits of two experiments (two seeds) are independent. Version 1 does not; it is
+    needed for the published test vectors and GrowthBook's namespaces.
 
     Args:
         seed: the salt: the experiment's name.
@@ -41,15 +41,15 @@ def bucket(seed: str, unit_id: str, version: HashVersion = 2) -> float:
 
 
 def bucket_ranges(arms: int, coverage: float = 1.0, weights: Sequence[float] | None = None) -> tuple[Range, ...]:
-    """The buckets of each arm: `[start, start + coverage * weight)`, `start` being the sum of the weights before it.
+    """The buckets of each arm: `[start, start + coverage * weight)`; `start` is the sum of the weights before it.
 
-    Raising the coverage, or one weight while no other one grows, moves no unit out of that arm. Boundaries are
-    rounded to 9 decimals: 0.1 + 0.2 is then the bucket 0.3 and not the next one, which is what makes this exact.
+    A higher coverage, or a higher weight while no other weight increases, moves no unit out of that arm. This is exact
+    since boundaries are rounded to 9 decimals: 0.1 + 0.2 gives the bucket 0.3.
 
     Args:
-        arms: how many, at least 1.
-        coverage: share of the units that take part; limited to 0..1.
-        weights: of the arms, adding up to 1 (within 0.01); equal ones if None, or if they do not fit, as published.
+        arms: their number, at least 1.
+        coverage: share of the units that take part; clipped to 0..1.
+        weights: of the arms, with the sum 1 (within 0.01). If None or invalid: equal weights, as published.
     """
     coverage = min(1.0, max(0.0, coverage))
     if weights is None or len(weights) != arms or abs(sum(weights) - 1.0) > SUM_TOLERANCE:
@@ -63,7 +63,7 @@ def bucket_ranges(arms: int, coverage: float = 1.0, weights: Sequence[float] | N
 
 
 def choose(unit_bucket: float, ranges: Sequence[Range]) -> int | None:
-    """The index of the first range that holds the bucket; None when the unit takes no part."""
+    """The index of the first range with the bucket; None if the unit does not take part."""
     for arm, (low, high) in enumerate(ranges):
         if low <= unit_bucket < high:
             return arm
@@ -73,7 +73,7 @@ def choose(unit_bucket: float, ranges: Sequence[Range]) -> int | None:
 def _fnv1a32(text: str) -> int:
     """FNV-1a, 32 bits, of the UTF-8 bytes. Source: Fowler, Noll, Vo; draft-eastlake-fnv."""
     value = FNV_OFFSET
-    # surrogatepass: JSON can carry half a surrogate pair, and an odd id is no reason to refuse a schedule.
+    # surrogatepass: JSON may contain a lone surrogate, and a request with such an id must not fail.
     for byte in text.encode("utf-8", "surrogatepass"):
         value = (value ^ byte) * FNV_PRIME & 0xFFFFFFFF
     return value

@@ -1,13 +1,13 @@
-"""Changes of experiments, each as a whole: the file first, its line of history next, the registry's tags last.
+"""Changes of experiments: first the configuration file, then the history, then the registry's tags.
 
-The file is the moment of truth: it holds the new state together with the line that tells of it and with what is left
-to do in the registry. A process killed in between leaves the rest to whoever calls `settle` next. Of an experiment that
-is archived, the line in the archive is: until the file follows, it has the experiment still, which `settle` takes away.
+Writing the file commits the change: it contains the new state, the line for the history, and what remains to be done
+in the registry. If the process is killed before that is done, the next call of `settle` does it. Archiving is committed
+by the line in the archive; `settle` then removes the experiment from the file.
 """
 
 import logging
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,42 +27,48 @@ from scheduler_service.experiments.experiment import Experiment, Promotion
 from scheduler_service.experiments.history import ExperimentHistory
 from scheduler_service.experiments.lifecycle import EventKind, Transition
 from scheduler_service.registry.names import parse_versioned
+from scheduler_service.words import WORDS, Message
 
 log = logging.getLogger(__name__)
 
+Reason = str | Sequence[Message]
+"""A person's text, or what the service decided a move upon."""
+
 
 class Registry(Protocol):
-    """What experiments need of the model registry; `ModelVersionManager` has it."""
+    """The methods of the model registry (`ModelVersionManager`) that experiments need."""
 
-    def resolve(self, name: str, *, standing: bool = False) -> str: ...
+    def resolve(self, name: str, *, oldest: bool = False) -> str: ...
     def check_deployable(self, name: str) -> None: ...
-    def promote_model(self, name: str, status: str, *, reason: str = "", actor: str = "") -> object: ...
-    def rollback(self, algorithm: str, reason: str, *, actor: str = "", only_from: str | None = None) -> object: ...
-    def note_default(self, change: Mapping[str, str]) -> None: ...
+    def promote_model(self, name: str, status: str, *, reason: str | ServiceError = "", actor: str = "") -> object: ...
+    def rollback(
+        self, algorithm: str, reason: str | ServiceError, *, actor: str = "", only_from: str | None = None
+    ) -> object: ...
+    def note_default(self, change: Mapping[str, Any]) -> None: ...
 
 
-class Overtaken(ExperimentConflict):
-    """Somebody else moved the experiment since it was looked at."""
+class ChangedMeanwhile(ExperimentConflict):
+    """The experiment was changed after it was read."""
 
 
 class Changes:
-    """The experiments' file with its history and the registry that follows it."""
+    """The experiments' file, their history and archive, and the registry."""
 
     def __init__(self, path: Path, registry: Registry | None, clock: Clock) -> None:
         self._registry = registry
         self._clock = clock
-        self._told: set[str] = set()  # troubles that are in the log already; `settle` meets them every second
-        self._written: set[str] = set()  # transitions that are known to be in the history
+        self._logged: set[str] = set()  # `settle` meets the same problems every second; each is logged once
+        self._written: set[str] = set()  # ids of changes that are in a history
         self.file = ConfigFile(path, approve=self._approve)
         self.history = ExperimentHistory(path.parent / "logs" / "experiments.jsonl")
         self.archived = archive_of(path)
 
     def find(self, name: str) -> Experiment:
-        """The experiment with its status now; one in the archive has `archived_at`.
+        """The experiment with its current status; an archived one has `archived_at`.
 
         Raises:
-            ExperimentNotFound: nothing bears this name.
-            StorageUnavailable: nobody can tell, since the file is broken.
+            ExperimentNotFound: no experiment has this name.
+            StorageUnavailable: no experiment is found, and the file is broken.
         """
         config = self.file.current()
         found = config.experiments.get(name) or self.archived.find(name)
@@ -70,12 +76,12 @@ class Changes:
             self.file.check()
         return experiment_in(config, name, self._clock()) if found is None else as_of(found, self._clock())
 
-    def movable(self, name: str) -> Experiment:
-        """As `find`, of an experiment that may change still.
+    def find_changeable(self, name: str) -> Experiment:
+        """As `find`, for an experiment to be changed.
 
         Raises:
             ExperimentConflict: it is archived.
-            StorageUnavailable: the file is broken, so that nothing can change.
+            StorageUnavailable: the file is broken.
         """
         self.file.check()
         found = self.find(name)
@@ -84,10 +90,10 @@ class Changes:
         return found
 
     def create(self, experiment: Experiment, actor: str) -> None:
-        """Puts the experiment into the file.
+        """Add the experiment to the file.
 
         Raises:
-            ExperimentConflict: the name is taken, be it in the archive.
+            ExperimentConflict: the name is in use, in the file or in the archive.
         """
         name = experiment.name
 
@@ -107,20 +113,21 @@ class Changes:
         event: EventKind,
         change: Callable[[Document], None],
         actor: str = "",
-        reason: str = "",
+        reason: Reason = "",
         figures: Mapping[str, Any] | None = None,
         expected: Experiment | None = None,
     ) -> Transition:
-        """Applies `change` to the file's JSON and writes the line of history that tells of it.
+        """Apply `change` to the file's JSON, and write the transition to the history.
 
         Args:
-            expected: the experiment that was looked at; its status, stage and stopped arms must still be these.
+            expected: the experiment as it was read; status, stage and stopped arms must be unchanged.
 
         Raises:
-            Overtaken: they are not; nothing was changed.
-            ServiceError: whatever `change` raises; the file would not be valid, or cannot be written.
+            ChangedMeanwhile: they are not; nothing was changed.
+            ServiceError: raised by `change`; or the file would become invalid, or cannot be written.
         """
         made: list[Transition] = []
+        said, messages = _recorded(reason)
 
         def apply(document: Document) -> None:
             now = self._clock()
@@ -129,15 +136,16 @@ class Changes:
                 found = experiment_in(validate(document), name, now)
                 before = state_of(found)
                 if expected is not None and before != state_of(expected):
-                    raise Overtaken("overtaken", experiment=name, before=_said(expected), after=_said(found))
-                self._keep_lines(found)
-            elif event != "created":  # taken away since it was looked at
-                self.movable(name)
+                    read, current = _state_texts(expected), _state_texts(found)
+                    raise ChangedMeanwhile("overtaken", experiment=name, before=read, after=current)
+                self._save_lines(found)
+            elif event != "created":  # archived or deleted after it was read
+                self.find_changeable(name)
                 raise ExperimentNotFound("experiment_not_found", experiment=name)
             change(document)
             after = state_of(experiment_in(validate(document), name, now))
             line = Transition(
-                secrets.token_hex(8), to_iso(now), name, event, actor, reason, before, after, figures or {}
+                secrets.token_hex(8), to_iso(now), name, event, actor, said, before, after, figures or {}, messages
             )
             slot = "last_description" if event == "described" else "last_transition"
             document["experiments"][name][slot] = line.to_dict()
@@ -145,18 +153,18 @@ class Changes:
 
         self.file.update(apply)
         self._record(made[0].to_dict())
-        log.info("experiment %s: %s by %s: %s", name, event, actor or "nobody named", reason or "no reason given")
+        log.info("experiment %s: %s by %s: %s", name, event, actor or "nobody named", said or "no reason given")
         return made[0]
 
-    def _keep_lines(self, experiment: Experiment) -> None:
-        """Writes the lines that the file has of the experiment into the history, before it forgets them."""
+    def _save_lines(self, experiment: Experiment) -> None:
+        """Write the transitions in the file to the history, before they are replaced."""
         for line in filter(None, (experiment.last_transition, experiment.last_description)):
             self.history.record(line)
 
     def promote(
-        self, experiment: Experiment, arm: str, actor: str, reason: str, figures: Mapping[str, Any] | None = None
+        self, experiment: Experiment, arm: str, actor: str, reason: Reason, figures: Mapping[str, Any] | None = None
     ) -> Transition:
-        """Makes the arm's model the default one and concludes the experiment; the registry's tags follow.
+        """Make the arm's model the default model, conclude the experiment, and update the registry's tags.
 
         Raises:
             InvalidTransition: the model cannot be deployed; nothing was changed.
@@ -176,20 +184,18 @@ class Changes:
             set_default(document, key, actor, _about(experiment.name, reason), self._clock())
             entry["status"] = "concluded"
             if experiment.rollout is not None:
-                entry["rollout"] |= {
-                    "stage": len(experiment.rollout.stages) - 1,
-                    "stage_since": to_iso(self._clock()),
-                }
+                last_stage = len(experiment.rollout.stages) - 1
+                entry["rollout"] |= {"stage": last_stage, "stage_since": to_iso(self._clock())}
 
         made = self.make(experiment.name, "promoted", promote, actor, reason, figures, expected=experiment)
         self.settle()
         return made
 
     def revert(self, experiment: Experiment, actor: str, reason: str) -> None:
-        """Makes the default model what it was before the promotion; the registry's tags follow.
+        """Restore the default model from before the promotion, and update the registry's tags.
 
         Raises:
-            ExperimentConflict: nothing was promoted, it was reverted already, or something else is the default by now.
+            ExperimentConflict: nothing was promoted, it was reverted already, or the default model was changed again.
         """
         name, promotion = experiment.name, experiment.promotion
         if promotion is None or promotion.is_reverted:
@@ -199,15 +205,15 @@ class Changes:
             current = document.get("default_model")
             if current != promotion.model:
                 raise ExperimentConflict("not_default_any_more", model=promotion.model, default=current)
-            said = _about(name, reason or "the promotion was reverted")
-            set_default(document, promotion.previous_default, actor, said, self._clock())
+            why = _about(name, reason) if reason else ServiceError("experiment_reverted", experiment=name)
+            set_default(document, promotion.previous_default, actor, why, self._clock())
             document["experiments"][name]["promotion"] |= {"is_reverted": True, "are_tags_right": False}
 
         self.make(name, "reverted", revert, actor, reason, expected=experiment)
         self.settle()
 
     def make_default(self, model: str, actor: str, reason: str) -> None:
-        """Lets the model answer what no experiment takes; a tag is kept in full, of another name the key.
+        """Make a model the default model; a tag is stored as `algorithm:tag`, any other name as the model's key.
 
         Raises:
             ModelNotFound, AmbiguousModelName, InvalidTransition: there is no such model, or it cannot be deployed.
@@ -231,35 +237,35 @@ class Changes:
         self.settle()
 
     def archive(self, name: str, actor: str, reason: str) -> None:
-        """Takes the experiment out of the file and puts it into the archive, whole.
+        """Move the complete experiment from the file to the archive.
 
         Raises:
-            ExperimentConflict: its status, or a promotion that is not over, does not allow this.
-            StorageUnavailable: a file cannot be written. What is in the archive by then stays, and `settle` goes on.
+            ExperimentConflict: its status, or a promotion that is not finished, does not allow this.
+            StorageUnavailable: a file cannot be written; if it is the configuration, `settle` continues.
         """
 
         def apply(document: Document) -> None:
             if name not in document.get("experiments", {}):
-                self.movable(name)
+                self.find_changeable(name)
             now = self._clock()
             found = experiment_in(validate(document), name, now)
             check_archivable(found, document.get("default_model"))
-            self._keep_lines(found)
+            self._save_lines(found)
             line = self.archived.line(name)
             if line is None or not _is_archived(line, document):
                 state = state_of(found)
                 after = state | {"is_archived": True}
                 made = Transition(secrets.token_hex(8), to_iso(now), name, "archived", actor, reason, state, after)
                 line = self.archived.add(document["experiments"][name], made)
-            self._leave(document, line)
+            self._remove(document, line)
 
         self.file.update(apply)
         log.info("experiment %s: archived by %s: %s", name, actor or "nobody named", reason or "no reason given")
 
     def settle(self) -> None:
-        """Finishes what a kill cut off: lines of the history, archiving, and tags that follow a promotion.
+        """Finish changes that were interrupted: the history, archiving, and the tags after a promotion.
 
-        Quick if there is nothing. What the registry refuses is logged, and tried again the next time.
+        Fast if there is nothing to do. Errors of the registry are logged, and the change is tried again next time.
         """
         self._note_default(self.file.current().default_change)
         for name in self.file.current().experiments.keys() & self.archived.summaries().keys():
@@ -270,37 +276,38 @@ class Changes:
             if experiment.promotion is not None and not experiment.promotion.are_tags_right:
                 self._move_tags(experiment, experiment.promotion)
 
+    def _log_once(self, problem: str, level: int = logging.WARNING) -> None:
+        if problem not in self._logged:
+            self._logged.add(problem)
+            log.log(level, "%s", problem)
+
     def _note_default(self, change: Mapping[str, str] | None) -> None:
-        """Tells the registry's history of the last change of the default model, unless it knows."""
+        """Write the last change of the default model to the registry's history, if it is not there."""
         if change is None or self._registry is None or change["id"] in self._written:
             return
         try:
             self._registry.note_default(change)
-        except ServiceError as err:  # the file has it; `settle` tries again
-            trouble = f"the registry's history does not tell of the new default model yet: {err}"
-            if trouble not in self._told:
-                self._told.add(trouble)
-                log.warning("%s", trouble)
+        except ServiceError as err:  # the file has the change; `settle` tries again
+            self._log_once(f"the registry's history does not tell of the new default model yet: {err}")
         else:
             self._written.add(change["id"])
 
     def _finish_archiving(self, name: str) -> None:
-        """Takes an experiment out of the file that is in the archive as it is; another one of its name stays."""
-        trouble = f"{self.file.path} has another experiment {name!r} than the archive; it is in force, both are kept"
-        line = None if trouble in self._told else self.archived.line(name)
+        """Remove an archived experiment from the file; a different experiment with its name is kept."""
+        problem = f"{self.file.path} has another experiment {name!r} than the archive; it is in force, both are kept"
+        line = None if problem in self._logged else self.archived.line(name)
         if line is not None and _is_archived(line, self.file.current().document):
-            self.file.update(lambda document: self._leave(document, line) if _is_archived(line, document) else None)
+            self.file.update(lambda document: self._remove(document, line) if _is_archived(line, document) else None)
         elif line is not None:
-            self._told.add(trouble)
-            log.warning("%s", trouble)
+            self._log_once(problem)
 
-    def _leave(self, document: Document, line: Mapping[str, Any]) -> None:
-        """Takes the experiment of a line of the archive out of the file's JSON, once the history tells of it."""
+    def _remove(self, document: Document, line: Mapping[str, Any]) -> None:
+        """Remove the experiment of a line of the archive from the file's JSON, after recording the transition."""
         self.history.record(line["transition"])
         del document["experiments"][line["transition"]["experiment"]]
 
     def is_default(self, model: str) -> bool:
-        """Whether a name stands for the default model."""
+        """Whether a name means the default model."""
         default = self.file.current().default_model
         try:
             return model == default or self._key(model) == self._key(default)
@@ -308,37 +315,32 @@ class Changes:
             return False
 
     def _key(self, model: str) -> str:
-        return model if self._registry is None else self._registry.resolve(model, standing=True)
+        return model if self._registry is None else self._registry.resolve(model, oldest=True)
 
     def _record(self, transition: Mapping[str, Any]) -> None:
         if transition.get("id") in self._written:
             return
         try:
             self.history.record(transition)
-        except ServiceError as err:  # the file has it; `settle` tries again
+        except ServiceError as err:  # the file has the transition; `settle` tries again
             log.warning("%s", err)
         else:
             self._written.add(transition["id"])
 
     def _move_tags(self, experiment: Experiment, promotion: Promotion) -> None:
         if self._registry is not None:
-            said = experiment.last_transition or {}
-            actor, about = str(said.get("actor", "")), f"experiment {experiment.name}"
+            actor, name = str((experiment.last_transition or {}).get("actor", "")), experiment.name
             try:
                 if promotion.is_reverted:
                     algorithm = algorithm_of(promotion.model)
                     has_moved = self._stable(algorithm) == promotion.model != promotion.previous_stable
                     if has_moved and promotion.previous_stable is not None:
-                        self._registry.rollback(
-                            algorithm, f"{about} was reverted", actor=actor, only_from=promotion.model
-                        )
+                        reverted = ServiceError("experiment_reverted", experiment=name)
+                        self._registry.rollback(algorithm, reverted, actor=actor, only_from=promotion.model)
                 else:
-                    self._registry.promote_model(promotion.model, "deployed", reason=about, actor=actor)
+                    self._registry.promote_model(promotion.model, "deployed", reason=_about(name), actor=actor)
             except ServiceError as err:
-                trouble = f"the registry's tags do not follow the {about}: {err}"
-                if trouble not in self._told:
-                    self._told.add(trouble)
-                    log.error("%s", trouble)
+                self._log_once(f"the registry's tags do not follow the experiment {name}: {err}", logging.ERROR)
                 return
 
         def done(document: Document) -> None:
@@ -349,14 +351,14 @@ class Changes:
         self.file.update(done)
 
     def _stable(self, algorithm: str) -> str | None:
-        """The key of the model that bears the algorithm's `stable` now."""
+        """The key of the model with the algorithm's tag `stable`."""
         try:
             return None if self._registry is None else self._registry.resolve(f"{algorithm}:stable")
         except ServiceError:
             return None
 
     def _approve(self, before: Snapshot, after: Snapshot) -> None:
-        """Refuses a change that brings in a model which the registry lacks, or arms that are one model."""
+        """Refuse a change with a model that the registry does not have, or with the same model in two arms."""
         if self._registry is None:
             return
         if after.default_model != before.default_model:
@@ -376,21 +378,30 @@ class Changes:
                 self._approve_rollout(experiment, after.default_model)
 
     def _approve_rollout(self, experiment: Experiment, default: str) -> None:
-        """Refuses a rollout that could not end in production, or compares with something else than production."""
+        """Refuse a rollout whose candidate cannot be deployed, or whose baseline is not the default model."""
         assert self._registry is not None
-        if self._registry.resolve(experiment.model_a) != self._registry.resolve(default, standing=True):
+        if self._registry.resolve(experiment.model_a) != self._registry.resolve(default, oldest=True):
             model = experiment.model_a
             raise InvalidExperiment("rollout_baseline", ("model_a",), model=model, default=default)
         self._registry.check_deployable(experiment.model_b)
 
 
-def _about(experiment: str, reason: str) -> str:
-    """The reason of a change of the default model that an experiment made."""
-    return f"experiment {experiment}{f': {reason}' if reason else ''}"
+def _recorded(reason: Reason) -> tuple[str, list[dict[str, Any]]]:
+    """(text, messages as JSON) for the history; a person's text has no messages."""
+    if isinstance(reason, str):
+        return reason, []
+    return WORDS.say(*reason), [each.to_dict() for each in reason]
+
+
+def _about(experiment: str, reason: Reason = "") -> ServiceError:
+    """The reason of a change of models that an experiment made."""
+    if not reason:
+        return ServiceError("by_experiment", experiment=experiment)
+    return ServiceError("by_experiment_because", experiment=experiment, reason=reason)
 
 
 def algorithm_of(key: str) -> str:
-    """The algorithm that a model's key (`DDQN_1a2b3c4d_v2.0.0`) begins with."""
+    """The algorithm in a model's key (`DDQN_1a2b3c4d_v2.0.0`)."""
     return key.rsplit("_", 2)[0]
 
 
@@ -398,7 +409,7 @@ def experiment_in(config: Snapshot, name: str, now: datetime) -> Experiment:
     """The experiment with its status at `now`.
 
     Raises:
-        ExperimentNotFound: nothing bears this name.
+        ExperimentNotFound: no experiment has this name.
     """
     if name not in config.experiments:
         raise ExperimentNotFound("experiment_not_found", experiment=name)
@@ -412,20 +423,20 @@ def as_of(experiment: Experiment, now: datetime) -> Experiment:
 
 
 def state_of(experiment: Experiment) -> dict[str, Any]:
-    """What the history tells of it: the status, in a rollout the stage, and the stopped arms if there are any."""
+    """The state in the history: the status, the stage of a rollout, and the stopped arms, if any."""
     stage = {} if experiment.rollout is None else {"stage": experiment.rollout.share}
     stopped = {"stopped_arms": list(experiment.stopped_arms)} if experiment.stopped_arms else {}
     return {"status": experiment.status, **stage, **stopped}
 
 
 def _is_archived(line: Mapping[str, Any], document: Document) -> bool:
-    """Whether the file's JSON has the experiment just as the line of the archive has it."""
+    """Whether the experiment in the file's JSON equals the one in the line of the archive."""
     name = line["transition"]["experiment"]
     entry = document.get("experiments", {}).get(name)
     return entry is not None and line["experiment"] == {"name": name, **entry}
 
 
-def _said(experiment: Experiment) -> list[str]:
-    """`state_of` for people: the status, in a rollout the share, and the arms that run."""
+def _state_texts(experiment: Experiment) -> list[str]:
+    """`state_of` as texts for an error: the status, the share of a rollout, and the running arms."""
     share = [] if experiment.rollout is None else [f"{experiment.rollout.share:.0%}"]
     return [experiment.status, *share, *experiment.running_candidates]

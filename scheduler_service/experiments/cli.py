@@ -1,6 +1,6 @@
-"""Experiments on the command line: `python -m ab_testing <command>`.
+"""The command line of experiments: `python -m ab_testing <command>`.
 
-Exit status: 0 done; 1 refused or not found; 2 the command line makes no sense; 130 interrupted.
+Exit status: 0 done; 1 refused or not found; 2 invalid command line; 130 interrupted.
 """
 
 import argparse
@@ -8,41 +8,47 @@ import logging
 import os
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model_manager import ModelVersionManager
 from monitoring import PerformanceMonitor
 from scheduler_service.clock import utc_now
-from scheduler_service.command_line import Outcome, integer, number, run, table
+from scheduler_service.command_line import Outcome, add_actor, integer, number, progress_bar, run, shared_options, table
 from scheduler_service.errors import InvalidInput
 from scheduler_service.experiments.about import ABOUT
 from scheduler_service.experiments.examination import RUN_COLUMNS
 from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.experiments.prospect import Prospect
-from scheduler_service.experiments.replay import Contest, ReplayOptions, contest_of, plan_replay, run_replay, state_of
+from scheduler_service.experiments.replay import (
+    Contest,
+    ReplayOptions,
+    contest_of,
+    plan_replay,
+    replay_status,
+    run_replay,
+)
 from scheduler_service.settings import Settings, settings_from_environment
 from scheduler_service.stats.metrics import PAIRED
 from scheduler_service.words import WORDS
 
 if TYPE_CHECKING:
-    import pandas as pd  # slow to import, and most commands need none
+    import pandas as pd  # slow to import
 
     from ab_testing import ABTestManager
 
 MOVES = ("pause", "start", "stop", "stop-arm", "conclude", "archive", "advance", "promote", "revert")
 
 PROMOTING = ("advance", "promote")
-"""Those that may promote a candidate, which is shown and asked for."""
+"""These may promote a candidate; they show the evidence and ask for confirmation."""
 
-Answer = tuple[Any, str]
-"""What `--json` prints, and what people read."""
+Output = tuple[Any, str]
+"""The value that `--json` prints, and the text."""
 
-KINDNESS = 10
-"""Added to the niceness of the process: the service may run on the same machine."""
+NICENESS = 10
+"""Lowers the priority of the process, since the service may run on the same machine."""
 
 REPLAY_HELP = """
 Replay recorded requests. Both models get the identical instance and the time budget of the request, so differences
@@ -60,7 +66,7 @@ examples:
 
 
 class Doors:
-    """The service's doors over one folder, each opened when it is first used."""
+    """The managers of one home, each opened when it is first used."""
 
     def __init__(self, settings: Settings, open_experiments: "Callable[..., ABTestManager]") -> None:
         self.settings, self._open_experiments = settings, open_experiments
@@ -83,11 +89,11 @@ class Doors:
 
 
 def main(open_experiments: "Callable[..., ABTestManager]", arguments: Sequence[str] | None = None) -> int:
-    """Runs one command, and answers the exit status."""
+    """Run one command; returns the exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = _parser().parse_args(given)
-    if arguments is None:  # not in a program that calls this: nobody can take it back
-        os.nice(KINDNESS)
+    if arguments is None:  # not if a program calls this function: the change is permanent
+        os.nice(NICENESS)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     settings = settings_from_environment() if options.home is None else Settings(home=options.home)
     again = shlex.join(["python", "-m", "ab_testing", *given])
@@ -102,9 +108,7 @@ def main(open_experiments: "Callable[..., ABTestManager]", arguments: Sequence[s
 
 
 def _parser() -> argparse.ArgumentParser:
-    shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("--home", type=Path, metavar="FOLDER", help="home of the service (default: SCHED_HOME)")
-    shared.add_argument("--json", action="store_true", help="print JSON instead of text")
+    shared = shared_options()
     parser = argparse.ArgumentParser(
         prog="python -m ab_testing",
         description="Show and manage experiments, and replay recorded requests with a candidate model.",
@@ -113,9 +117,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, about: str, **more: Any) -> argparse.ArgumentParser:
-        told = {"description": f"{about}."} | more
+        texts = {"help": about, "description": f"{about}."} | more
         return commands.add_parser(
-            name, help=about, parents=[shared], formatter_class=argparse.RawDescriptionHelpFormatter, **told
+            name, parents=[shared], formatter_class=argparse.RawDescriptionHelpFormatter, **texts
         )
 
     listed = command("list", "list the experiments, newest first, and the default model")
@@ -149,18 +153,14 @@ def _parser() -> argparse.ArgumentParser:
             move.add_argument("--yes", action="store_true", help="do not ask for confirmation")
         if name == "stop-arm":
             move.add_argument("arm", help="the candidate: model_b, model_c, ...")
-        move.add_argument(
-            "--actor", default=os.environ.get("USER", ""), help="name for the history (default: %(default)s)"
-        )
+        add_actor(move)
 
     described = command("describe", "change the title, the hypothesis or the owner of an experiment")
     described.add_argument("experiment")
     for field in ABOUT:
         described.add_argument(f"--{field}", help="text in any script; an empty text removes it")
     described.add_argument("--reason", default="", help="reason for the history")
-    described.add_argument(
-        "--actor", default=os.environ.get("USER", ""), help="name for the history (default: %(default)s)"
-    )
+    add_actor(described)
 
     replay = command(
         "replay",
@@ -176,10 +176,10 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument(
         "--candidate-model", metavar="MODEL", help="without an experiment: the model to compare with it"
     )
-    usual = ReplayOptions()
-    replay.add_argument("--days", type=number, default=usual.days, help="length of the period (default: %(default)g)")
+    default = ReplayOptions()
+    replay.add_argument("--days", type=number, default=default.days, help="length of the period (default: %(default)g)")
     replay.add_argument(
-        "--limit", type=integer, default=usual.limit, help="number of newest requests (default: %(default)s)"
+        "--limit", type=integer, default=default.limit, help="number of newest requests (default: %(default)s)"
     )
     replay.add_argument("--seed", type=integer, help="draw a random sample of --limit requests")
     replay.add_argument(
@@ -197,23 +197,15 @@ def _parser() -> argparse.ArgumentParser:
 # --- commands ---
 
 
-def _list(doors: Doors, options: argparse.Namespace) -> Answer:
+def _list(doors: Doors, options: argparse.Namespace) -> Output:
     experiments = doors.experiments
     found = experiments.archived_experiments() if options.archived else experiments.list_experiments()
     header = ("experiment", "status", "stage", "model_a", "model_b", "since", "title", "owner")
-    rows = [
-        (
-            each.name,
-            each.status,
-            "-" if each.rollout is None else f"{each.rollout.share:.0%}",
-            each.model_a,
-            each.model_b,
-            each.start_time.strftime("%Y-%m-%d %H:%M"),
-            each.title or "-",
-            each.owner or "-",
-        )
-        for each in found
-    ]
+    rows = []
+    for each in found:
+        stage = "-" if each.rollout is None else f"{each.rollout.share:.0%}"
+        models, since = (each.model_a, each.model_b), each.start_time.strftime("%Y-%m-%d %H:%M")
+        rows.append((each.name, each.status, stage, *models, since, each.title or "-", each.owner or "-"))
     default = experiments.default_model
     value = {"default_model": default, "experiments": [each.to_dict() for each in found]}
     none = "no experiment is archived" if options.archived else "there is no experiment yet"
@@ -221,37 +213,37 @@ def _list(doors: Doors, options: argparse.Namespace) -> Answer:
 
 
 def _records(doors: Doors, name: str) -> "tuple[pd.DataFrame, pd.DataFrame]":
-    """The runs and the pairs that an experiment is judged by."""
+    """The runs and the pairs of an experiment."""
     runs = doors.monitor.get_performance_data(experiment=name, columns=RUN_COLUMNS)
     return runs, doors.monitor.get_pairs(name)
 
 
 def _promoting(doors: Doors, options: argparse.Namespace) -> dict[str, Any]:
-    """What a move that may promote takes besides; on a terminal it is shown and asked for."""
+    """The further arguments of a move that may promote; on a terminal it asks for confirmation."""
     if options.command not in PROMOTING:
         return {}
 
     def records() -> "tuple[pd.DataFrame, pd.DataFrame]":
         found = _records(doors, options.experiment)
         shown = doors.experiments.prospect(options.experiment, getattr(options, "arm", "model_b"), lambda: found)
-        print(told_prospect(shown), file=sys.stderr)
+        print(_prospect_text(shown), file=sys.stderr)
         shown.check(is_consented=options.although_worse)
-        if sys.stdin.isatty() and not options.yes and not options.json and not _agreed():
+        if sys.stdin.isatty() and not options.yes and not options.json and not _is_confirmed():
             raise InvalidInput("nothing_changed")
         return found
 
     return {"records": records, "although_worse": options.although_worse}
 
 
-def _agreed() -> bool:
+def _is_confirmed() -> bool:
     try:
         return input("Promote it? [y/N] ").strip().lower() in ("y", "yes")
     except EOFError:  # Ctrl-D
         return False
 
 
-def told_prospect(shown: Prospect) -> str:
-    """What a promotion rests on, for people; what speaks against it first."""
+def _prospect_text(shown: Prospect) -> str:
+    """The evidence for a promotion, objections first."""
     against = [message for _, message in shown.objections]
     lines = [f"AGAINST IT: {WORDS.say(message)}" for message in against]
     lines += [WORDS.say(each.message) for each in shown.findings if each.message not in against]
@@ -260,9 +252,9 @@ def told_prospect(shown: Prospect) -> str:
     return "\n".join(lines)
 
 
-def _results(doors: Doors, options: argparse.Namespace) -> Answer:
+def _results(doors: Doors, options: argparse.Namespace) -> Output:
     name = options.experiment
-    found = doors.experiments.get_experiment(name)  # an unknown one is refused before its runs are read
+    found = doors.experiments.get_experiment(name)  # before its runs are read: it may not exist
     value = doors.experiments.results(name, *_records(doors, name))
     rows = [(each["name"], each["state"], each["message"]) for each in value["guardrails"]]
     text = f"{_about(found)}{value['verdict']}: {value['verdict_sentence']}\n{value['recommendation']}"
@@ -278,49 +270,45 @@ def _results(doors: Doors, options: argparse.Namespace) -> Answer:
     return value, f"{text}\n\n{table(('guardrail', 'state', 'seen'), rows)}" if rows else text
 
 
-def _sizes(told: Mapping[str, Any]) -> str:
-    """The breakdown by size of plant, which decides nothing, as a table."""
-    counted = "pairs a / b" if told["basis"] == "pairs" else "requests a / b"
+def _sizes(breakdown: Mapping[str, Any]) -> str:
+    """The breakdown by size of plant as a table."""
+    counted = "pairs a / b" if breakdown["basis"] == "pairs" else "requests a / b"
     header = ("work points", "improvement", "interval", "difference", "users a / b", counted)
     rows = []
-    for each in told["classes"]:
+    for each in breakdown["classes"]:
         low, high = each["from_workpoints"], each["to_workpoints"]
         interval, change, unit = each["interval_percentage"], each["change"], each["unit"]
-        rows.append(
-            (
-                f"{low} and more" if high is None else str(low) if low == high else f"{low} to {high}",
-                "-" if interval is None else f"{each['improvement_percentage']:.2f} %",
-                "-" if interval is None else f"{interval[0]:.2f} to {interval[1]:.2f} %",
-                "-" if change is None else f"{change[0]:+.2f} to {change[1]:+.2f} {unit}",
-                " / ".join(map(str, each["users"].values())),
-                " / ".join(map(str, each["samples"].values())),
-            )
-        )
-    level = f"each interval at {100.0 * told['confidence_level']:g} %; a breakdown, which decides nothing"
+        size = f"{low} and more" if high is None else str(low) if low == high else f"{low} to {high}"
+        improvement = "-" if interval is None else f"{each['improvement_percentage']:.2f} %"
+        bounds = "-" if interval is None else f"{interval[0]:.2f} to {interval[1]:.2f} %"
+        difference = "-" if change is None else f"{change[0]:+.2f} to {change[1]:+.2f} {unit}"
+        counts = (" / ".join(map(str, each[name].values())) for name in ("users", "samples"))
+        rows.append((size, improvement, bounds, difference, *counts))
+    level = f"each interval at {100.0 * breakdown['confidence_level']:g} %; a breakdown, which decides nothing"
     return f"by size of plant ({level})\n{table(header, rows)}"
 
 
 def _about(experiment: Experiment) -> str:
-    """A line for each of title, hypothesis and owner that there is."""
-    told = {name: getattr(experiment, name) for name in ABOUT}
-    return "".join(f"{name}: {text}\n" for name, text in told.items() if text is not None)
+    """Title, hypothesis and owner, one line each if present."""
+    texts = ((name, getattr(experiment, name)) for name in ABOUT)
+    return "".join(f"{name}: {text}\n" for name, text in texts if text is not None)
 
 
-def _describe(doors: Doors, options: argparse.Namespace) -> Answer:
+def _describe(doors: Doors, options: argparse.Namespace) -> Output:
     texts = {name: text or None for name in ABOUT if (text := getattr(options, name)) is not None}
-    told = {"actor": options.actor, "reason": options.reason}
-    found = doors.experiments.describe_experiment(options.experiment, texts, **told)
+    by = {"actor": options.actor, "reason": options.reason}
+    found = doors.experiments.describe_experiment(options.experiment, texts, **by)
     return found.to_dict(), _about(found).rstrip() or f"the experiment {found.name} has no title, hypothesis or owner"
 
 
 def _advice(name: str, value: Mapping[str, Any]) -> str:
-    """The command that the verdict calls for."""
+    """The command for the recommended action."""
     move = str(value["advised_move"])
     arm = " model_b" if move == "stop_arm" else ""
     return f"to do so: python -m ab_testing {move.replace('_', '-')} {name}{arm}"
 
 
-def _history(doors: Doors, options: argparse.Namespace) -> Answer:
+def _history(doors: Doors, options: argparse.Namespace) -> Output:
     doors.experiments.get_experiment(options.experiment)
     lines = doors.experiments.history.of(options.experiment)
     header = ("time", "event", "from", "to", "by", "reason")
@@ -333,16 +321,20 @@ def _history(doors: Doors, options: argparse.Namespace) -> Answer:
 
 def _state(state: Mapping[str, Any]) -> str:
     stage = f" {state['stage']:.0%}" if "stage" in state else ""
-    stopped = f" without {', '.join(state['stopped_arms'])}" if "stopped_arms" in state else ""
-    return f"{state.get('status', '-')}{stage}{stopped}"
+    return f"{state.get('status', '-')}{stage}{_without(state.get('stopped_arms', ()))}"
 
 
-def _assignment(doors: Doors, options: argparse.Namespace) -> Answer:
+def _without(stopped_arms: Iterable[str]) -> str:
+    arms = ", ".join(stopped_arms)
+    return f" without {arms}" if arms else ""
+
+
+def _assignment(doors: Doors, options: argparse.Namespace) -> Output:
     value = doors.experiments.explain_assignment(options.experiment, options.user)
     return value, f"{value['variant'] or 'no arm'} ({value['model']}): {value['why']}"
 
 
-def _move(doors: Doors, options: argparse.Namespace) -> Answer:
+def _move(doors: Doors, options: argparse.Namespace) -> Output:
     experiments = doors.experiments
     moves: dict[str, Callable[..., Any]] = {
         "pause": experiments.pause_experiment,
@@ -356,38 +348,24 @@ def _move(doors: Doors, options: argparse.Namespace) -> Answer:
         "revert": experiments.revert_promotion,
     }
     found = moves[options.command](options.experiment, actor=options.actor, reason=options.reason)
-    stopped = f" without {', '.join(found.stopped_arms)}" if found.stopped_arms else ""
     archived = " and archived" if found.archived_at else ""
-    text = f"the experiment {found.name} is {found.status}{stopped}{archived}; "
+    text = f"the experiment {found.name} is {found.status}{_without(found.stopped_arms)}{archived}; "
     return found.to_dict(), f"{text}the default model is {experiments.default_model}"
 
 
-def _replay(doors: Doors, options: argparse.Namespace) -> Answer:
-    from tqdm import tqdm  # with what it draws on, too slow to import for the other commands
-
+def _replay(doors: Doors, options: argparse.Namespace) -> Output:
     contest = _contest(doors, options)
-    chosen = ReplayOptions(
-        days=options.days,
-        limit=options.limit,
-        seed=options.seed,
-        time_budget_ms=options.time_budget_ms,
-        own_requests=options.own,
-    )
+    names = ("days", "limit", "seed", "time_budget_ms")
+    chosen = ReplayOptions(**{name: getattr(options, name) for name in names}, own_requests=options.own)
     if contest.key_a == contest.key_b:
-        value = state_of(contest, None, "identical", 0, doors.monitor)
+        value = replay_status(contest, None, "identical", 0, doors.monitor)
         return value, str(value["verdict"]["verdict_sentence"])
     models = doors.models.load_model(contest.key_a), doors.models.load_model(contest.key_b)
     plan = plan_replay(doors.monitor.replays, contest, chosen, utc_now())
     print(f"replay {plan.id}: {plan.total} requests, {contest.key_a} against {contest.key_b}", file=sys.stderr)
-    with tqdm(total=plan.total, desc="replaying", unit="request", file=sys.stderr) as bar:
-
-        def progress(done: int, _total: int) -> None:
-            if bar.n == 0:
-                bar.initial = done  # so that the pace is that of this start
-            bar.update(done - bar.n)
-
+    with progress_bar("replaying", "request", leave=True) as progress:
         run_replay(plan, doors.monitor, *models, progress=progress)
-    value = state_of(contest, plan.record, "done", plan.total, doors.monitor)
+    value = replay_status(contest, plan.record, "done", plan.total, doors.monitor)
     return value, _replay_text(value)
 
 
@@ -397,7 +375,7 @@ def _contest(doors: Doors, options: argparse.Namespace) -> Contest:
         if any(names):
             raise InvalidInput("experiment_and_models")
         experiment = doors.experiments.get_experiment(options.experiment)
-        contest = contest_of(experiment, options.candidate, lambda name: doors.models.resolve(name, standing=True))
+        contest = contest_of(experiment, options.candidate, lambda name: doors.models.resolve(name, oldest=True))
         return contest if options.metric is None else replace(contest, metric=options.metric)
     if not all(names) or options.candidate or options.own:
         raise InvalidInput("two_models_needed")
@@ -405,7 +383,7 @@ def _contest(doors: Doors, options: argparse.Namespace) -> Contest:
     return Contest(key_a, key_b, metric=options.metric or PAIRED[0])
 
 
-COMMANDS: Mapping[str, Callable[[Doors, argparse.Namespace], Answer]] = {
+COMMANDS: Mapping[str, Callable[[Doors, argparse.Namespace], Output]] = {
     "list": _list,
     "results": _results,
     "history": _history,
@@ -416,29 +394,21 @@ COMMANDS: Mapping[str, Callable[[Doors, argparse.Namespace], Answer]] = {
 }
 
 
-# --- what people read ---
-
-
 def _replay_text(value: Mapping[str, Any]) -> str:
     verdict, arm = value["verdict"], value["candidate"]
+    metric = verdict["metric"]
     lines = [verdict["verdict_sentence"], verdict["recommendation"], ""]
     ratio = verdict["geometric_mean_ratio"]
     if ratio is not None:
-        lines.append(f"{verdict['metric']} {arm} / model_a: {ratio:.4f} (geometric mean of the users' ratios)")
+        lines.append(f"{metric} {arm} / model_a: {ratio:.4f} (geometric mean of the users' ratios)")
     counts = ("wins", "ties", "losses")
     lines.append(f"{arm}: " + ", ".join(f"{verdict[name]} {name}" for name in counts))
     if verdict["worst"]:
         header = ("request", "user", "work points", "model_a h", f"{arm} h", "ratio")
-        rows = [
-            (
-                each["request_id"],
-                each["user_id"] or "-",
-                each["n_workpoints"],
-                f"{each[verdict['metric'] + '_a']:.2f}",
-                f"{each[verdict['metric'] + '_b']:.2f}",
-                f"{each['ratio']:.4f}",
-            )
-            for each in verdict["worst"]
-        ]
+        rows = []
+        for each in verdict["worst"]:
+            of_arms = (f"{each[metric + suffix]:.2f}" for suffix in ("_a", "_b"))
+            request = (each["request_id"], each["user_id"] or "-", each["n_workpoints"])
+            rows.append((*request, *of_arms, f"{each['ratio']:.4f}"))
         lines += ["", f"where {arm} lost most:", table(header, rows)]
     return "\n".join(lines)

@@ -1,7 +1,4 @@
-"""`ab_test_config.json`: the experiments and the default model, as every process sees them.
-
-`documents` says how such a file is read and changed.
-"""
+"""`ab_test_config.json`: the experiments and the default model, shared by all processes (see `documents`)."""
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
@@ -20,21 +17,22 @@ from scheduler_service.experiments.experiment import Experiment, ModelName
 __all__ = ["DEFAULT_MODEL", "ConfigFile", "ConfigView", "Document", "Snapshot", "parse", "validate"]
 
 DEFAULT_MODEL = "DDQN_v2.0"
-"""The better seed model: answers until a file says otherwise."""
-
+"""The better one of the delivered models; used if there is no file."""
 
 _CHANGE = frozenset({"id", "time", "before", "after", "actor", "reason"})
+_CODED = frozenset({"code", "params"})
+"""Further members if an experiment made the change: of its reason."""
 
 
 class _Schema(Definition):
     experiments: dict[str, Experiment] = Field(default_factory=dict)
     default_model: ModelName = DEFAULT_MODEL
-    default_change: dict[str, str] | None = None  # the last that was made through the service
+    default_change: dict[str, Any] | None = None  # the last one made by the service
 
     @field_validator("default_change")
     @classmethod
-    def _whole(cls, change: dict[str, str] | None) -> dict[str, str] | None:
-        if change is not None and set(change) != _CHANGE:
+    def _whole(cls, change: dict[str, Any] | None) -> dict[str, Any] | None:
+        if change is not None and set(change) not in (_CHANGE, _CHANGE | _CODED):
             raise invalid("members_of_change", members=sorted(_CHANGE))
         return change
 
@@ -53,33 +51,30 @@ class _Schema(Definition):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One valid state of the file. `document` is its JSON with everything that was written there; never changed."""
+    """One valid state of the file."""
 
-    document: Document
+    document: Document  # the complete JSON; never changed
     experiments: Mapping[str, Experiment]
     default_model: str
-    default_change: Mapping[str, str] | None = None
+    default_change: Mapping[str, Any] | None = None
 
 
 class ConfigFile(DocumentFile[Snapshot]):
-    """The file at `path`, through which every process sees the same experiments.
-
-    A missing one stands for no experiments and `DEFAULT_MODEL`. Remarks (`_...`) in it are kept.
-    """
+    """The file at `path`. A missing file means no experiments and `DEFAULT_MODEL`; comments (`_...`) are kept."""
 
     def __init__(self, path: Path, *, approve: Callable[[Snapshot, Snapshot], None] | None = None) -> None:
-        """`approve(before, after)` is called under the lock before a change is written, and raises to refuse it."""
+        """`approve(before, after)` is called with the file locked before a change is written; it raises to refuse."""
         initial = validate({"experiments": {}, "default_model": DEFAULT_MODEL})
         super().__init__(path, validate, initial, approve=approve, too_large=InvalidExperiment)
 
 
 class ConfigView(MutableMapping[str, Any]):
-    """The file's JSON as a mapping: assigning or deleting a key, on any level, changes the file at once.
+    """The file's JSON as a mapping: assigning or deleting a key on any level changes the file.
 
-    Reads show the file as it is now. Objects are views themselves; lists are copies.
+    Reads show the current file. Objects are views themselves; lists are copies.
 
     Raises (on assignment and deletion):
-        InvalidExperiment: the file would not be valid any more.
+        InvalidExperiment: the file would become invalid.
     """
 
     def __init__(self, file: ConfigFile, path: tuple[str, ...] = ()) -> None:
@@ -114,10 +109,10 @@ class ConfigView(MutableMapping[str, Any]):
 
 
 def validate(document: object) -> Snapshot:
-    """The state that the file's JSON describes.
+    """Parse the file's JSON.
 
     Raises:
-        InvalidExperiment: it is not what the guide describes; `errors` says where.
+        InvalidExperiment: it does not have the documented format; `errors` has the places.
     """
     if not isinstance(document, dict):
         raise InvalidExperiment("config_not_object")

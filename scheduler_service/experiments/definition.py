@@ -1,15 +1,18 @@
-"""What the objects of `ab_test_config.json` have in common: frozen, strictly typed, and no unknown names."""
+"""The base class of the objects in `ab_test_config.json`: frozen, strictly typed, without unknown names."""
 
 from collections.abc import Mapping
 from difflib import get_close_matches
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
 
 from scheduler_env.validation import invalid
 
+FromList = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
+"""For tuples: strict mode refuses JSON's lists."""
+
 COMMENT = "_"
-"""What the names of remarks begin with; they are kept, and read by nobody."""
+"""Prefix of the names of comments; they are kept and ignored."""
 
 
 class Definition(BaseModel):
@@ -20,7 +23,7 @@ class Definition(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _only_known(cls, definition: object) -> object:
-        """A name that is misspelled would be a setting that does not count."""
+        """Refuse unknown names: a misspelled setting would have no effect."""
         if isinstance(definition, Mapping):
             for name in definition:
                 if name not in cls.model_fields and not str(name).startswith(COMMENT):

@@ -1,4 +1,4 @@
-"""What the records say of an experiment at one moment: plain frames in, every figure of the statistics out."""
+"""All figures of an experiment at one time, computed from data frames of runs and pairs."""
 
 from __future__ import annotations
 
@@ -27,71 +27,63 @@ from scheduler_service.stats.pairs import PairedVerdict, judge_pairs
 from scheduler_service.stats.secondary import secondary
 from scheduler_service.stats.spending import replay_alpha
 from scheduler_service.stats.verdict import DaysUntil, Verdict, judge
-from scheduler_service.words import WORDS, Message
+from scheduler_service.words import Message
 
 if TYPE_CHECKING:
     import pandas as pd
 
 RUN_COLUMNS = (
-    "timestamp",
-    "request_id",
-    "model_key",
-    "variant",
-    "reason",
-    "user_id",
-    "split",
-    "lower_bound",
-    "n_workpoints",
+    *("timestamp", "request_id", "model_key", "variant", "reason", "user_id", "split", "lower_bound", "n_workpoints"),
     *METRICS,
 )
-"""What of the recorded runs is looked at."""
+"""The columns of the runs that `examine` needs."""
 
 
 @dataclass(frozen=True)
 class Examination:
-    """Of one experiment. Verdicts may be looked at as often as one likes; p-values hold for one look at the end."""
+    """The figures of one experiment. Verdicts are valid at any time; p-values only for one look at the end."""
 
     experiment: Experiment
-    comparisons: Mapping[str, ArmComparison]  # candidate -> against the baseline
-    verdicts: Mapping[str, Verdict]  # candidate -> from the users' means
-    guardrails: Mapping[str, tuple[Guardrail, ...]]  # candidate ->; the breaker is the last one
+    comparisons: Mapping[str, ArmComparison]  # candidate -> comparison with the baseline
+    verdicts: Mapping[str, Verdict]  # candidate -> verdict on the user means
+    guardrails: Mapping[str, tuple[Guardrail, ...]]  # candidate -> checks; the breaker is the last one
     secondary: Mapping[str, Mapping[str, Any]]  # candidate -> metric -> its figures
-    pairs: Mapping[str, PairedVerdict]  # "shadow" and "replay", where there are pairs; of model_b
-    requests_longer: Mapping[str, float | None]  # candidate -> share, as `headline.requests_longer`
-    samples: Mapping[str, int]  # arm -> values of the success metric, in a rollout since the stage began
+    pairs: Mapping[str, PairedVerdict]  # "shadow" and "replay", if there are pairs; of model_b
+    requests_longer: Mapping[str, float | None]  # candidate -> share, see `headline.requests_longer`
+    samples: Mapping[str, int]  # arm -> values of the success metric; in a rollout, since the start of the stage
     now: datetime
-    model_changed: NotComputable | None  # the arm's name came to mean another model on the way
+    model_changed: NotComputable | None  # set if an arm had two models
 
     @property
     def latest(self) -> ArmComparison:
-        """The comparison that knows the most runs: of a candidate that runs, or of the one that was stopped last."""
+        """The comparison with the most runs: of a running candidate, or of the one stopped last."""
         stopped, end = self.experiment.stopped_arms, datetime.max.replace(tzinfo=UTC)
         return self.comparisons[max(self.comparisons, key=lambda arm: stopped.get(arm, end))]
 
     @property
     def rests_on_pairs(self) -> bool:
-        """Whether the verdict is that of the shadow pairs: it was decided when shadowing was switched on."""
+        """Whether the verdict is that of the shadow pairs; this depends only on the definition of the experiment."""
         return self.experiment.success_metric in PAIRED and self.experiment.shadow > 0.0 and "shadow" in self.pairs
 
     def evidence(self, *, is_baseline_the_default: bool) -> Evidence:
-        """What a rollout is decided upon."""
+        """The figures for the decision of a rollout."""
         experiment = self.experiment
         judged = self.judged(experiment.candidates[0])
         return Evidence(
             samples=self.samples,
             word=judged.word,
-            sentence=judged.sentence,
+            verdict=judged.messages,
             is_mismatched=any(each.has_ratio_mismatch for each in self.comparisons.values()),
             guardrails={arm: self.guardrails[arm] for arm in experiment.running_candidates},
             is_baseline_the_default=is_baseline_the_default,
-            cannot_tell=None if judged.cannot_tell is None else WORDS.say(judged.cannot_tell.message),
+            cannot_tell=None if judged.cannot_tell is None else judged.cannot_tell.message,
             is_one_of_several=len(experiment.candidates) > 1,
             words={arm: self.judged(arm).word for arm in experiment.candidates},
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """API.md's `results`, and more. The figures at the top are of model_b; `comparisons` has every candidate's."""
-        experiment = self.experiment
+        """The results as JSON. The figures on the top level are of model_b; `comparisons` has further candidates."""
+        experiment, latest = self.experiment, self.latest.to_dict()
         first, *others = experiment.candidates
         return {
             "experiment_name": experiment.name,
@@ -102,7 +94,8 @@ class Examination:
             "start_time": to_iso(experiment.start_time),
             "end_time": to_iso(experiment.end_time),
             **self._figures(first),
-            **self._present_counts(),
+            # Counts of all arms until now; those of a stopped candidate's comparison end when it was stopped.
+            **{name: latest[name] for name in ("total_requests", "users", "average_metrics")},
             "verdict_basis": "pairs" if self.rests_on_pairs else "users",
             "paired": {source: found.to_dict() for source, found in self.pairs.items()},
             "comparisons": {arm: self._figures(arm) for arm in others},
@@ -111,28 +104,23 @@ class Examination:
             "stopped_arms": {arm: to_iso(since) for arm, since in experiment.stopped_arms.items()},
         }
 
-    def _present_counts(self) -> dict[str, Any]:
-        """The figures of requests of every arm until now; those of a candidate that was stopped end with it."""
-        told = self.latest.to_dict()
-        return {name: told[name] for name in ("total_requests", "users", "average_metrics")}
-
     def _figures(self, arm: str) -> dict[str, Any]:
-        """The figures of one candidate; of one that is stopped there is nothing to do."""
+        """The figures of one candidate."""
         judged = self.judged(arm)
-        gone = self.experiment.stopped_arms.get(arm) is not None
-        over = DaysLeft(None, reason=NotComputable("not_running", "arm_is_stopped", arm=arm))
+        is_stopped = arm in self.experiment.stopped_arms
+        no_days = DaysLeft(None, reason=NotComputable("not_running", "arm_is_stopped", arm=arm))
         return {
             **self._raw(arm),
             **(judged.effect_dict() if isinstance(judged, PairedVerdict) else judged.to_dict()),
             **advice(self.next_step(arm)),
-            **(over.to_dict() if gone else {}),
+            **(no_days.to_dict() if is_stopped else {}),
             "advised_move": advised_move(self.experiment, judged),
             "guardrails": [each.to_dict() for each in self.guardrails[arm]],
             "secondary": self.secondary[arm],
         }
 
     def next_step(self, arm: str) -> Message:
-        """What to do now about `arm`."""
+        """The recommended action for `arm`."""
         experiment = self.experiment
         return next_step(
             experiment,
@@ -143,19 +131,15 @@ class Examination:
         )
 
     def contradiction(self, arm: str) -> Contradiction | None:
-        """That the raw means of `arm` and the effect of its verdict have opposite signs; None if they have not."""
+        """Set if the raw means of `arm` and the effect of its verdict have opposite signs."""
         comparison, effect = self.comparisons[arm], self.judged(arm).effect
         if isinstance(effect, NotComputable) or comparison.has_ratio_mismatch or self.model_changed is not None:
             return None
-        return contradiction(
-            comparison,
-            100.0 * effect.improvement,
-            self.requests_longer[arm],
-            is_of_pairs=self.is_of_pairs(arm),
-        )
+        longer, is_of_pairs = self.requests_longer[arm], self.is_of_pairs(arm)
+        return contradiction(comparison, 100.0 * effect.improvement, longer, is_of_pairs=is_of_pairs)
 
     def _raw(self, arm: str) -> dict[str, Any]:
-        """The figures of API.md, of the raw means; `summary` says first what the verdict rests on."""
+        """The figures of the raw means, with a summary that begins with the verdict."""
         comparison, contradicted = self.comparisons[arm], self.contradiction(arm)
         means = raw_means(comparison, self.verdicts[arm].cannot_tell)
         return {
@@ -171,7 +155,7 @@ class Examination:
         return self.rests_on_pairs and arm == self.experiment.candidates[0]
 
     def judged(self, arm: str) -> Verdict | PairedVerdict:
-        """The verdict that counts on a candidate: of the shadow pairs if it rests on them, else of the users."""
+        """The verdict on a candidate: of the shadow pairs if it rests on them, otherwise of the user means."""
         on_users = self.verdicts[arm]
         found: Verdict | PairedVerdict = on_users
         if self.is_of_pairs(arm):
@@ -184,23 +168,21 @@ class Examination:
 
 
 def examine(experiment: Experiment, runs: pd.DataFrame, pairs: pd.DataFrame | None, now: datetime) -> Examination:
-    """Every figure of the experiment; those of a candidate that was stopped are of the runs until then.
+    """All figures of the experiment; a stopped candidate is examined on the runs until it was stopped.
 
-    Several candidates share the errors: verdicts and guardrails of each are held to alpha divided by their number
-    (Bonferroni).
+    With several candidates, alpha of verdicts and guardrails is divided by their number (Bonferroni).
 
     Args:
         runs: of this experiment, one row per request, at least `RUN_COLUMNS`.
-        pairs: of this experiment, both models on the same instances; None or empty if there are none.
+        pairs: of this experiment, both models on the same instances; may be empty.
     """
     candidates = experiment.candidates
     metric = metric_named(experiment.success_metric)
     each_alpha = experiment.alpha / len(candidates)
     ends = {arm: experiment.stopped_arms.get(arm) for arm in candidates}
     runs_of = {arm: runs if end is None else runs[runs["timestamp"] <= end] for arm, end in ends.items()}
-    shadow = {}
-    if experiment.shadow > 0.0:
-        shadow = {arm: pairs_by_source(pairs, arm).get("shadow") for arm in candidates}
+    shadowed = candidates if experiment.shadow > 0.0 else ()
+    shadow = {arm: pairs_by_source(pairs, arm).get("shadow") for arm in shadowed}
     comparisons = {
         arm: compare_arms(
             runs_of[arm],
@@ -212,16 +194,12 @@ def examine(experiment: Experiment, runs: pd.DataFrame, pairs: pd.DataFrame | No
         )
         for arm in candidates
     }
+    days_until = {arm: _days_until(experiment, runs, now, arm) for arm in candidates}
     return Examination(
         experiment=experiment,
         comparisons=comparisons,
         verdicts={
-            arm: judge(
-                runs_of[arm],
-                replace(comparison, alpha=each_alpha),
-                experiment.margin,
-                _days_until(experiment, runs, now, arm),
-            )
+            arm: judge(runs_of[arm], replace(comparison, alpha=each_alpha), experiment.margin, days_until[arm])
             for arm, comparison in comparisons.items()
         },
         guardrails={arm: _guardrails(experiment, of, arm, shadow.get(arm)) for arm, of in runs_of.items()},
@@ -237,26 +215,18 @@ def examine(experiment: Experiment, runs: pd.DataFrame, pairs: pd.DataFrame | No
 def _guardrails(
     experiment: Experiment, runs: pd.DataFrame, arm: str, shadow: pd.DataFrame | None
 ) -> tuple[Guardrail, ...]:
-    """Of the candidate `arm`, and the breaker; none at all where a person switched them off."""
+    """The guardrails of the candidate `arm`, and the breaker; empty if the experiment has none."""
     if not experiment.guardrails:
         return ()
-    checked = check_guardrails(
-        runs,
-        experiment.guardrails,
-        BASELINE,
-        arm,
-        GUARDRAIL_ALPHA / len(experiment.candidates),
-        split=experiment.traffic_split or None,
-        pairs=shadow,
-    )
+    alpha, split = GUARDRAIL_ALPHA / len(experiment.candidates), experiment.traffic_split or None
+    checked = check_guardrails(runs, experiment.guardrails, BASELINE, arm, alpha, split=split, pairs=shadow)
     return (*checked, check_requests(runs, BASELINE, arm))
 
 
 def _days_until(experiment: Experiment, runs: pd.DataFrame, now: datetime, arm: str) -> DaysUntil | NotComputable:
-    """How soon so many users took part in `arm` and the baseline, if new ones come as of late.
+    """A function: number of users in `arm` and the baseline -> days until then, at the recent rate of new users.
 
-    The coming stages of a rollout are looked at as well.
-    Everybody who names the experiment counts, also who falls into no arm yet: raising the coverage takes them in.
+    It takes the next stages of a rollout into account: a higher coverage includes users without an arm so far.
     """
     status = experiment.status_at(now)
     if status != "active":
@@ -273,9 +243,9 @@ def _days_until(experiment: Experiment, runs: pd.DataFrame, now: datetime, arm: 
     traffic, rollout = traffic_of(runs, now, known), experiment.rollout
     stages = [(0.0, experiment.present_coverage)]
     if rollout is not None and rollout.auto:
-        rest = rollout.min_hours / 24.0 - (now - rollout.stage_since).total_seconds() / 86_400.0
+        remaining = rollout.min_hours / 24.0 - (now - rollout.stage_since).total_seconds() / 86_400.0
         for number, share in enumerate(rollout.stages[rollout.stage + 1 : -1]):
-            stages.append((max(rest, 0.0) + number * rollout.min_hours / 24.0, min(1.0, 2.0 * share)))
+            stages.append((max(remaining, 0.0) + number * rollout.min_hours / 24.0, min(1.0, 2.0 * share)))
 
     def days_until(users: int) -> float | None:
         for (begins, coverage), (ends, _) in pairwise([*stages, (MAX_DAYS, 0.0)]):
@@ -291,44 +261,37 @@ def _days_until(experiment: Experiment, runs: pd.DataFrame, now: datetime, arm: 
 
 
 def _pair_verdicts(experiment: Experiment, pairs: pd.DataFrame | None, candidate: str) -> dict[str, PairedVerdict]:
-    """By source. Shadow pairs are judged even where there are none, if the verdict rests on them."""
-    return {
-        source: replace(
-            judge_pairs(
-                mine,
-                margin=experiment.margin,
-                alpha=alpha_of_pairs(experiment, mine),
-                candidate=candidate,
-                metric=paired_metric(experiment.success_metric),
-            ),
-            replay_number=replay_number_of(mine),
-        )
-        for source, mine in pairs_by_source(pairs, candidate).items()
-        if len(mine) or (source == "shadow" and experiment.shadow > 0.0)
-    }
+    """Source -> verdict. If the experiment is shadowed, there is a verdict on shadow pairs even without pairs."""
+    found, margin, metric = {}, experiment.margin, paired_metric(experiment.success_metric)
+    for source, mine in pairs_by_source(pairs, candidate).items():
+        if len(mine) or (source == "shadow" and experiment.shadow > 0.0):
+            alpha = alpha_of_pairs(experiment, mine)
+            judged = judge_pairs(mine, margin=margin, alpha=alpha, candidate=candidate, metric=metric)
+            found[source] = replace(judged, replay_number=replay_number_of(mine))
+    return found
 
 
 def alpha_of_pairs(experiment: Experiment, pairs: pd.DataFrame) -> float:
-    """The chance of a wrong verdict on pairs of one source and candidate; replays of the same models share it."""
+    """The significance level for pairs of one source and candidate; replays of the same models share it."""
     alpha, number = experiment.alpha / len(experiment.candidates), replay_number_of(pairs)
     return alpha if number is None else replay_alpha(alpha, number)
 
 
 def replay_number_of(pairs: pd.DataFrame) -> int | None:
-    """Which replay of its two models the pairs are of; None for shadow runs."""
+    """The number of the pairs' replay among those of the two models; None for shadow runs."""
     if "replay_number" not in pairs.columns or not len(pairs) or pairs["replay_number"].isna().iloc[-1]:
         return None
     return int(pairs["replay_number"].iloc[-1])
 
 
 def pairs_by_source(pairs: pd.DataFrame | None, candidate: str) -> dict[str, pd.DataFrame]:
-    """The pairs that are judged together: of the shadow runs, and of the last replay."""
+    """The pairs of shadow runs, and those of the last replay."""
     if pairs is None:
         return {}
     of_candidate = pairs[pairs["candidate"].eq(candidate).astype(bool)]
     found = {source: of_candidate[of_candidate["source"].eq(source).astype(bool)] for source in ("shadow", "replay")}
     replayed = found["replay"]
-    if len(replayed):  # the last one: an earlier one may be of other models
+    if len(replayed):  # earlier replays may be of other models
         found["replay"] = replayed[replayed["replay"].eq(replayed["replay"].iloc[-1]).astype(bool)]
     return found
 
@@ -344,7 +307,7 @@ def _samples(experiment: Experiment, runs: pd.DataFrame, metric: str) -> dict[st
 
 
 def _model_changed(experiment: Experiment, runs: pd.DataFrame) -> NotComputable | None:
-    """Two models under one arm's name are no arm: a tag was moved, or the file edited."""
+    """Set if one arm's runs have two models: a tag was moved, or the file was edited."""
     if "model_key" not in runs.columns:
         return None
     for arm in experiment.models:
@@ -356,10 +319,10 @@ def _model_changed(experiment: Experiment, runs: pd.DataFrame) -> NotComputable 
 
 
 def experiment_of_runs(name: str, runs: pd.DataFrame, start: datetime) -> Experiment:
-    """An experiment that only its runs know: their arms and models, and the usual limits; the split is unknown.
+    """An experiment without a definition: arms and models of its runs, default limits, unknown split.
 
     Raises:
-        ExperimentNotFound: no run of that name had an arm. Requests may name an experiment that never was.
+        ExperimentNotFound: no run of this name has an arm; requests may name an experiment that never existed.
     """
     recorded = set(runs["variant"].dropna())
     if not recorded:
@@ -369,5 +332,5 @@ def experiment_of_runs(name: str, runs: pd.DataFrame, start: datetime) -> Experi
     for arm in ARMS[: max(2, last + 1)]:
         keys = runs.loc[runs["variant"].eq(arm).fillna(value=False).astype(bool), "model_key"].dropna()
         definition[arm] = str(keys.iloc[-1]) if len(keys) else "?"
-    # Not validated: the name may be none that can be configured, and nobody knows which split was asked for.
+    # Not validated: the name may be invalid, and the split is unknown.
     return Experiment.model_construct(**definition)

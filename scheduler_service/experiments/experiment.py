@@ -1,4 +1,4 @@
-"""What an experiment is: frozen, born valid, in the words of the guide's `ab_test_config.json`."""
+"""The definition of an experiment, as in `ab_test_config.json`; frozen and validated."""
 
 import math
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ from scheduler_service.clock import to_iso
 from scheduler_service.errors import InvalidExperiment
 from scheduler_service.experiments.about import ABOUT, Hypothesis, Owner, Title
 from scheduler_service.experiments.assignment import Range, bucket, bucket_ranges, choose
-from scheduler_service.experiments.definition import Definition
+from scheduler_service.experiments.definition import Definition, FromList
 from scheduler_service.experiments.lifecycle import Status
 from scheduler_service.experiments.moment import Moment
 from scheduler_service.experiments.rollout import Rollout
@@ -32,11 +32,12 @@ from scheduler_service.stats.arms import ARMS
 from scheduler_service.stats.guardrails import DEFAULT_MARGINS, GUARDRAILS
 from scheduler_service.stats.metrics import ALIASES, METRICS, metric_named
 from scheduler_service.stats.verdict import DEFAULT_MARGIN
+from scheduler_service.words import WORDS, Message
 
 SPLIT_TOLERANCE = 1e-9
 DEFAULT_DURATION_DAYS = 7.0
 MAX_DURATION_DAYS = 3_650
-"""An experiment of so many days is open-ended: it runs until it is promoted, aborted or ended by a person."""
+"""An experiment with this duration is open-ended: it runs until it is promoted, aborted or ended by a person."""
 MAX_MARGIN = 100.0
 
 
@@ -46,7 +47,7 @@ def _known_metric(name: str) -> str:
     return metric_named(name).name
 
 
-def _nothing() -> Mapping[str, Any]:
+def _empty() -> Mapping[str, Any]:
     return MappingProxyType({})
 
 
@@ -61,7 +62,7 @@ def _valid_shares(split: Mapping[str, float]) -> Mapping[str, float]:
 
 
 def _read_guardrails(value: object) -> object:
-    """`true` and what is left out stand for the default margins; null and `{}` for none, a null margin for none."""
+    """`true` means the default margins; null and `{}` no guardrails; a null margin removes one guardrail."""
     if value is True:
         return dict(DEFAULT_MARGINS)
     if value in (None, False):
@@ -90,27 +91,27 @@ UserId = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 
 class Promotion(Definition):
-    """A candidate that became the default model. The registry's tags follow the file; a kill may come in between."""
+    """A candidate that became the default model."""
 
     arm: str
-    model: str  # key of the candidate, the default model since then
-    previous_default: str  # as it was configured
-    previous_stable: str | None = None  # key of the model of the same algorithm that bore `stable`
+    model: str  # key of the candidate
+    previous_default: str  # as configured
+    previous_stable: str | None = None  # key of the model of the same algorithm that had the tag `stable`
     is_reverted: bool = False
-    are_tags_right: bool = False
+    are_tags_right: bool = False  # whether the registry's tags were updated
 
 
 class Experiment(Definition):
-    """Two or more models, the share of the users that each gets, and for how long. The unit is the user.
+    """Two or more models, their shares of the users, and the duration. The unit is the user.
 
-    `parse` builds one from the file's or a request's words; the constructor itself raises pydantic's error.
+    Use `parse` to create one; the constructor raises pydantic's error.
     """
 
     name: ExperimentName  # also the salt of the assignment
     title: Title | None = None
-    hypothesis: Hypothesis | None = None  # what is expected to come out
-    owner: Owner | None = None  # whom to ask
-    model_a: ModelName  # the baseline; a key, short name or tag of the registry, as it was given
+    hypothesis: Hypothesis | None = None
+    owner: Owner | None = None
+    model_a: ModelName  # the baseline; a key, short name or tag of the registry
     model_b: ModelName  # the candidate
     model_c: ModelName | None = None  # further candidates
     model_d: ModelName | None = None
@@ -118,8 +119,8 @@ class Experiment(Definition):
     model_f: ModelName | None = None
     model_g: ModelName | None = None
     model_h: ModelName | None = None
-    traffic_split: Split = Field(default_factory=_nothing)  # equal shares of all arms if left out
-    coverage: float = Field(default=1.0, gt=0.0, le=1.0, allow_inf_nan=False)  # share of the users that take part
+    traffic_split: Split = Field(default_factory=_empty)  # default: equal shares
+    coverage: float = Field(default=1.0, gt=0.0, le=1.0, allow_inf_nan=False)  # share of the users who take part
     success_metric: Annotated[str, AfterValidator(_known_metric)] = "makespan"
     start_time: Moment
     duration_days: float = Field(default=DEFAULT_DURATION_DAYS, gt=0.0, le=MAX_DURATION_DAYS, allow_inf_nan=False)
@@ -127,28 +128,21 @@ class Experiment(Definition):
     min_samples: Whole = Field(default=100, ge=2, le=10**9)
     alpha: float = Field(default=0.05, gt=0.0, lt=1.0, allow_inf_nan=False)
     margin: float = Field(default=DEFAULT_MARGIN, gt=0.0, lt=1.0, allow_inf_nan=False)  # of non-inferiority, a share
-    guardrails: Margins = Field(default_factory=lambda: DEFAULT_MARGINS)  # name -> harm that is put up with
+    guardrails: Margins = Field(default_factory=lambda: DEFAULT_MARGINS)  # name -> tolerated harm
     shadow: Annotated[float, BeforeValidator(_read_shadow)] = Field(default=0.0, ge=0.0, le=1.0, allow_inf_nan=False)
-    forced_variants: Mapping[UserId, str] = Field(
-        default_factory=_nothing
-    )  # testers; their runs are left out of the results
-    excluded_users: tuple[UserId, ...] = ()  # they get the default model
-    stopped_arms: Mapping[str, Moment] = Field(default_factory=_nothing)  # candidate -> since when nobody gets it
+    forced_variants: Mapping[UserId, str] = Field(default_factory=_empty)  # testers, excluded from the results
+    excluded_users: Annotated[tuple[UserId, ...], FromList] = ()  # they get the default model
+    stopped_arms: Mapping[str, Moment] = Field(default_factory=_empty)  # candidate -> time of the stop
     rollout: Rollout | None = None
     promotion: Promotion | None = None
-    last_transition: dict[str, Any] | None = None  # written with the state it led to, so that a kill loses no line
-    last_description: dict[str, Any] | None = None  # likewise, of the last change of title, hypothesis or owner
-    archived_at: Moment | None = None  # since when it is in the archive and not in the configuration
-
-    @field_validator("excluded_users", mode="before")
-    @classmethod
-    def _tuple(cls, value: object) -> object:
-        return tuple(value) if isinstance(value, list) else value
+    last_transition: dict[str, Any] | None = None  # written together with the new state, for the history
+    last_description: dict[str, Any] | None = None  # likewise, for the last change of title, hypothesis or owner
+    archived_at: Moment | None = None  # only of archived experiments
 
     @model_validator(mode="before")
     @classmethod
     def _fill_in(cls, definition: object) -> object:
-        """Equal shares where none are given; a rollout begins with the experiment."""
+        """Add defaults: equal shares; a rollout starts with the experiment."""
         if not isinstance(definition, Mapping):
             return definition
         filled = {key: value for key, value in definition.items() if value is not None or key == "guardrails"}
@@ -217,10 +211,10 @@ class Experiment(Definition):
 
     @classmethod
     def parse(cls, definition: Mapping[str, object]) -> "Experiment":
-        """The experiment that `definition` describes, in the words of the file.
+        """Parse a definition as in the file.
 
         Raises:
-            InvalidExperiment: it cannot work; `errors` says where.
+            InvalidExperiment: it is invalid; `errors` has the places.
         """
         try:
             return cls.model_validate(definition)
@@ -228,8 +222,8 @@ class Experiment(Definition):
             raise refusal(err, cls, InvalidExperiment) from err
 
     def to_dict(self) -> dict[str, Any]:
-        """The words of the file and of the HTTP interface, as JSON; rare ones only where they are used."""
-        words: dict[str, Any] = {
+        """JSON, as in the file and in the HTTP interface; rarely used members only if they are set."""
+        members: dict[str, Any] = {
             "name": self.name,
             **self.models,
             "traffic_split": dict(self.traffic_split),
@@ -254,7 +248,7 @@ class Experiment(Definition):
             "last_transition": self.last_transition,
             "archived_at": None if self.archived_at is None else to_iso(self.archived_at),
         }
-        return words | {name: value for name, value in optional.items() if value is not None}
+        return members | {name: value for name, value in optional.items() if value is not None}
 
     @cached_property
     def models(self) -> Mapping[str, str]:
@@ -263,26 +257,26 @@ class Experiment(Definition):
 
     @property
     def candidates(self) -> tuple[str, ...]:
-        """The arms that are compared with the baseline, model_a."""
+        """All arms except the baseline, model_a."""
         return tuple(self.models)[1:]
 
     @property
     def running_candidates(self) -> tuple[str, ...]:
-        """The candidates that were not stopped by themselves."""
+        """The candidates that are not in `stopped_arms`."""
         return tuple(arm for arm in self.candidates if arm not in self.stopped_arms)
 
     @cached_property
     def end_time(self) -> datetime:
-        """From here on nobody is assigned. Pauses do not prolong an experiment."""
+        """The end of the assignment; pauses do not extend it."""
         return self.start_time + timedelta(days=self.duration_days)
 
     @property
     def is_open_ended(self) -> bool:
-        """Whether `end_time` is so far away that nobody need reckon with it."""
+        """Whether the experiment has no planned end."""
         return self.duration_days >= MAX_DURATION_DAYS
 
     def status_at(self, now: datetime) -> Status:
-        """The status when the clock is taken into account; without a running candidate an experiment is stopped."""
+        """The status at this time; an experiment without a running candidate is stopped."""
         if self.status in ("scheduled", "active", "paused"):
             if not self.running_candidates:
                 return "stopped"
@@ -293,7 +287,7 @@ class Experiment(Definition):
         return self.status
 
     def place_of(self, user_id: str) -> "Place":
-        """Where a user falls and why. Testers and exclusions come before the hash."""
+        """The arm of a user, with the reason. Exclusions and forced arms take precedence over the hash."""
         if user_id in self._excluded:
             return Place(None, "excluded", None)
         if user_id in self.forced_variants:
@@ -304,30 +298,27 @@ class Experiment(Definition):
 
     @property
     def present_coverage(self) -> float:
-        """Share of the users that take part now; while ramping, twice the candidate's share."""
+        """Share of the users who take part now; in a rollout, twice the candidate's share."""
         return self.coverage if self.rollout is None else self.rollout.coverage
 
     @cached_property
     def split_now(self) -> str:
-        """The shares of the arms in their order, joined by "/", as each run records them: "0.9/0.1".
-
-        Those of `split_at` now, six digits each: a rollout's are "0.5/0.5" at every stage.
-        """
+        """The current shares of the arms as recorded with each run, such as "0.9/0.1"; in a rollout "0.5/0.5"."""
         return "/".join(f"{share:g}" for share in self.split_at().values())
 
     def split_at(self, moment: datetime | None = None) -> Mapping[str, float]:
-        """The shares of the arms at `moment` (None: now): as asked for, 0 of an arm that was stopped before.
+        """The shares of the arms at `moment` (None: now); 0 for an arm that was stopped before.
 
-        The others' are not raised to add up to 1, since nobody changes arms: the ratio of any two stays what it was.
+        The other shares are not increased: no user changes arms, so their ratios are unchanged.
         """
-        gone = {arm for arm, since in self.stopped_arms.items() if moment is None or since < moment}
-        if not gone:
+        stopped = {arm for arm, since in self.stopped_arms.items() if moment is None or since < moment}
+        if not stopped:
             return self.traffic_split
-        return {arm: 0.0 if arm in gone else share for arm, share in self.traffic_split.items()}
+        return {arm: 0.0 if arm in stopped else share for arm, share in self.traffic_split.items()}
 
     @property
     def ranges(self) -> Mapping[str, Range]:
-        """Arm -> its buckets now, `[from, to)`."""
+        """Arm -> its current buckets, `[from, to)`."""
         return MappingProxyType(dict(zip(self.models, self._ranges, strict=True)))
 
     def _place(self, arm: str, why: Literal["hashed", "forced"], number: float | None) -> "Place":
@@ -348,16 +339,16 @@ class Experiment(Definition):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a user falls: the arm, or None for one who takes no part and gets the default model."""
+    """The arm of a user; None for users who get the default model."""
 
     arm: str | None
-    why: Literal["hashed", "forced", "excluded", "outside", "stopped"]  # outside: of the buckets that take part
-    bucket: float | None  # None where nothing was hashed
-    stopped_arm: str | None = None  # where they were before it was stopped
+    why: Literal["hashed", "forced", "excluded", "outside", "stopped"]  # outside: the bucket belongs to no arm
+    bucket: float | None  # None if the user id was not hashed
+    stopped_arm: str | None = None  # the user's arm before it was stopped
 
 
 def _arms(info: ValidationInfo) -> tuple[str, ...] | None:
-    """The arms of an experiment that is being read; None while the name of one is wrong."""
+    """The arms during validation; None if one is invalid."""
     if any(arm not in info.data for arm in ARMS):
         return None
     return tuple(arm for arm in ARMS if info.data.get(arm) is not None)
@@ -365,35 +356,24 @@ def _arms(info: ValidationInfo) -> tuple[str, ...] | None:
 
 OPTIONS = frozenset(
     {
-        *ARMS[2:],
-        *ABOUT,
-        "coverage",
-        "min_samples",
-        "alpha",
-        "margin",
-        "guardrails",
-        "shadow",
-        "forced_variants",
-        "excluded_users",
-        "rollout",
+        *(*ARMS[2:], *ABOUT, "coverage", "min_samples", "alpha", "margin", "guardrails", "shadow"),
+        *("forced_variants", "excluded_users", "rollout"),
     }
 )
-"""What may be said of a new experiment beside the arms, their shares, the metric and the days."""
+"""The optional members of a new experiment."""
 
 
 def explanation(experiment: Experiment, user_id: str, model: str, reason: str) -> dict[str, Any]:
-    """Where a user falls and why, as JSON; `model` and `reason` are what a request gets now."""
+    """The arm of a user with the reason, as JSON; `model` and `reason` are those of a request now."""
     place = experiment.place_of(user_id)
     ranges = {arm: list(pair) for arm, pair in experiment.ranges.items()}
-    told = {
-        "forced": f"{user_id!r} is a tester whom the experiment forces into {place.arm}; left out of the results",
-        "excluded": f"{user_id!r} is on the list of excluded users",
-        "hashed": f"bucket {place.bucket} of {user_id!r} lies within {place.arm}'s {ranges.get(place.arm or '')}",
-        "outside": f"bucket {place.bucket} of {user_id!r} lies in no arm's range: only a share of "
-        f"{experiment.present_coverage:g} of the users takes part",
-        "stopped": f"{user_id!r} belongs to {place.stopped_arm}, which is stopped; its users get the default model",
-    }[place.why]
-    now = "" if experiment.status == "active" else f"; the experiment is {experiment.status}, so the default answers"
+    arm = place.arm or place.stopped_arm or ""
+    low, high = ranges.get(arm, (None, None))
+    known = {"user": user_id, "arm": arm, "bucket": place.bucket, "low": low, "high": high}
+    known["coverage"] = experiment.present_coverage
+    why = [Message(f"assignment.{place.why}", known)]
+    if experiment.status != "active":
+        why.append(Message("assignment.not_active", {"status": experiment.status}))
     return {
         "experiment": experiment.name,
         "status": experiment.status,
@@ -403,7 +383,8 @@ def explanation(experiment: Experiment, user_id: str, model: str, reason: str) -
         "stopped_arm": place.stopped_arm,
         "model": model,
         "reason": reason,
-        "why": told + now,
+        "why": WORDS.say(*why),
+        "why_text": [each.to_dict() for each in why],
         "bucket": place.bucket,
         "hash_version": 2,
         "coverage": experiment.present_coverage,
@@ -411,17 +392,16 @@ def explanation(experiment: Experiment, user_id: str, model: str, reason: str) -
     }
 
 
-def asked_for(definition: Mapping[str, object]) -> Experiment:
-    """As `Experiment.parse`, of a caller's definition: its errors say `experiment_name`, where the file says `name`.
+def parse_request(definition: Mapping[str, object]) -> Experiment:
+    """Parse the definition of a new experiment; errors name `experiment_name`, the request's member for `name`.
 
-    Without `duration_days` a rollout is open-ended: a ramp must not end before its promotion because nobody thought of
-    it. In a file that leaves it out, as in any experiment without a rollout, it is `DEFAULT_DURATION_DAYS`: what was
-    over before this rule must not run again.
+    A rollout without `duration_days` is open-ended, so that it does not end before its promotion. In the file, the
+    default is `DEFAULT_DURATION_DAYS` also for rollouts, so that finished ones do not run again.
     """
     if definition.get("duration_days") is None and definition.get("rollout") is not None:
         definition = {**definition, "duration_days": float(MAX_DURATION_DAYS)}
     try:
         return Experiment.parse(definition)
     except InvalidExperiment as err:
-        asked = [each.at(("experiment_name",)) if each.loc == ("name",) else each for each in err.each]
-        raise InvalidExperiment.of(asked) from err
+        each_at = [each.at(("experiment_name",)) if each.loc == ("name",) else each for each in err.each]
+        raise InvalidExperiment.of(each_at) from err

@@ -1,4 +1,4 @@
-"""An interval of a candidate against the baseline, with its sign, in words and as JSON. Pure."""
+"""A confidence interval of a candidate's improvement over the baseline, as text and as JSON. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,16 +12,15 @@ from scheduler_service.stats.outcome import NotComputable
 from scheduler_service.words import WORDS, Message
 
 Basis = Literal["users", "shadow", "replay", "raw_means"]
-"""What an interval is of: the means of users, pairs of shadow runs or of the last replay, or the raw means."""
+"""The data of an interval: user means, pairs of shadow runs, pairs of the last replay, or raw means."""
 BASES: tuple[Basis, ...] = get_args(Basis)
 Side = Literal["worse", "better", "open", "unknown"]
-"""Where the whole interval lies. open: on both sides of no difference; unknown: there is none."""
-SIDES: tuple[Side, ...] = get_args(Side)
+"""The position of the interval. open: it contains zero; unknown: there is no interval."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """An interval of the improvement, a share of the baseline; positive is better."""
+    """An interval of the improvement, as a share of the baseline; positive is better."""
 
     basis: Basis
     is_of_verdict: bool
@@ -29,10 +28,10 @@ class Finding:
     metric: Metric
     improvement: float | None
     bounds: tuple[float, float] | None
-    level: float  # chance that the bounds hold, 0..1
-    baseline_mean: float | None  # of model_a's user means, in the metric's unit
-    users: Mapping[str, int]  # arm -> users; of pairs both arms have the same
-    samples: Mapping[str, int]  # arm -> requests; of pairs: pairs
+    level: float  # confidence level, 0..1
+    baseline_mean: float | None  # mean of model_a's user means, in the metric's unit
+    users: Mapping[str, int]  # arm -> users; equal for both arms if the basis is pairs
+    samples: Mapping[str, int]  # arm -> requests or pairs
 
     @property
     def side(self) -> Side:
@@ -43,11 +42,11 @@ class Finding:
 
     @property
     def is_harmful(self) -> bool:
-        """Whether the whole interval lies on the bad side."""
+        """Whether the whole interval is negative."""
         return self.side == "worse"
 
     def changes(self) -> tuple[float, float] | None:
-        """By which shares of the baseline the candidate's value is higher, lower bound first."""
+        """The relative change of the metric, as shares of the baseline, lower bound first."""
         if self.bounds is None:
             return None
         low, high = self.bounds
@@ -55,7 +54,7 @@ class Finding:
 
     @property
     def message(self) -> Message:
-        """By how much the candidate's value is more or less, what that means, and of how many."""
+        """The change of the metric, whether it is better or worse, and the number of samples."""
         arms = {"a": BASELINE, "b": self.candidate, "metric": self.metric.name}
         changes = self.changes()
         if changes is None:
@@ -93,7 +92,7 @@ class Finding:
         return {"pairs": self.samples[self.candidate], "users": self.users[self.candidate]}
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON; `change` in the metric's `unit` where it has one."""
+        """JSON; `change` in the metric's `unit`, if it has one."""
         changes, unit, mean = self.changes(), self.metric.difference_unit, self.baseline_mean
         in_unit = None if changes is None or unit is None or mean is None else [each * mean for each in changes]
         return {
@@ -118,7 +117,7 @@ class Finding:
 def finding_of(
     basis: Basis, comparison: ArmComparison, level: float, effect: Effect | NotComputable | None = None
 ) -> Finding:
-    """Of the effect on `comparison`'s candidate; without bounds where there is none."""
+    """The finding for an effect on the candidate of `comparison`; without bounds if there is no effect."""
     known = effect if isinstance(effect, Effect) else None
     return Finding(
         basis=basis,

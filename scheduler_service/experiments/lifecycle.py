@@ -1,6 +1,6 @@
-"""The life of an experiment: its statuses, the moves between them, and what is written of each move."""
+"""The statuses of an experiment, the moves between them, and the record of a move."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
@@ -8,7 +8,7 @@ from typing import Any, Literal
 from scheduler_service.errors import ExperimentConflict
 
 Status = Literal["scheduled", "active", "paused", "stopped", "completed", "concluded"]
-"""`scheduled` (before its start) and `completed` (after its last day) follow from the clock."""
+"""`scheduled` (before the start) and `completed` (after the end) follow from the clock."""
 
 Action = Literal["start", "pause", "stop", "conclude"]
 
@@ -28,21 +28,24 @@ EventKind = Literal[
 ]
 
 MOVES: Mapping[Action, tuple[frozenset[Status], Status, EventKind]] = MappingProxyType(
-    {  # action -> (from which statuses, to which, what it is called afterwards)
+    {  # action -> (allowed statuses, new status, event in the history)
         "start": (frozenset({"paused"}), "active", "started"),
         "pause": (frozenset({"scheduled", "active"}), "paused", "paused"),
         "stop": (frozenset({"scheduled", "active", "paused"}), "stopped", "stopped"),
         "conclude": (frozenset({"active", "paused", "stopped", "completed"}), "concluded", "concluded"),
     }
 )
-"""What may be done with an experiment. Stopped and concluded ones never run again: a new name is a fresh split."""
+"""Stopped and concluded experiments never run again; a new experiment with another name has a new split."""
+
+AUTOMATIC = ("rollout", "guardrail")
+"""Actors of the history that are not people."""
 
 OVER: frozenset[Status] = frozenset({"stopped", "completed", "concluded"})
-"""The statuses of an experiment that needs its models no longer, and may be archived."""
+"""With these statuses, an experiment does not need its models, and may be archived."""
 
 
 def check_allowed(name: str, status: Status, action: str, allowed: Collection[Status]) -> None:
-    """Raises ExperimentConflict if `action` does not take an experiment of this status."""
+    """Raise ExperimentConflict if `action` is not allowed in this status."""
     if status not in allowed:
         raise ExperimentConflict(
             "move_of_experiment", experiment=name, status=status, action=action, allowed=sorted(allowed)
@@ -51,26 +54,28 @@ def check_allowed(name: str, status: Status, action: str, allowed: Collection[St
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """One move of an experiment.
+    """A change of an experiment.
 
-    `before` and `after` hold its `status`, in a rollout its `stage` (a share), and its `stopped_arms`, if it has any;
-    `is_archived` is there once it is in the archive. `figures` name the `arm` that was stopped.
+    `before` and `after` have its `status`, the `stage` of a rollout (a share), and `stopped_arms`, if any; after
+    archiving also `is_archived`. `figures` have the `arm` that was stopped.
     """
 
     id: str
     time: str  # ISO-8601, UTC
     experiment: str
     event: EventKind
-    actor: str  # a person, or `rollout` and `guardrail` for what the service did by itself
-    reason: str
+    actor: str  # a person; `rollout` or `guardrail` for automatic changes
+    reason: str  # in English, if the service decided it
     before: Mapping[str, Any]
     after: Mapping[str, Any]
     figures: Mapping[str, Any] = field(default_factory=dict)
+    reason_text: Sequence[Mapping[str, Any]] = ()  # `reason` as messages, if the service decided it; JSON
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
     def from_dict(cls, line: Mapping[str, Any]) -> "Transition":
-        """The transition of a line; KeyError or TypeError when it is none."""
-        return cls(**{name: line[name] for name in cls.__dataclass_fields__})
+        """Parse a line; KeyError or TypeError if it is invalid."""
+        known = {"reason_text": (), **line}  # lines of earlier versions have no `reason_text`
+        return cls(**{name: known[name] for name in cls.__dataclass_fields__})

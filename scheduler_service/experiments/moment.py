@@ -1,4 +1,4 @@
-"""A moment as people write it into the experiments' file."""
+"""A time in the experiments' file."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -23,4 +23,4 @@ def _read_moment(value: object) -> object:
 
 
 Moment = Annotated[datetime, BeforeValidator(_read_moment)]
-"""ISO-8601, local time unless it has an offset; aware once it is read."""
+"""ISO-8601, local time unless it has an offset; parsed to an aware datetime in UTC."""

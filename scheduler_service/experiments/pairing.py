@@ -1,4 +1,4 @@
-"""Two models on the identical instance, and which requests that is done for."""
+"""Runs of two models on the identical instance, and the selection of requests for shadow runs."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from scheduler_env.problem import Instance
 
 MAX_ERROR_LENGTH = 300
-"""Of the text that is kept of a failure, characters."""
+"""Characters of a recorded error."""
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
-    """What one model made of an instance: a makespan, or an error."""
+class ModelResult:
+    """The result of one model on an instance: a makespan, or an error."""
 
-    key: str  # of the registry; what was asked for, when it could not be loaded
+    key: str  # of the registry; the configured name if the model could not be loaded
     makespan_h: float | None = None
     policy_makespan_h: float | None = None
     lower_bound_h: float | None = None
@@ -29,19 +29,19 @@ class Side:
     error: str | None = None
 
 
-def solve(name: str, load: "Callable[[str], LoadedModel]", instance: "Instance", time_budget_ms: float) -> Side:
-    """What the model `name` makes of the instance; never an error, for a failure is a result too."""
+def solve(name: str, load: "Callable[[str], LoadedModel]", instance: "Instance", time_budget_ms: float) -> ModelResult:
+    """Run the model `name` on the instance; never raises, since a failure is a result, too."""
     key, began_s = name, time.perf_counter()
     try:
         model = load(name)
-        key, began_s = model.key, time.perf_counter()  # reading the weights is not the model's doing
+        key, began_s = model.key, time.perf_counter()  # without the time for loading
         solution = model.agent.solve(instance, time_budget_ms=time_budget_ms)
         solution.schedule.check()
     except Exception as err:
         text = f"{type(err).__name__}: {err}"[:MAX_ERROR_LENGTH]
-        return Side(key, execution_time_s=time.perf_counter() - began_s, error=text)
+        return ModelResult(key, execution_time_s=time.perf_counter() - began_s, error=text)
     took_s = time.perf_counter() - began_s
-    return Side(key, solution.schedule.makespan_h, solution.policy_makespan_h, solution.lower_bound_h, took_s)
+    return ModelResult(key, solution.schedule.makespan_h, solution.policy_makespan_h, solution.lower_bound_h, took_s)
 
 
 def solve_both(
@@ -51,22 +51,19 @@ def solve_both(
     time_budget_ms: float,
     *,
     request_id: str,
-) -> tuple[Side, Side]:
-    """What the baseline and the candidate, `names` in this order, make of the same instance in the same time.
+) -> tuple[ModelResult, ModelResult]:
+    """The results of the baseline and the candidate (`names`) on the same instance with the same time budget.
 
-    One after the other. Which one comes first is drawn by the request's id, so that whatever favours the first (a cool
-    processor) or the second (a warm cache) favours neither in the long run.
+    They run one after the other, in an order that depends on the request's id: advantages of the first (a cool
+    processor) or the second (a warm cache) cancel out on average.
     """
-    a, b = names
-    if bucket("pair:order", request_id) < 0.5:
-        side_a = solve(a, load, instance, time_budget_ms)
-        return side_a, solve(b, load, instance, time_budget_ms)
-    side_b = solve(b, load, instance, time_budget_ms)
-    return solve(a, load, instance, time_budget_ms), side_b
+    first = 0 if bucket("pair:order", request_id) < 0.5 else 1
+    found = {place: solve(names[place], load, instance, time_budget_ms) for place in (first, 1 - first)}
+    return found[0], found[1]
 
 
 def pair_record(
-    sides: tuple[Side, Side],
+    sides: tuple[ModelResult, ModelResult],
     instance: "Instance",
     *,
     request_id: str,
@@ -78,8 +75,8 @@ def pair_record(
     time_budget_ms: float,
     digest: str,
 ) -> PairRecord:
-    """The two sides, baseline first, as they are recorded."""
-    from scheduler_env.bounds import lower_bound  # with the compiler: the service starts without it
+    """The record of two results, baseline first."""
+    from scheduler_env.bounds import lower_bound  # imports the compiler, which the service does not load at start
     from scheduler_env.kernel import compile_instance
 
     a, b = sides
@@ -103,7 +100,7 @@ def pair_record(
         execution_time_b=b.execution_time_s,
         error_a=a.error,
         error_b=b.error,
-        # A failed run is judged by the bound, so it has to be known also where both failed.
+        # The penalty of a failed run depends on the bound, so it is needed also if both failed.
         lower_bound=max(proved) if proved else float(lower_bound(compile_instance(instance))),
         n_workpoints=len(instance.workpoints),
         n_steps=len(instance.steps),
@@ -113,15 +110,15 @@ def pair_record(
 
 
 def is_shadowed(experiment: str, share: float, request_id: str) -> bool:
-    """Whether a request belongs to the share of an experiment's that is shadowed; the same answer each time."""
+    """Whether a request belongs to the shadowed share of an experiment; a deterministic hash."""
     return bucket(f"{experiment}:shadow", request_id) < share
 
 
 def shadow_candidate(experiment: str, candidates: Sequence[str], variant: str, request_id: str) -> str:
-    """The arm that stands against the baseline: the one that answered, or for other users any, by hash.
+    """The arm to compare with the baseline: the user's arm if it is a candidate, otherwise one chosen by a hash.
 
     Args:
-        variant: the user's arm; the baseline's also for who falls into none.
+        variant: the user's arm; the baseline for users who do not take part.
     """
     if variant != BASELINE:
         return variant

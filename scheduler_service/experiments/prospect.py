@@ -1,11 +1,11 @@
-"""What a promotion would rest on: each interval of the candidate with its sign, and what speaks against it. Pure."""
+"""The evidence for a promotion: the candidate's intervals, and the objections. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 from scheduler_service.errors import ConsentNeeded, StorageUnavailable
 from scheduler_service.experiments.advice import advised_move
@@ -22,55 +22,48 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Records = Callable[[], "tuple[pd.DataFrame, pd.DataFrame]"]
-"""Reads the runs and the pairs that an experiment is judged by."""
+"""Reads the runs and the pairs of an experiment."""
 
 Objection = Literal["interval", "fails_more", "guardrail"]
-OBJECTIONS: tuple[Objection, ...] = get_args(Objection)
 
 CONSENT = "although_worse"
-"""The field of a request, and the option of a command, that promotes whatever speaks against it."""
+"""The field of a request, and the option of a command, that promotes in spite of objections."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prospect:
-    """Of promoting a candidate as its figures are now."""
+    """The evidence for the promotion of an arm."""
 
     experiment: str
     arm: str
     model: str
-    judged: Judged | None  # None: of the baseline
+    judged: Judged | None  # None for the baseline
     next_step: Message | None
-    findings: tuple[Finding, ...]  # those wholly on the bad side first, then that of the verdict
-    objections: tuple[tuple[Objection, Message], ...]  # what has to be consented to
+    findings: tuple[Finding, ...]  # harmful ones first, then that of the verdict
+    objections: tuple[tuple[Objection, Message], ...]  # these need consent
     advised: str | None
     samples: Mapping[str, int]
 
     def check(self, *, is_consented: bool) -> None:
-        """Nothing, if nothing speaks against the promotion, or somebody wants it all the same.
-
-        Raises:
-            ConsentNeeded: the text says what speaks against it.
-        """
+        """Raise ConsentNeeded, with the objections in its text, if there are any without consent."""
         if self.objections and not is_consented:
-            why = WORDS.say(*(message for _, message in self.objections))
-            codes = [code for code, _ in self.objections]
+            codes, why = map(list, zip(*self.objections, strict=True))
             raise ConsentNeeded("consent_needed", arm=self.arm, objections=codes, why=why, consent=CONSENT)
 
     def figures(self, *, is_consented: bool) -> dict[str, Any]:
-        """What the history keeps of the promotion."""
-        told = {"samples": dict(self.samples), "verdict": None if self.judged is None else self.judged.word}
+        """The figures for the history."""
+        found = {"samples": dict(self.samples), "verdict": None if self.judged is None else self.judged.word}
         shown = next((each for each in self.findings if each.is_of_verdict and each.bounds), None)
         if shown is not None:
-            told["interval_percentage"] = shown.to_dict()["interval_percentage"]
-        return told | ({CONSENT: True} if self.objections and is_consented else {})
+            found["interval_percentage"] = shown.to_dict()["interval_percentage"]
+        return found | ({CONSENT: True} if self.objections and is_consented else {})
 
     def to_dict(self) -> dict[str, Any]:
-        said = self._verdict()
         return {
             "experiment_name": self.experiment,
             "arm": self.arm,
             "model": self.model,
-            **said,
+            **self._verdict(),
             "advised_move": self.advised,
             "needs_consent": bool(self.objections),
             "objections": [
@@ -84,12 +77,12 @@ class Prospect:
         names = ("verdict", "verdict_reason", "verdict_sentence", "verdict_text")
         if self.judged is None or self.next_step is None:
             return dict.fromkeys((*names, "recommendation", "recommendation_text"))
-        told = self.judged.words()
-        return {**{name: told[name] for name in names}, **advice(self.next_step)}
+        words = self.judged.words()
+        return {**{name: words[name] for name in names}, **advice(self.next_step)}
 
 
 def prospect(examined: Examination, arm: str) -> Prospect:
-    """The prospect of promoting `arm`; of the baseline there is nothing to say, and nothing against it."""
+    """The evidence for the promotion of `arm`; the baseline has no findings and no objections."""
     experiment = examined.experiment
     if arm == BASELINE:
         return Prospect(experiment.name, arm, experiment.models[arm], None, None, (), (), None, examined.samples)
@@ -111,11 +104,11 @@ def prospect(examined: Examination, arm: str) -> Prospect:
 def consented(
     experiment: Experiment, arm: str, records: Records, now: datetime, *, although_worse: bool
 ) -> dict[str, Any] | None:
-    """What the promotion rests on, for the history; None where the records cannot be read and nobody minds.
+    """The figures of a promotion for the history; None if the records cannot be read and `although_worse` is set.
 
     Raises:
-        ConsentNeeded: figures speak against it, and `although_worse` was not said.
-        StorageUnavailable: the records cannot be read.
+        ConsentNeeded: there are objections, and `although_worse` is not set.
+        StorageUnavailable: the records cannot be read, and `although_worse` is not set.
     """
     try:
         found = prospect(examine(experiment, *records(), now), arm)
@@ -153,7 +146,7 @@ def _raw(comparison: ArmComparison) -> Finding | None:
 
 
 def _of_pairs(examined: Examination, arm: str, basis: Basis, *, is_of_verdict: bool) -> Finding | None:
-    """None where there are no pairs of this candidate."""
+    """None if there are no pairs of this candidate."""
     judged, comparison = examined.pairs.get(basis), examined.comparisons[arm]
     if judged is None or judged.candidate != arm:
         return None
@@ -171,10 +164,9 @@ def _of_pairs(examined: Examination, arm: str, basis: Basis, *, is_of_verdict: b
 def _objections(
     examined: Examination, arm: str, judged: Judged, findings: list[Finding]
 ) -> list[tuple[Objection, Message]]:
-    """Intervals wholly on the bad side, certain failures, breached guardrails.
+    """Harmful intervals, certainly more failures, and breached guardrails.
 
-    The raw means leave failures out and know nothing of the plants: where a verdict speaks for the candidate, they do
-    not speak against it.
+    Raw means exclude failures and are not adjusted for the instances, so they are no objection to a favourable verdict.
     """
     is_favoured = judged.word in ("better", "non_inferior", "identical")
     found: list[tuple[Objection, Message]] = [

@@ -1,4 +1,4 @@
-"""What a rollout can come to with the users that there are: planned stage by stage, before anybody is in it."""
+"""The plan of a rollout before it starts: users, days and detectable improvement of each stage."""
 
 from __future__ import annotations
 
@@ -13,68 +13,67 @@ from scheduler_service.stats.outcome import NotComputable
 from scheduler_service.words import WORDS, Message
 
 HORIZON_DAYS = 30.0
-"""Users who come later are not counted upon."""
-SHORT = (0.5, 1.0)
-"""The stages proposed where users are few: they all take part from the first day on."""
+"""Only users within this period are expected to take part."""
+SHORT_STAGES = (0.5, 1.0)
+"""Proposed if there are few users: all of them take part from the first day."""
 STAGE_USERS = 540
-"""Of both arms: so many show for certain that the makespans of an equal model keep to the usual margin of 5 % (greedy
-schedules of 300 generated requests of 1 to 5 work points). Pairs show it with 81."""
-USUAL = 0.03
-"""An improvement that one may hope for: a ramp that cannot show it is said to be out of reach."""
+"""Users in both arms needed to show that an equal model's makespans keep the default margin of 5 % (greedy schedules of
+300 generated requests with 1 to 5 work points). With pairs, 81 are enough."""
+TYPICAL_IMPROVEMENT = 0.03
+"""A rollout that cannot detect this improvement gets a note with remedies."""
 
 
 @dataclass(frozen=True)
 class Ramp:
-    """A rollout with the users that are known. `plan` is that of its experiment, at the last stage before promotion."""
+    """A rollout with the known users."""
 
-    plan: Plan
+    plan: Plan  # of the experiment at the last stage before the promotion
     rollout: Rollout
 
     @property
     def users(self) -> int:
-        """Of the whole service, within `HORIZON_DAYS`; of a short record only those it has, who may come again."""
+        """Users of the whole service within `HORIZON_DAYS`; with a short record, only the recorded users."""
         traffic = self.plan.traffic
         return traffic.users if traffic.is_even else int(traffic.users_after(HORIZON_DAYS))
 
     @property
     def rests_on_pairs(self) -> bool:
-        """Whether its verdict is that of shadow pairs, which everybody contributes to."""
+        """Whether the verdict is that of shadow pairs, to which all users contribute."""
         experiment = self.plan.experiment
         return experiment.shadow > 0.0 and experiment.success_metric in PAIRED
 
     @property
     def smallest_improvement(self) -> float | None:
-        """That the promotion can be decided by, with a chance of 80 %; a share of the baseline. None: none is found."""
-        return self._found(on_pairs=self.rests_on_pairs, stages=self.rollout.stages)
+        """The smallest improvement, a share of the baseline, detected with a power of 80 %; None: no improvement is."""
+        return self._detectable(on_pairs=self.rests_on_pairs, stages=self.rollout.stages)
 
     def stages(self, shares: tuple[float, ...] | None = None) -> list[dict[str, Any]]:
-        """Each stage before the promotion, as JSON: users in both arms, and the first day on which it can be left.
+        """Each stage before the promotion, as JSON: users in both arms, and the day on which it can end.
 
         Args:
             shares: other stages than the rollout's.
         """
         found, day = [], 0.0
         for share in (shares or self.rollout.stages)[:-1]:
-            values_a_day = self.plan.traffic.requests_per_day * share
-            samples_days = self.rollout.min_samples / values_a_day if values_a_day else MAX_DAYS
+            samples_per_day = self.plan.traffic.requests_per_day * share
+            samples_days = self.rollout.min_samples / samples_per_day if samples_per_day else MAX_DAYS
             day = min(day + max(self.rollout.min_hours / 24.0, samples_days), MAX_DAYS)
-            found.append(
-                {"share": share, "users": self._taking_part(share, self.plan.traffic.users_after(day)), "days": day}
-            )
+            users = _taking_part(share, self.plan.traffic.users_after(day))
+            found.append({"share": share, "users": users, "days": day})
         return found
 
     @property
     def proposed_stages(self) -> tuple[float, ...] | None:
-        """Stages that end sooner, for users too few to be ramped slowly; None where the rollout's own do."""
+        """Stages that end sooner if there are few users; None: the rollout's own are suitable."""
         first = self.rollout.stages[0]
-        if first >= SHORT[0] or self._taking_part(first, self.users) >= STAGE_USERS:
+        if first >= SHORT_STAGES[0] or _taking_part(first, self.users) >= STAGE_USERS:
             return None
-        return SHORT if self.stages(SHORT)[-1]["days"] < self.stages()[-1]["days"] else None
+        return SHORT_STAGES if self.stages(SHORT_STAGES)[-1]["days"] < self.stages()[-1]["days"] else None
 
     def notes(self) -> list[Message]:
-        """What its owner should know; empty where there is nothing to say."""
-        if isinstance(self.plan.prospect, NotComputable):
-            return [Message("ramp.unknown", {"reason": self.plan.prospect.text})]
+        """Notes for the owner of the experiment."""
+        if isinstance(self.plan.forecast, NotComputable):
+            return [Message("ramp.unknown", {"reason": self.plan.forecast.text})]
         if self.proposed_stages is None:
             return self._reach()
         sooner, later = (
@@ -84,20 +83,20 @@ class Ramp:
         return [*self._reach(), Message("ramp.sooner", stages)]
 
     def _reach(self) -> list[Message]:
-        """What the users can show at the last stage before the promotion, and what would do if that is not enough."""
+        """What can be detected at the last stage before the promotion, and remedies if that is not enough."""
         least, basis = self.smallest_improvement, "pairs" if self.rests_on_pairs else "users"
         known = {"users": self.users, "days": HORIZON_DAYS, "basis": basis}
         if self.rollout.promote_on == "non_inferior":
-            if self._shows_non_inferiority(on_pairs=self.rests_on_pairs):
+            if self._shows_non_inferiority():
                 return []
-            said = Message("ramp.non_inferior", known)
+            note = Message("ramp.non_inferior", known)
         elif least is None:
-            said = Message("ramp.nothing", known)
+            note = Message("ramp.nothing", known)
         else:
-            said = Message("ramp.least", {**known, "least": least})
-            if least <= USUAL:
-                return [said]
-        return [said, Message("ramp.weak", {"share": self.rollout.stages[-2], "remedies": self._remedies()})]
+            note = Message("ramp.least", {**known, "least": least})
+            if least <= TYPICAL_IMPROVEMENT:
+                return [note]
+        return [note, Message("ramp.weak", {"share": self.rollout.stages[-2], "remedies": self._remedies()})]
 
     def to_dict(self, *first: Message) -> dict[str, Any]:
         """JSON; shares as percentages.
@@ -119,58 +118,60 @@ class Ramp:
 
     def _remedies(self) -> list[Message]:
         found = []
-        on_pairs = None if self.rests_on_pairs else self._found(on_pairs=True, stages=self.rollout.stages)
-        if on_pairs is not None:
-            found.append(Message("ramp.remedy_shadow", {"least": on_pairs}))
-        short = None if self.rests_on_pairs else self._found(on_pairs=False, stages=SHORT)
-        if short is not None and self.rollout.stages[-2] < SHORT[0]:
-            found.append(Message("ramp.remedy_stages", {"stages": list(SHORT), "least": short}))
-        if self.rollout.promote_on == "better" and self._shows_non_inferiority(on_pairs=self.rests_on_pairs):
+        if not self.rests_on_pairs:
+            on_pairs = self._detectable(on_pairs=True, stages=self.rollout.stages)
+            if on_pairs is not None:
+                found.append(Message("ramp.remedy_shadow", {"least": on_pairs}))
+            short = self._detectable(on_pairs=False, stages=SHORT_STAGES)
+            if short is not None and self.rollout.stages[-2] < SHORT_STAGES[0]:
+                found.append(Message("ramp.remedy_stages", {"stages": list(SHORT_STAGES), "least": short}))
+        if self.rollout.promote_on == "better" and self._shows_non_inferiority():
             found.append(Message("ramp.remedy_non_inferior", {"margin": self.plan.experiment.margin}))
         return [*found, Message("ramp.remedy_replay")]
 
-    def _found(self, *, on_pairs: bool, stages: tuple[float, ...]) -> float | None:
-        prospect = self.plan.prospect
-        if isinstance(prospect, NotComputable):
+    def _detectable(self, *, on_pairs: bool, stages: tuple[float, ...]) -> float | None:
+        forecast = self.plan.forecast
+        if isinstance(forecast, NotComputable):
             return None
         if on_pairs:
-            return prospect.detectable_in_pairs(self.users) if self.plan.experiment.success_metric in PAIRED else None
-        return prospect.detectable(self._taking_part(stages[-2], self.users), 0.5)
+            return forecast.detectable_in_pairs(self.users) if self.plan.experiment.success_metric in PAIRED else None
+        return forecast.detectable(_taking_part(stages[-2], self.users), 0.5)
 
-    def _taking_part(self, share: float, users: float) -> int:
-        """Of so many users, those in both arms at a stage."""
-        return int(users * min(1.0, 2.0 * share))
-
-    def _shows_non_inferiority(self, *, on_pairs: bool) -> bool:
-        prospect, supposed = self.plan.prospect, -self.plan.experiment.margin
-        if isinstance(prospect, NotComputable):
+    def _shows_non_inferiority(self) -> bool:
+        forecast, supposed = self.plan.forecast, -self.plan.experiment.margin
+        if isinstance(forecast, NotComputable):
             return False
-        if on_pairs:
-            needed, users = prospect.pairs_needed(0.0, supposed=supposed), self.users
+        if self.rests_on_pairs:
+            needed, users = forecast.pairs_needed(0.0, supposed=supposed), self.users
         else:
-            needed = prospect.users_needed(0.0, 0.5, supposed=supposed)
-            users = self._taking_part(self.rollout.stages[-2], self.users)
+            needed = forecast.users_needed(0.0, 0.5, supposed=supposed)
+            users = _taking_part(self.rollout.stages[-2], self.users)
         return needed is not None and needed <= users
+
+
+def _taking_part(share: float, users: float) -> int:
+    """Of so many users, those in both arms at the stage with this share."""
+    return int(users * min(1.0, 2.0 * share))
 
 
 @dataclass(frozen=True, slots=True)
 class ShadowChoice:
-    """What `shadow` is where nobody said it, and why."""
+    """The default of `shadow`, with its reason."""
 
     share: float
     reason: Message
 
 
-def usual_shadow(stages: Sequence[float], metric: str, users: int | None) -> ShadowChoice:
-    """The shadow of a new rollout: everything where the users are too few for two arms, else nothing.
+def default_shadow(stages: Sequence[float], metric: str, users: int | None) -> ShadowChoice:
+    """The shadow share of a new rollout: 1 if there are too few users for two arms, otherwise 0.
 
-    Too few are those of whom less than `STAGE_USERS` take part in the first stage: 2,700 where that is 10 %. Pairs are
-    judged by the makespans only, so with another metric nothing is shadowed.
+    There are too few if less than `STAGE_USERS` take part in the first stage: 2,700 users if that is 10 %. Only
+    makespans are judged by pairs, so with another metric nothing is shadowed.
 
     Args:
         stages: of the rollout; shares of the users that get the candidate.
-        metric: what the experiment is judged by.
-        users: known from the records of late; None: nobody knows.
+        metric: success metric of the experiment.
+        users: number of recent users; None: unknown.
     """
     if metric not in PAIRED:
         return ShadowChoice(0.0, Message("ramp.shadow_not_judged", {"metric": metric}))
@@ -185,6 +186,6 @@ def usual_shadow(stages: Sequence[float], metric: str, users: int | None) -> Sha
 
 
 def ramp_of(plan: Plan) -> Ramp | None:
-    """The plan's rollout; None where it has none."""
+    """The plan's rollout; None if it has none."""
     rollout = plan.experiment.rollout
     return None if rollout is None else Ramp(plan, rollout)

@@ -1,7 +1,7 @@
-"""Replay: what a candidate would have made of requests that were answered already, before a single user sees it.
+"""Replay: runs a candidate and the baseline on recorded requests, before any user gets the candidate.
 
-Both models get the identical instance and the time that the request had. Pairs are committed as they come in, and a
-replay that was cut off, however it was, goes on where it stopped when it is asked for again.
+Both models get the identical instance and the time budget of the request. Pairs are committed in small batches; an
+interrupted replay continues where it stopped when it is started again.
 """
 
 import hashlib
@@ -17,6 +17,7 @@ from scheduler_env.errors import InvalidInstance
 from scheduler_env.problem import Instance
 from scheduler_env.readers import instance_from_request
 from scheduler_service.clock import to_iso
+from scheduler_service.command_line import Progress
 from scheduler_service.errors import InvalidExperiment, InvalidInput, NothingToReplay
 from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.experiments.pairing import pair_record, solve_both
@@ -24,9 +25,8 @@ from scheduler_service.stats.arms import BASELINE
 from scheduler_service.stats.metrics import PAIRED, paired_metric
 from scheduler_service.stats.spending import replay_alpha
 from scheduler_service.stats.verdict import DEFAULT_MARGIN
-from scheduler_service.telemetry.queries import LoggedRequest
 from scheduler_service.telemetry.record import PairRecord, ReplayRecord, input_digest
-from scheduler_service.telemetry.replays import ReplayLog
+from scheduler_service.telemetry.replays import LoggedRequest, ReplayLog
 
 if TYPE_CHECKING:
     from model_manager import LoadedModel
@@ -36,32 +36,28 @@ MAX_DAYS = 3_650.0
 MAX_LIMIT = 100_000
 MAX_TIME_BUDGET_MS = 60_000.0
 RESUME_WITHIN = timedelta(days=1)
-"""A replay that is asked for again goes on with the requests it selected when it began; after a day, with new ones."""
-READ_AT_A_TIME = 200
-COMMIT_AFTER = 25
-COMMIT_AFTER_S = 1.0
-"""So many pairs, or so many seconds of work, are computed again after a kill."""
+"""If a replay is started again within this time, it continues with the requests of its first selection."""
+READ_BATCH = 200
+COMMIT_AFTER, COMMIT_AFTER_S = 25, 1.0
+"""After a kill, at most this many pairs, or seconds of work, are computed again."""
 
-State = Literal["identical", "running", "done", "unfinished", "failed"]
-"""`unfinished`: cut off, or at work in another process. It goes on where it stopped when it is asked for again."""
-
-Progress = Callable[[int, int], None]
-"""Told how many requests are done, of how many."""
+ReplayState = Literal["identical", "running", "done", "unfinished", "failed"]
+"""`unfinished`: interrupted, or running in another process; it continues when it is started again."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayOptions:
-    """Which requests are replayed, and how.
+    """The selection of requests, and the time budget.
 
     Raises:
         InvalidInput: out of range.
     """
 
-    days: float = 7.0  # how far back
-    limit: int = 1_000  # the newest so many requests
-    seed: int | None = None  # a random sample of `limit` requests instead of the newest
-    time_budget_ms: float | None = None  # for each model; None: what the request had
-    own_requests: bool = False  # only those that named the experiment, not all of the service
+    days: float = 7.0  # length of the period
+    limit: int = 1_000  # number of the newest requests
+    seed: int | None = None  # select a random sample of `limit` requests instead of the newest
+    time_budget_ms: float | None = None  # of each model; None: that of the request
+    own_requests: bool = False  # only requests that named the experiment
 
     def __post_init__(self) -> None:
         budget_ms = self.time_budget_ms
@@ -76,23 +72,23 @@ class ReplayOptions:
 
 @dataclass(frozen=True, slots=True)
 class Contest:
-    """Two models, by their keys, and how they are judged."""
+    """Two models, by their keys, and the parameters of the verdict."""
 
-    key_a: str  # the baseline's
-    key_b: str  # the candidate's
-    experiment: str | None = None  # that the pairs are recorded for; None compares any two models
+    key_a: str  # of the baseline
+    key_b: str  # of the candidate
+    experiment: str | None = None  # the pairs are recorded for it; None: any two models
     candidate: str = "model_b"  # the arm
-    margin: float = DEFAULT_MARGIN  # share of the baseline that the candidate may be worse and still be non-inferior
-    alpha: float = 0.05  # probability of calling a difference where there is none, of all replays together
-    metric: str = PAIRED[0]  # what the pairs are judged by; both makespans are recorded whatever it is
+    margin: float = DEFAULT_MARGIN  # non-inferiority margin, a share of the baseline
+    alpha: float = 0.05  # significance level of all replays of the two models together
+    metric: str = PAIRED[0]  # metric of the verdict
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayPlan:
-    """The requests of a replay, which stay the same until it is done."""
+    """The requests of a replay; they stay the same until it is done."""
 
     record: ReplayRecord
-    runs: tuple[int, ...]  # ids, in the order of the work
+    runs: tuple[int, ...]  # ids, in the order of execution
     options: ReplayOptions
 
     @property
@@ -105,14 +101,14 @@ class ReplayPlan:
 
 
 def contest_of(experiment: Experiment, candidate: str | None, resolve: Callable[[str], str]) -> Contest:
-    """The experiment's baseline against one of its candidates, the first if None.
+    """The experiment's baseline and one of its candidates, by default the first.
 
     Args:
-        resolve: the registry's key for a model's name in the experiment.
+        resolve: returns the registry's key for a model's name in the experiment.
 
     Raises:
-        InvalidExperiment: the arm is none of its candidates.
-        ModelNotFound: a model is gone.
+        InvalidExperiment: the experiment has no such candidate.
+        ModelNotFound: the registry does not have a model.
     """
     arm = candidate or experiment.candidates[0]
     if arm not in experiment.candidates:
@@ -124,24 +120,24 @@ def contest_of(experiment: Experiment, candidate: str | None, resolve: Callable[
 
 
 def definition_of(contest: Contest, options: ReplayOptions) -> str:
-    """What the same replay, asked for again, is known by."""
-    asked = [contest.experiment, contest.candidate, contest.key_a, contest.key_b, asdict(options)]
-    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:12]
+    """A digest of models, arm and options, by which the same replay is recognised."""
+    definition = [contest.experiment, contest.candidate, contest.key_a, contest.key_b, asdict(options)]
+    return hashlib.sha256(json.dumps(definition).encode()).hexdigest()[:12]
 
 
 def plan_replay(log: ReplayLog, contest: Contest, options: ReplayOptions, now: datetime) -> ReplayPlan:
-    """What is to be replayed: what is left of the same replay, or else a new selection.
+    """The same replay if it is unfinished, otherwise a new selection.
 
     Raises:
-        InvalidInput: both models are the same; `judge_replay` says so without a replay.
-        NothingToReplay: no request of that time is recorded with its input.
+        InvalidInput: both models are the same, which needs no replay.
+        NothingToReplay: no request of the period is recorded with its input.
         StorageUnavailable: the database cannot be used.
     """
     if contest.key_a == contest.key_b:
         raise InvalidInput("compared_with_itself", model=contest.key_a)
     definition = definition_of(contest, options)
-    whose = contest.experiment if options.own_requests else None
-    fresh = ReplayRecord(
+    own = contest.experiment if options.own_requests else None
+    new = ReplayRecord(
         id=f"{definition}-1",
         definition=definition,
         experiment=contest.experiment,
@@ -154,23 +150,23 @@ def plan_replay(log: ReplayLog, contest: Contest, options: ReplayOptions, now: d
         options=asdict(options),
         timestamp=now,
     )
-    runs = _selected(log, fresh, whose, options)
-    begun = log.last(definition=definition)
-    if begun is not None:
-        plan = ReplayPlan(begun, _selected(log, begun, whose, options), options)
-        is_recent = begun.timestamp is not None and now - begun.timestamp < RESUME_WITHIN
+    runs = _selected(log, new, own, options)
+    last = log.last(definition=definition)
+    if last is not None:
+        plan = ReplayPlan(last, _selected(log, last, own, options), options)
+        is_recent = last.timestamp is not None and now - last.timestamp < RESUME_WITHIN
         if plan.runs and (plan.runs == runs or (is_recent and not _is_done(log, plan))):
             return plan
-        fresh = replace(fresh, id=f"{definition}-{int(begun.id.rpartition('-')[2]) + 1}")
+        new = replace(new, id=f"{definition}-{int(last.id.rpartition('-')[2]) + 1}")
     if not runs:
-        if whose is None:
+        if own is None:
             raise NothingToReplay("nothing_to_replay", days=options.days)
-        raise NothingToReplay("nothing_of_experiment", experiment=whose, days=options.days)
-    log.begin(replace(fresh, total=len(runs)))
-    # Another process may have begun the same replay a moment before; then both go on with that one's selection.
-    begun = log.last(definition=definition)
-    assert begun is not None
-    return ReplayPlan(begun, _selected(log, begun, whose, options), options)
+        raise NothingToReplay("nothing_of_experiment", experiment=own, days=options.days)
+    log.begin(replace(new, total=len(runs)))
+    # If another process has just started the same replay, both use its selection.
+    last = log.last(definition=definition)
+    assert last is not None
+    return ReplayPlan(last, _selected(log, last, own, options), options)
 
 
 def run_replay(
@@ -180,18 +176,17 @@ def run_replay(
     model_b: "LoadedModel",
     *,
     progress: Progress,
-    may_go_on: Callable[[], bool] = lambda: True,
+    may_continue: Callable[[], bool] = lambda: True,
 ) -> bool:
-    """Runs both models on what is left of the plan's requests; False if `may_go_on` ended it before that was done.
+    """Run both models on the remaining requests of the plan; returns False if `may_continue` ended it.
 
-    Requests with the same input and time are computed once, and recorded one by one: they are what users asked for.
-    Inputs that cannot be read are passed over.
+    Requests with the same input and budget are computed once, but each is recorded. Invalid inputs are skipped.
 
     Args:
-        may_go_on: asked before each request; it may wait.
+        may_continue: called before each request; it may block.
 
     Raises:
-        StorageUnavailable: the database cannot be used; what was committed stays.
+        StorageUnavailable: the database cannot be used; committed pairs remain.
     """
     log, models = monitor.replays, {model.key: model for model in (model_a, model_b)}
     done = log.done(plan.id)
@@ -201,53 +196,43 @@ def run_replay(
     committed_s = time.monotonic()
     progress(n_done, plan.total)
     try:
-        for request in _left(log, plan, done):
-            if not may_go_on():
+        for request in _remaining(log, plan, done):
+            if not may_continue():
                 return False
             budget_ms = _budget_ms(request, plan, model_a)
             problem = _problem(request)
-            digest = input_digest(problem)
-            pair = known.get((digest, budget_ms))
-            if pair is None:
-                instance = _instance(problem)
-                if instance is not None:
-                    sides = solve_both(
-                        (model_a.key, model_b.key),
-                        models.__getitem__,
-                        instance,
-                        budget_ms,
-                        request_id=request.request_id,
-                    )
-                    pair = pair_record(
-                        sides,
-                        instance,
-                        request_id=request.request_id,
-                        user_id=request.user_id,
-                        experiment=plan.record.experiment,
-                        candidate=plan.record.candidate,
-                        source="replay",
-                        replay=plan.id,
-                        time_budget_ms=budget_ms,
-                        digest=digest,
-                    )
-                    known[digest, budget_ms] = pair
+            key = input_digest(problem), budget_ms
+            if (instance := None if key in known else _instance(problem)) is not None:
+                names, request_id = (model_a.key, model_b.key), request.request_id
+                known[key] = pair_record(
+                    solve_both(names, models.__getitem__, instance, budget_ms, request_id=request_id),
+                    instance,
+                    request_id=request_id,
+                    user_id=request.user_id,
+                    experiment=plan.record.experiment,
+                    candidate=plan.record.candidate,
+                    source="replay",
+                    replay=plan.id,
+                    time_budget_ms=budget_ms,
+                    digest=key[0],
+                )
             n_done += 1
-            if pair is not None:
+            if (pair := known.get(key)) is not None:
                 pending.append(replace(pair, request_id=request.request_id, user_id=request.user_id))
             if len(pending) >= COMMIT_AFTER or time.monotonic() - committed_s > COMMIT_AFTER_S:
                 monitor.record_pair(*pending)
                 pending.clear()
                 committed_s = time.monotonic()
             progress(n_done, plan.total)
-    finally:  # an interrupted replay keeps what it has
+    finally:  # also if the replay is interrupted
         monitor.record_pair(*pending)
     return True
 
 
-def number_and_alpha(
+def _number_and_alpha(
     contest: Contest, replay: ReplayRecord | None, monitor: "PerformanceMonitor"
 ) -> tuple[int | None, float]:
-    """(which replay of the two models it is, the chance of a wrong verdict that is left to it).
+    """The number of the replay among those of the two models, and its significance level.
 
     (None, the contest's alpha) for a model against itself. Raises as `judge_replay`.
     """
@@ -258,9 +243,9 @@ def number_and_alpha(
 
 
 def judge_replay(contest: Contest, replay: ReplayRecord | None, monitor: "PerformanceMonitor") -> dict[str, Any]:
-    """The verdict on the pairs that the replay has so far, as JSON; may be asked for at any time.
+    """The verdict on the pairs so far, as JSON; valid at any time.
 
-    A model against itself is `identical`, and needs no replay. Replays of the same two models share one alpha
+    A model against itself is `identical` without a replay. Replays of the same two models share one alpha
     (`stats.spending`).
 
     Raises:
@@ -268,9 +253,8 @@ def judge_replay(contest: Contest, replay: ReplayRecord | None, monitor: "Perfor
     """
     from scheduler_service.stats.pairs import judge_pairs  # numpy, pandas and scipy are slow to import
 
-    # No replay has the empty id.
-    pairs = monitor.get_pairs(replay="" if replay is None else replay.id)
-    number, alpha = number_and_alpha(contest, replay, monitor)
+    pairs = monitor.get_pairs(replay="" if replay is None else replay.id)  # no replay has the empty id
+    number, alpha = _number_and_alpha(contest, replay, monitor)
     found = judge_pairs(pairs, margin=contest.margin, alpha=alpha, candidate=contest.candidate, metric=contest.metric)
     found = replace(found, replay_number=number)
     if contest.key_a == contest.key_b:
@@ -278,11 +262,11 @@ def judge_replay(contest: Contest, replay: ReplayRecord | None, monitor: "Perfor
     return found.to_dict()
 
 
-def state_of(
-    contest: Contest, replay: ReplayRecord | None, state: State, done: int, monitor: "PerformanceMonitor"
+def replay_status(
+    contest: Contest, replay: ReplayRecord | None, state: ReplayState, done: int, monitor: "PerformanceMonitor"
 ) -> dict[str, Any]:
-    """How far a replay is, and what it says so far, as JSON; `replay` is None for a model against itself."""
-    number, alpha = number_and_alpha(contest, replay, monitor)
+    """Progress and verdict of a replay, as JSON; `replay` is None for a model against itself."""
+    number, alpha = _number_and_alpha(contest, replay, monitor)
     return {
         "experiment": contest.experiment,
         "candidate": contest.candidate,
@@ -301,32 +285,33 @@ def state_of(
     }
 
 
-def _selected(log: ReplayLog, record: ReplayRecord, whose: str | None, options: ReplayOptions) -> tuple[int, ...]:
-    if options.seed is None:
-        return tuple(log.select(experiment=whose, since=record.since, last_run=record.last_run, limit=options.limit))
-    everything = log.select(experiment=whose, since=record.since, last_run=record.last_run)
-    return tuple(random.Random(options.seed).sample(everything, min(options.limit, len(everything))))
+def _selected(log: ReplayLog, record: ReplayRecord, own: str | None, options: ReplayOptions) -> tuple[int, ...]:
+    limit = options.limit if options.seed is None else None
+    found = log.select(experiment=own, since=record.since, last_run=record.last_run, limit=limit)
+    if options.seed is not None:
+        found = random.Random(options.seed).sample(found, min(options.limit, len(found)))
+    return tuple(found)
 
 
-def _left(log: ReplayLog, plan: ReplayPlan, done: set[str]) -> Iterator[LoggedRequest]:
-    for begin in range(0, plan.total, READ_AT_A_TIME):
-        for request in log.requests(plan.runs[begin : begin + READ_AT_A_TIME]):
+def _remaining(log: ReplayLog, plan: ReplayPlan, done: set[str]) -> Iterator[LoggedRequest]:
+    for begin in range(0, plan.total, READ_BATCH):
+        for request in log.requests(plan.runs[begin : begin + READ_BATCH]):
             if request.request_id not in done:
                 yield request
 
 
 def _is_done(log: ReplayLog, plan: ReplayPlan) -> bool:
-    return not any(_instance(_problem(request)) for request in _left(log, plan, log.done(plan.id)))
+    return not any(_instance(_problem(request)) for request in _remaining(log, plan, log.done(plan.id)))
 
 
 def _problem(request: LoggedRequest) -> object:
-    """What was asked for; the guide's own records hold the 15 hours alone."""
+    """The recorded input; records of the guide's service contain only the 15 durations."""
     problem = json.loads(request.input_params)
     return {"params": problem} if isinstance(problem, list) else problem
 
 
 def _instance(problem: object) -> Instance | None:
-    """None for what is no problem: programs may record any input."""
+    """None for an invalid input: programs may record any input."""
     try:
         return instance_from_request(problem) if isinstance(problem, dict) else None
     except InvalidInstance:

@@ -1,22 +1,24 @@
-"""The stages of a rollout, and when one is left: decided here, of plain values; acted upon by `ABTestManager`.
+"""The stages of a rollout, and the decision to advance, promote or abort. Pure; `automatic` executes the decisions.
 
-At a stage of share s the candidate has a share s of the users and the baseline as many: coverage 2 s, halves. The
-others get the default model and are left out of the analysis. Raising the coverage moves nobody out of an arm
-(`assignment.bucket_ranges`), so no user switches sides between the stages. The last stage, 1.0, is the promotion.
+At a stage with share s, the candidate and the baseline each have a share s of the users: coverage 2 s, equal arms. All
+others get the default model and are excluded from the analysis. A higher coverage moves nobody out of an arm
+(`assignment.bucket_ranges`), so no user changes arms between stages. The last stage, 1.0, is the promotion.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from scheduler_env.validation import Whole, invalid
 from scheduler_service.clock import to_iso
-from scheduler_service.experiments.definition import Definition
+from scheduler_service.experiments.definition import Definition, FromList
 from scheduler_service.experiments.moment import Moment
+from scheduler_service.stats.arms import BASELINE
 from scheduler_service.stats.guardrails import GUARDRAILS, Guardrail
+from scheduler_service.words import WORDS, Message
 
 DEFAULT_STAGES = (0.1, 0.3, 0.5, 1.0)
 MAX_STAGES = 20
@@ -27,24 +29,15 @@ DecisionKind = Literal["hold", "advance", "promote", "stop_arm", "abort"]
 
 
 class Rollout(Definition):
-    """The plan of a rollout and how far it is."""
+    """The plan of a rollout and its current stage."""
 
-    stages: tuple[float, ...] = DEFAULT_STAGES  # shares of the users that get the candidate
+    stages: Annotated[tuple[float, ...], FromList] = DEFAULT_STAGES  # shares of the users that get the candidate
     min_samples: Whole = Field(default=100, ge=2, le=10**9)  # values of the metric in each arm, in each stage
     min_hours: float = Field(default=24.0, ge=0.0, le=MAX_HOURS, allow_inf_nan=False)  # in each stage
-    auto: bool = True  # false: only people move it (`advance`)
+    auto: bool = True  # false: only people advance it
     promote_on: PromoteOn = "better"
     stage: Whole = Field(default=0, ge=0)  # index into `stages`
     stage_since: Moment
-
-    @field_validator("stages", mode="before")
-    @classmethod
-    def _numbers(cls, stages: object) -> object:
-        if isinstance(stages, list):
-            return tuple(
-                float(stage) if isinstance(stage, int) and not isinstance(stage, bool) else stage for stage in stages
-            )
-        return stages
 
     @field_validator("stages")
     @classmethod
@@ -67,12 +60,12 @@ class Rollout(Definition):
         return stage
 
     def to_dict(self) -> dict[str, Any]:
-        """The words of the file and of the HTTP interface, as JSON."""
+        """JSON, as in the file and in the HTTP interface."""
         return self.model_dump() | {"stages": list(self.stages), "stage_since": to_iso(self.stage_since)}
 
     @property
     def share(self) -> float:
-        """Of the users who get the candidate now."""
+        """Share of the users who get the candidate now."""
         return self.stages[self.stage]
 
     @property
@@ -87,73 +80,101 @@ class Rollout(Definition):
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is known of a candidate at one moment."""
+    """The figures for a decision."""
 
-    samples: Mapping[str, int]  # arm -> values of the success metric since the stage began
-    word: str | None  # of the verdict; None: only the breaker was looked at
-    sentence: str
-    is_mismatched: bool  # the users fell into the arms in wrong shares
+    samples: Mapping[str, int]  # arm -> values of the success metric since the start of the stage
+    word: str | None  # of the verdict; None: only the breaker was evaluated
+    verdict: Sequence[Message]  # in words
+    is_mismatched: bool  # sample ratio mismatch
     guardrails: Mapping[str, Sequence[Guardrail]]  # running candidate -> its checks
-    is_baseline_the_default: bool  # what the candidate was compared with is what its promotion would replace
-    cannot_tell: str | None = None  # why the verdict will not become another one, and what would tell
-    is_one_of_several: bool = False  # candidates of the experiment, stopped or not
-    words: Mapping[str, str] = field(default_factory=dict)  # candidate -> of its verdict; `word` where it has none
+    is_baseline_the_default: bool  # whether the baseline is the default model, which a promotion replaces
+    cannot_tell: Message | None = None  # why more data will not decide, and what would
+    is_one_of_several: bool = False  # whether the experiment has several candidates, stopped or not
+    words: Mapping[str, str] = field(default_factory=dict)  # candidate -> word of its verdict; default: `word`
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A condition for leaving the stage."""
+
+    text: Message  # a noun phrase with the present figures
+    is_met: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON."""
+        return {"text": self.text.to_dict(), "is_met": self.is_met}
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to do now, and why."""
+    """The next move, and the reason."""
 
     kind: DecisionKind
-    reason: str
+    reasons: Sequence[Message]
     figures: Mapping[str, Any] = field(default_factory=dict)
     is_breach: bool = False  # of a guardrail
     arm: str | None = None  # the candidate that `stop_arm` stops
+    conditions: Sequence[Condition] = ()  # for leaving the stage
+
+    @property
+    def reason(self) -> str:
+        """The reasons in English."""
+        return WORDS.say(*self.reasons)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The answer of the HTTP interface, as JSON."""
+        return {
+            "kind": self.kind,
+            "reason": self.reason,
+            "reason_text": [each.to_dict() for each in self.reasons],
+            "conditions": [each.to_dict() for each in self.conditions],
+        }
 
 
 NEEDED = tuple(name for name, each in GUARDRAILS.items() if each.is_needed)
-"""Guardrails that must be kept for certain before more users get the candidate, where the experiment has them and
-the users who took part could show it; the others must not be breached."""
+"""Before more users get the candidate, these guardrails must be kept with confidence, if the number of users suffices
+for it; the others must not be breached."""
 
 
 def decide(rollout: Rollout | None, evidence: Evidence, now: datetime) -> Decision:
     """The next move of an experiment, with or without a rollout.
 
-    A breached guardrail stops its candidate, whatever else is true, and where no other one runs, the experiment: it
-    aborts. So does a candidate that is certainly worse, while ramping. Of several candidates one is stopped at a time.
-    Everything else that is missing or not certain holds: a stage is left when it lasted `min_hours`, both arms have
-    `min_samples` values from it, the users are split as they should be, and the guardrails of makespans and success are
-    kept for certain (where the users are too few to show that, when what they show is within the margin). The promotion
-    needs in addition that the candidate is certainly better (or, with `promote_on: non_inferior`, certainly not worse
-    by the margin).
+    * A breached guardrail stops its candidate, one at a time, or aborts the experiment if no other candidate runs.
+    * A rollout is aborted if the verdict is `worse`.
+    * A stage ends after `min_hours` if each arm has `min_samples` values, there is no sample ratio mismatch, and the
+      guardrails `NEEDED` are kept with confidence (with too few users for that: if their estimates are within the
+      margins). Otherwise the decision is to hold.
+    * The promotion also needs the verdict `better` (with `promote_on: non_inferior`, at least `non_inferior`).
     """
     figures = _figures(evidence, evidence.guardrails)
+    conditions = [] if rollout is None else _conditions(rollout, evidence, now)
     breached = {
         arm: [each for each in checks if each.state == "breached"] for arm, checks in evidence.guardrails.items()
     }
     harmful = [arm for arm, found in breached.items() if found]
     if harmful and len(harmful) == len(evidence.guardrails):
-        reason = _reason(breached, is_one_of_several=evidence.is_one_of_several)
-        return Decision("abort", reason, figures, is_breach=True)
+        reasons = _breaches(breached, is_one_of_several=evidence.is_one_of_several)
+        return Decision("abort", reasons, figures, is_breach=True, conditions=conditions)
     if harmful:
         arm = harmful[0]
         figures = {"arm": arm, **_figures(evidence, {arm: evidence.guardrails[arm]})}
-        return Decision(
-            "stop_arm", _reason({arm: breached[arm]}, is_one_of_several=True), figures, is_breach=True, arm=arm
-        )
+        reasons = _breaches({arm: breached[arm]}, is_one_of_several=True)
+        return Decision("stop_arm", reasons, figures, is_breach=True, arm=arm, conditions=conditions)
     if rollout is None:
-        return Decision("hold", "there is no rollout", figures)
+        return Decision("hold", [Message("rollout.none")], figures)
     if evidence.word == "worse":
-        return Decision("abort", evidence.sentence, figures)
-    missing = _missing(rollout, evidence, now)
-    if missing is not None:
-        return Decision("hold", missing, figures)
+        return Decision("abort", evidence.verdict, figures, conditions=conditions)
+    if unmet := [each.text for each in conditions if not each.is_met]:
+        told = [Message("rollout.waiting", {"conditions": unmet})]
+        if rollout.is_last_before_promotion and evidence.cannot_tell is not None:
+            told.append(evidence.cannot_tell)
+        return Decision("hold", told, figures, conditions=conditions)
     kind: Literal["advance", "promote"] = "promote" if rollout.is_last_before_promotion else "advance"
-    return Decision(kind, evidence.sentence, figures)
+    return Decision(kind, evidence.verdict, figures, conditions=conditions)
 
 
 def _figures(evidence: Evidence, guardrails: Mapping[str, Sequence[Guardrail]]) -> dict[str, Any]:
-    """What a move is based on; of a guardrail of several candidates the worst one's."""
+    """The figures of a decision; for a guardrail of several candidates, those of the worst."""
     order = ("kept", "undecided", "breached")
     worst: dict[str, Guardrail] = {}
     for each in (check for checks in guardrails.values() for check in checks):
@@ -168,42 +189,38 @@ def _figures(evidence: Evidence, guardrails: Mapping[str, Sequence[Guardrail]]) 
     }
 
 
-def _reason(breached: Mapping[str, Sequence[Guardrail]], *, is_one_of_several: bool) -> str:
-    """Which guardrails are breached, and whose they are where that is not clear."""
-    return "; ".join(
-        f"guardrail {each.name}{f' of {arm}' if is_one_of_several else ''}: {each.message}"
-        for arm, found in breached.items()
-        for each in found
-    )
+def _breaches(breached: Mapping[str, Sequence[Guardrail]], *, is_one_of_several: bool) -> list[Message]:
+    """Each breached guardrail; with its arm if the experiment has several candidates."""
+    code = "rollout.breached_by_arm" if is_one_of_several else "rollout.breached"
+    return [Message(code, {"arm": arm, "seen": each.text}) for arm, found in breached.items() for each in found]
 
 
 def _is_enough(guardrail: Guardrail) -> bool:
-    """Kept for certain, or as well as so few users can show: what they show is within the margin."""
+    """Whether it is kept with confidence or, if the users are too few for that, its estimate is within the margin."""
     if guardrail.state == "kept" or guardrail.is_within_reach:
         return guardrail.state == "kept"
     return guardrail.harm is None or guardrail.harm <= guardrail.margin
 
 
-def _missing(rollout: Rollout, evidence: Evidence, now: datetime) -> str | None:
-    """What the stage still waits for; None if for nothing."""
-    if not rollout.auto:
-        return "auto is off: a person decides"
-    if not evidence.is_baseline_the_default:
-        return "model_a is not the default model any more; the candidate was compared with another one"
-    if evidence.is_mismatched:
-        return "users are missing from an arm; find out why"
+def _conditions(rollout: Rollout, evidence: Evidence, now: datetime) -> list[Condition]:
+    """What must hold before the stage is left."""
     until = rollout.stage_since + timedelta(hours=rollout.min_hours)
-    if now < until:
-        return f"the stage lasts until {to_iso(until)} at least (min_hours {rollout.min_hours:g})"
-    short = [f"{arm} has {count}" for arm, count in evidence.samples.items() if count < rollout.min_samples]
-    if short or not evidence.samples:
-        return f"{' and '.join(short) or 'no arm has any'} of the {rollout.min_samples} samples that the stage needs"
-    checks = (each for checks in evidence.guardrails.values() for each in checks)
-    unsure = [each for each in checks if each.name in NEEDED and not _is_enough(each)]
-    if unsure:
-        return "; ".join(f"guardrail {each.name} is {each.state}: {each.message}" for each in unsure)
-    enough = ("better",) if rollout.promote_on == "better" else ("better", "non_inferior")
-    if rollout.is_last_before_promotion and evidence.word not in enough:
-        why = "" if evidence.cannot_tell is None else f". {evidence.cannot_tell}"
-        return f"the verdict is {evidence.word}; the promotion needs {' or '.join(enough)}{why}"
-    return None
+    samples, least = evidence.samples, rollout.min_samples
+    counts = [Message("reasons.samples_of_arm", {"arm": arm, "count": count}) for arm, count in samples.items()]
+    guardrails = (each for checks in evidence.guardrails.values() for each in checks if each.name in NEEDED)
+    enough = ["better"] if rollout.promote_on == "better" else ["better", "non_inferior"]
+    verdict = Message(f"rollout.verdict_{rollout.promote_on}", {"verdict": evidence.word})
+    return [
+        Condition(Message("rollout.hours", {"hours": rollout.min_hours, "until": to_iso(until)}), now >= until),
+        Condition(
+            Message("rollout.samples", {"least": least, "counts": counts}), min(samples.values(), default=0) >= least
+        ),
+        Condition(Message("rollout.split"), not evidence.is_mismatched),
+        *(
+            Condition(Message("rollout.guardrail", {"label": each.label, "state": each.state}), _is_enough(each))
+            for each in guardrails
+        ),
+        *([Condition(verdict, evidence.word in enough)] if rollout.is_last_before_promotion else []),
+        Condition(Message("rollout.baseline", {"a": BASELINE}), evidence.is_baseline_the_default),
+        Condition(Message("rollout.auto" if rollout.auto else "rollout.manual"), rollout.auto),
+    ]

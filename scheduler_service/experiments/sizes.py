@@ -1,4 +1,4 @@
-"""The effect by size of plant: a breakdown of what the verdict rests on, which decides nothing. Pure."""
+"""The effect by size of plant: a breakdown of the verdict's data, for information only. Pure."""
 
 from __future__ import annotations
 
@@ -28,37 +28,37 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CLASSES: tuple[tuple[int, int | None], ...] = ((1, 1), (2, 3), (4, 7), (8, 15), (16, None))
-"""Numbers of work points, from and to; None: any more. Each class is about twice as large as the one before."""
+"""Numbers of work points, from and to; None: no upper limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class SizeClass:
-    """What the requests of one class of size say; `reason` is why there is no interval."""
+    """The effect in one size class."""
 
     low: int
     high: int | None
     finding: Finding
-    reason: NotComputable | None
+    reason: NotComputable | None  # why there is no interval
 
     def to_dict(self) -> dict[str, Any]:
-        told = self.finding.to_dict()
+        found = self.finding.to_dict()
         names = ("side", "improvement_percentage", "interval_percentage", "change_percentage", "change", "unit")
         return {
             "from_workpoints": self.low,
             "to_workpoints": self.high,
-            **{name: told[name] for name in (*names, "baseline_mean", "users", "samples")},
+            **{name: found[name] for name in (*names, "baseline_mean", "users", "samples")},
             "reason": None if self.reason is None else self.reason.to_dict(),
         }
 
 
 @dataclass(frozen=True, slots=True)
 class Breakdown:
-    """Every class, also those without a request, of one candidate."""
+    """All classes, also empty ones, of one candidate."""
 
     is_of_pairs: bool
-    level: float  # chance that one interval holds, 0..1; all together those of the verdict
+    level: float  # confidence level of each interval, 0..1; simultaneously that of the verdict
     classes: tuple[SizeClass, ...]
-    unknown: int  # requests, or pairs, whose size is not on record
+    unknown: int  # requests or pairs without a recorded size
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -70,44 +70,43 @@ class Breakdown:
 
 
 def breakdowns(examined: Examination, runs: pd.DataFrame, pairs: pd.DataFrame | None) -> dict[str, Breakdown]:
-    """Candidate -> its breakdown; arguments as `breakdown`."""
-    return {arm: breakdown(examined, arm, runs, pairs) for arm in examined.experiment.candidates}
+    """Candidate -> its breakdown.
 
-
-def breakdown(examined: Examination, arm: str, runs: pd.DataFrame, pairs: pd.DataFrame | None) -> Breakdown:
-    """The effect on `arm` by number of work points, on users or on pairs as the verdict is.
-
-    Each of the five intervals is held to a fifth of the verdict's error (Bonferroni), so that all of them hold together
-    at every moment. Classes are of the request, which was there before the arm was: what falls into a class does not
-    depend on the model. A user with requests of several classes counts in each.
+    The basis is that of the verdict: users or pairs. Each of the five intervals has a fifth of the verdict's alpha
+    (Bonferroni), so all of them hold simultaneously, at any time. The size belongs to the request and does not depend
+    on the arm. A user with requests in several classes counts in each.
 
     Args:
-        runs, pairs: those that `examined` was made of; runs with the column `n_workpoints`.
+        runs, pairs: the data of `examined`; runs with the column `n_workpoints`.
     """
+    return {arm: _breakdown(examined, arm, runs, pairs) for arm in examined.experiment.candidates}
+
+
+def _breakdown(examined: Examination, arm: str, runs: pd.DataFrame, pairs: pd.DataFrame | None) -> Breakdown:
     comparison = examined.comparisons[arm]
     alpha = examined.experiment.alpha / len(examined.verdicts) / len(CLASSES)
-    of_pairs = None
-    if examined.is_of_pairs(arm):
-        of_pairs = pairs_by_source(pairs, arm)["shadow"]
+    of_pairs = pairs_by_source(pairs, arm)["shadow"] if examined.is_of_pairs(arm) else None
     rows = _until_stopped(examined, arm, runs) if of_pairs is None else of_pairs
+    compared = rows[rows["variant"].isin((BASELINE, arm)).astype(bool)] if of_pairs is None else rows
     sizes = _sizes(rows)
-    found = []
+    classes, examine_rows = [], _of_runs if of_pairs is None else _of_pairs
     for low, high in CLASSES:
         mine = rows[(sizes >= low) & (sizes <= (np.inf if high is None else high))]
-        found.append(_of_runs(comparison, mine, alpha) if of_pairs is None else _of_pairs(comparison, mine, alpha))
+        finding, effect = examine_rows(comparison, mine, alpha)
+        classes.append(SizeClass(low, high, finding, effect if isinstance(effect, NotComputable) else None))
     return Breakdown(
         is_of_pairs=of_pairs is not None,
         level=1.0 - alpha,
-        classes=tuple(SizeClass(*ends, *each) for ends, each in zip(CLASSES, found, strict=True)),
-        unknown=int(np.isnan(sizes[_compared(rows, arm)]).sum()) if of_pairs is None else int(np.isnan(sizes).sum()),
+        classes=tuple(classes),
+        unknown=int(np.isnan(_sizes(compared)).sum()),
     )
 
 
-def with_sizes(told: dict[str, Any], breakdowns: Mapping[str, Breakdown]) -> dict[str, Any]:
-    """The results as JSON, with the breakdown of each candidate beside its other figures."""
+def with_sizes(results: dict[str, Any], breakdowns: Mapping[str, Breakdown]) -> dict[str, Any]:
+    """The results as JSON with the breakdown of each candidate."""
     first, *others = breakdowns
-    comparisons = {arm: told["comparisons"][arm] | {"by_size": breakdowns[arm].to_dict()} for arm in others}
-    return told | {"by_size": breakdowns[first].to_dict(), "comparisons": comparisons}
+    comparisons = {arm: results["comparisons"][arm] | {"by_size": breakdowns[arm].to_dict()} for arm in others}
+    return results | {"by_size": breakdowns[first].to_dict(), "comparisons": comparisons}
 
 
 def _until_stopped(examined: Examination, arm: str, runs: pd.DataFrame) -> pd.DataFrame:
@@ -117,18 +116,13 @@ def _until_stopped(examined: Examination, arm: str, runs: pd.DataFrame) -> pd.Da
 
 
 def _sizes(rows: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Work points of each row; NaN where that is not on record."""
+    """Work points of each row; NaN if not recorded."""
     if "n_workpoints" not in rows.columns:
         return np.full(len(rows), np.nan)
     return np.asarray(rows["n_workpoints"].astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan), np.float64)
 
 
-def _compared(rows: pd.DataFrame, arm: str) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Which rows are of the baseline or of the candidate."""
-    return np.asarray(rows["variant"].isin((BASELINE, arm)), dtype=bool)
-
-
-def _of_runs(comparison: ArmComparison, rows: pd.DataFrame, alpha: float) -> tuple[Finding, NotComputable | None]:
+def _of_runs(comparison: ArmComparison, rows: pd.DataFrame, alpha: float) -> tuple[Finding, Effect | NotComputable]:
     effect = effect_of_arms(
         user_values(rows, comparison.metric, comparison.arms, comparison.split), comparison.metric, alpha
     )
@@ -140,10 +134,10 @@ def _of_runs(comparison: ArmComparison, rows: pd.DataFrame, alpha: float) -> tup
         users={arm: int(np.unique(units(mine)).size) for arm, mine in of_arm.items()},
         samples={arm: len(mine) for arm, mine in of_arm.items()},
     )
-    return found, _why(effect)
+    return found, effect
 
 
-def _of_pairs(comparison: ArmComparison, rows: pd.DataFrame, alpha: float) -> tuple[Finding, NotComputable | None]:
+def _of_pairs(comparison: ArmComparison, rows: pd.DataFrame, alpha: float) -> tuple[Finding, Effect | NotComputable]:
     a, b = paired_user_means(rows, comparison.metric)
     effect = effect_of_pairs(a, b, comparison.metric, alpha)
     answered = rows[f"{comparison.metric.name}_a"].astype("float64")
@@ -153,14 +147,10 @@ def _of_pairs(comparison: ArmComparison, rows: pd.DataFrame, alpha: float) -> tu
         users=dict.fromkeys(comparison.arms, int(a.size)),
         samples=dict.fromkeys(comparison.arms, len(rows)),
     )
-    return found, _why(effect)
+    return found, effect
 
 
 def _mean(values: pd.Series[float], rows: pd.DataFrame) -> float | None:
-    """Of the users' means; None where there is no value."""
+    """The mean of the user means; None: no value."""
     of_users = totals(values, units(rows))
     return float((of_users.sums / of_users.counts).mean()) if of_users.counts.size else None
-
-
-def _why(effect: Effect | NotComputable) -> NotComputable | None:
-    return effect if isinstance(effect, NotComputable) else None

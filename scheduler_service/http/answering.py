@@ -10,7 +10,7 @@ from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.http.services import Services
 from scheduler_service.registry.names import STABLE
 from scheduler_service.registry.records import ModelRecord, stable_elsewhere, stable_elsewhere_params
-from scheduler_service.telemetry.answered import answered_by
+from scheduler_service.telemetry.history import answered_by
 
 WINDOW_DAYS = 7
 MAX_RUNS = 20_000
@@ -99,6 +99,6 @@ def _shares(experiment: Experiment) -> dict[str, float]:
 
 def _key(parts: Services, name: str) -> str | None:
     try:
-        return parts.models.resolve(name, standing=True)
+        return parts.models.resolve(name, oldest=True)
     except ServiceError:
         return None

@@ -193,7 +193,7 @@ def _default(manager: "ModelVersionManager") -> tuple[str, str | None]:
     """The configured default model, and its key; None if there is no such model."""
     name = ConfigFile(manager.experiments_file).current().default_model
     try:
-        return name, manager.resolve(name, standing=True)
+        return name, manager.resolve(name, oldest=True)
     except ModelNotFound:
         return name, None
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from scheduler_env.errors import CodedError
 from scheduler_service.errors import InvalidModel, StorageUnavailable
 from scheduler_service.registry.records import plain_object
 from scheduler_service.registry.validation import measure
@@ -91,7 +92,8 @@ def examine_solver(algorithm: str, agent: "Solver") -> Examination:
     try:
         measured = measure(agent)
     except Exception as err:  # invalid weights may fail anywhere
-        raise InvalidModel("validation_failed", algorithm=algorithm, reason=str(err)) from err
+        reason = err.messages if isinstance(err, CodedError) else str(err)
+        raise InvalidModel("validation_failed", algorithm=algorithm, reason=reason) from err
     try:
         training = plain_object("training", agent.training)
     except Exception:  # deep nesting or NaN; this data is optional

@@ -72,7 +72,7 @@ def _answer(question: bytes, descriptor: int) -> None:
 
 
 def _refused(err: InvalidModel) -> str:
-    return json.dumps([REFUSED, {"code": err.code, "params": err.params}])
+    return json.dumps([REFUSED, err.to_dict()])
 
 
 def _limit_this_process(limit_s: int) -> None:

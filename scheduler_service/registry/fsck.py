@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from scheduler_service.errors import ServiceError
 from scheduler_service.files import move, write_json
 from scheduler_service.registry.history import Event
 from scheduler_service.registry.index import Index
@@ -20,7 +21,7 @@ from scheduler_service.registry.names import STABLE, parse_versioned
 from scheduler_service.registry.records import ModelRecord
 from scheduler_service.registry.store import INCOMING_MAX_AGE_S, Store
 from scheduler_service.registry.weights import sha256_of
-from scheduler_service.words import WORDS
+from scheduler_service.words import WORDS, Message
 
 Kind = Literal[
     "leftover",  # a temporary file, or a copy that was never registered
@@ -153,8 +154,9 @@ def _weights(store: Store, record: ModelRecord) -> Iterator[RepairableProblem]:
         def repair() -> None:
             # Earlier repairs may have changed the registry.
             fresh = store.index_under_lock()
-            commit_deletion(store, fresh, fresh.records[record.model_key], "fsck", f"fsck: {problem.message}")
+            commit_deletion(store, fresh, fresh.records[record.model_key], "fsck", reason)
 
+    reason = ServiceError("found_by_fsck", problem=Message(f"fsck.{code}", params))
     problem = Problem(kind, record.model_key, code, remedy, params, is_mendable)  # type: ignore[arg-type]
     yield problem, repair
 
@@ -165,7 +167,12 @@ def _tags(store: Store, index: Index) -> Iterator[RepairableProblem]:
             yield (
                 Problem("tag", tag, "tag_of_none", "remove_tag", {"tag": tag, "model": key}),
                 lambda tag=tag, key=key: store.commit(  # type: ignore[misc]
-                    store.index_under_lock(), "untagged", key, tags={tag: None}, actor="fsck", reason="no such model"
+                    store.index_under_lock(),
+                    "untagged",
+                    key,
+                    tags={tag: None},
+                    actor="fsck",
+                    reason=ServiceError("fsck_no_model"),
                 ),
             )
         elif tag.endswith(f":{STABLE}") and index.records[key].status != "deployed":
@@ -216,14 +223,14 @@ def _end_state(events: list[Event]) -> tuple[dict[str, str], dict[str, str]]:
 
 def _record_status(store: Store, key: str) -> None:
     index = store.index_under_lock()
-    reason = "fsck: this is what the files say; the history said otherwise"
+    reason = ServiceError("fsck_files_differ")
     store.commit(index, "mended", key, records={key: index.records.get(key)}, actor="fsck", reason=reason)
 
 
 def _record_tag(store: Store, tag: str) -> None:
     index = store.index_under_lock()
     key = index.tags.get(tag)
-    reason = "fsck: this is what the tags say; the history said otherwise"
+    reason = ServiceError("fsck_tags_differ")
     store.commit(index, "mended", key or tag, tags={tag: key}, actor="fsck", reason=reason)
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from scheduler_service.clock import parse_time
 from scheduler_service.jsonlines import JsonLines
 from scheduler_service.registry.names import STABLE, Version, parse_versioned
+from scheduler_service.words import Message
 
 EventKind = Literal[
     "registered", "promoted", "tagged", "untagged", "rolled_back", "made_default", "deleted", "refused", "mended"
@@ -38,6 +39,11 @@ class Event:
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    @property
+    def coded_reason(self) -> list[Message]:
+        """The service's reason; empty if a person wrote it."""
+        return [Message(f"errors.{self.details['code']}", self.details["params"])] if "code" in self.details else []
 
     def concerns(self, until: datetime, algorithm: str | None, model_key: str | None) -> bool:
         """Whether it happened before `until` and concerns the given algorithm and model, if any."""

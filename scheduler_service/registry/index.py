@@ -61,7 +61,7 @@ class Index:
         except ServiceError:
             return None
 
-    def resolve_standing(self, name: str) -> str:
+    def resolve_oldest(self, name: str) -> str:
         """As `resolve`, for a name in a configuration: of several matching models, the one registered first.
 
         That is the model which the name meant when it was written; a patch release must not make it ambiguous.

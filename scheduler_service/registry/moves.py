@@ -180,11 +180,12 @@ def record_refusal(store: Store, model_key: str, reason: InvalidModel, actor: st
         store.commit(index, "refused", model_key, actor=actor, reason=reason, details={"validation": measured})
 
 
-def note_default(store: Store, change: Mapping[str, str]) -> None:
+def note_default(store: Store, change: Mapping[str, Any]) -> None:
     """Record a change of the default model in the history, once for each id.
 
     Args:
-        change: from `ab_test_config.json`: id, time, before, after, actor, reason.
+        change: from `ab_test_config.json`: id, time, before, after, actor, reason; `code` and `params` of the reason if
+            an experiment made the change.
     """
     with store.changing() as index:
         if any(event.details.get("id") == change["id"] for event in reversed(store.history.lines())):
@@ -192,13 +193,14 @@ def note_default(store: Store, change: Mapping[str, str]) -> None:
         store.commit(
             index,
             "made_default",
-            index.resolve_standing(change["after"]),
+            index.resolve_oldest(change["after"]),
             actor=change["actor"],
             reason=change["reason"],
             details={
                 "id": change["id"],
                 "named": change["after"],
                 "before": index.find(change["before"]) or change["before"],
+                **{name: change[name] for name in ("code", "params") if name in change},
             },
         )
 

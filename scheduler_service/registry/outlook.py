@@ -33,7 +33,7 @@ class Outlook:
         found = self.refusals.items()
         return asdict(replace(self, refusals={})) | {
             "refusals": {move: err and str(err) for move, err in found},
-            "reasons": {move: err and {"code": err.code, "params": err.params} for move, err in found},
+            "reasons": {move: err and err.to_dict() for move, err in found},
         }
 
 

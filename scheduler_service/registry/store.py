@@ -235,7 +235,7 @@ class Store:
         """
         records, tags, details = records or {}, tags or {}, details or {}
         if isinstance(reason, CodedError):
-            details = {**details, "code": reason.code, "params": reason.params}
+            details = {**details, **reason.to_dict()}
         actor, reason = check_text("actor", actor), check_text("reason", str(reason))
         before = ChangedValues(
             {key: index.records[key].status if key in index.records else None for key in records},

@@ -33,11 +33,11 @@ def models_in_use(config_file: Path, index: Index, now: datetime) -> dict[str, l
         return {}
     try:
         file = ConfigFile(config_file)
-        config, problem = file.current(), file.problem
+        config, fault = file.current(), file.fault
     except ServiceError as err:
-        raise StorageUnavailable("users_unknown", reason=str(err)) from err
-    if problem is not None:
-        raise StorageUnavailable("users_unknown", reason=problem)
+        raise StorageUnavailable("users_unknown", reason=err.messages) from err
+    if fault is not None:
+        raise StorageUnavailable("users_unknown", reason=fault.messages)
     uses = [ModelUse("default", config.default_model)]
     for experiment in config.experiments.values():
         if experiment.status_at(now) not in OVER:

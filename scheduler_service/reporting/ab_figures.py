@@ -1,4 +1,4 @@
-"""The charts of the A/B report; what differs in colour differs in line, place or sign too."""
+"""The charts of the A/B report. Colour is never the only distinction: line style, position or sign differ too."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAX_MARKS = 40
-"""Events named in a chart; the table below it has them all."""
+"""Maximum number of events named in a chart; the table below has all."""
 BINS_A_SIDE = 20
 
 Mark = tuple[datetime, str]
@@ -125,7 +125,7 @@ def _name_marks(axes: "Axes", marks: Sequence[Mark], period: look.Period, *, ins
 
 def _rows(places: Sequence[float], marks: Sequence[Mark]) -> list[tuple[int, bool, str]]:
     """The place of each name: (row, whether the whole name fits or only its first word, alignment)."""
-    free = [-1.0] * 4  # of each row the right end of what is written there, as share of the axis
+    free = [-1.0] * 4  # right end of the text in each row, as a share of the axis
     found: list[tuple[int, bool, str]] = []
     for place, (_, text) in zip(places, marks, strict=True):
         width = sum(0.0112 if ord(character) > 0x2E7F else 0.0064 for character in text) + 0.012
@@ -151,7 +151,7 @@ def differences(
 
     Args:
         improvement: of each pair, a share of the baseline's makespan; 0 for a tie.
-        counts: of all pairs how many the candidate won, tied and lost, failures included.
+        counts: pairs won, tied and lost by the candidate, failures included.
         mean: of all pairs, a share; None: unknown.
         interval: of the mean.
     """

@@ -53,7 +53,7 @@ def _blocks(
     if usable.empty:
         return blocks
     blocks.append(Pictures([_differences(usable, len(pairs) - len(usable), verdict, show)]))
-    if source == "shadow":  # a replay's pairs all come at once: there is no course of time to show
+    if source == "shadow":  # the pairs of a replay are made at once, so there is no development over time
         margin, metric = examined.experiment.margin, verdict.metric.name
         effects = pair_effects_over_time(pairs, margin, verdict.alpha, verdict.candidate, metric)
         missing = {"": writer.why_no_bounds(verdict.effect)}

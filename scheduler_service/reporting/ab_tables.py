@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 from scheduler_service.experiments.examination import Examination
 from scheduler_service.experiments.sizes import SizeClass, breakdowns
 from scheduler_service.reporting.content import Badge, Cell, Column, Table
-from scheduler_service.reporting.formatting import Formatter, minus
+from scheduler_service.reporting.formatting import Formatter, letter, minus
 from scheduler_service.reporting.timeline import Event
-from scheduler_service.reporting.verdict_writer import VerdictWriter, letter
+from scheduler_service.reporting.verdict_writer import VerdictWriter
 from scheduler_service.stats.arms import BASELINE, FAILED_RATIO
 from scheduler_service.stats.breaker import BREAKER
 from scheduler_service.stats.comparison import ArmComparison
@@ -59,15 +59,8 @@ def guardrails_table(examined: Examination, show: Formatter) -> Table:
     """The guardrails of each candidate."""
     rows = [_guardrail(check, arm, show) for arm, checks in examined.guardrails.items() for check in checks]
     guard = "experiments.guard"
-    keys = [
-        (ARM, 0.5),
-        (f"{guard}.name", 3.4),
-        ("harm", 1.0),
-        ("harm_bounds", 1.8),
-        (f"{guard}.allowed", 0.9),
-        ("state", 1.0),
-    ]
-    columns = show.columns(*keys, texts=(ARM, f"{guard}.name"))
+    keys = [(ARM, 0.5), (f"{guard}.name", 3.4), ("harm", 1.0), ("harm_bounds", 1.8), (f"{guard}.allowed", 0.9)]
+    columns = show.columns(*keys, ("state", 1.0), texts=(ARM, f"{guard}.name"))
     return Table("", columns, rows, show.text(f"{guard}.none"), show.text("guardrails.note", ratio=FAILED_RATIO))
 
 
@@ -100,7 +93,7 @@ def _guardrail(check: Guardrail, arm: str, show: Formatter) -> list[Cell]:
 
 
 def events_table(events: Sequence[Event], show: Formatter) -> Table:
-    """What was done with the experiment."""
+    """The events of the experiment."""
     keys = [("number", 0.5), ("time", 1.7), ("event", 1.2), ("actor", 1.1), ("after", 0.9), ("reason", 3.6)]
     rows: list[list[Cell]] = [
         [str(number), show.moment(event.time), event.label, event.actor, show.percent(event.share), event.reason]

@@ -1,4 +1,4 @@
-"""The A/B report: which model is better, how sure that is, what to do next, and the evidence."""
+"""The A/B report: which model is better, with what certainty, the next step, and the evidence."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -21,9 +21,9 @@ from scheduler_service.reporting.ab_tables import (
 )
 from scheduler_service.reporting.content import Block, Fields, Notes, Picture, Pictures, Report, Section, Statement
 from scheduler_service.reporting.evolution import effects_over_time
-from scheduler_service.reporting.formatting import Formatter, first_moment, local_zone
+from scheduler_service.reporting.formatting import Formatter, first_moment, letter, local_zone
 from scheduler_service.reporting.timeline import Event, last_change, timeline
-from scheduler_service.reporting.verdict_writer import VerdictWriter, letter
+from scheduler_service.reporting.verdict_writer import VerdictWriter
 from scheduler_service.stats.arms import BASELINE, metric_values, rows_of_arm, totals, units
 from scheduler_service.stats.metrics import Metric
 from scheduler_service.stats.outcome import NotComputable
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Basis:
-    """What the sections are made from."""
+    """The input of the sections."""
 
     examined: Examination
     runs: "pd.DataFrame"  # times in the local zone
@@ -115,7 +115,7 @@ def _label(arm: str, model: str | None, show: Formatter) -> str:
 
 
 def _last_moment(runs: "pd.DataFrame", events: list[Event], begin: datetime, end: datetime) -> datetime:
-    """When the last thing happened in an experiment that is over, and a little more."""
+    """The end of the charts of an experiment that is over: slightly after its last run or event."""
     moments = [event.time for event in events if begin <= event.time <= end]
     if len(runs):
         moments.append(runs["timestamp"].max().to_pydatetime())
@@ -124,7 +124,7 @@ def _last_moment(runs: "pd.DataFrame", events: list[Event], begin: datetime, end
 
 
 def _verdicts(basis: _Basis, start: datetime, end: datetime) -> list[Block]:
-    """What the report says first: what the experiment is about, and the verdict on each candidate."""
+    """The first section: the description of the experiment, and the verdict on each candidate."""
     experiment, show, is_empty = basis.examined.experiment, basis.show, basis.runs.empty
     blocks: list[Block] = []
     if experiment.title or experiment.hypothesis:
@@ -147,7 +147,7 @@ def _verdicts(basis: _Basis, start: datetime, end: datetime) -> list[Block]:
 
 
 def _about(experiment: Experiment) -> list[tuple[str, str]]:
-    """What people wrote about the experiment, each by the key of its label."""
+    """(key of the label, text) of the descriptions that users wrote."""
     return [(f"experiments.said.{name}", text) for name in ABOUT if (text := getattr(experiment, name))]
 
 
@@ -193,12 +193,9 @@ def _sections(basis: _Basis) -> list[Section]:
 def _split_check(basis: _Basis) -> Statement:
     """Whether the users are split as configured."""
     comparison, show = basis.examined.latest, basis.show
-    note = show.text("split.note", limit=SRM_ALARM)
-    if isinstance(comparison.srm_p, NotComputable):
-        return Statement(f"○ {show.say(comparison.split_message)}", notes=[note])
-    if not comparison.has_ratio_mismatch:
-        return Statement(f"✓ {show.say(comparison.split_message)}", notes=[note])
-    return Statement(f"× {show.say(comparison.split_message)}", notes=[note], tone="warning")
+    mark = "○" if isinstance(comparison.srm_p, NotComputable) else "×" if comparison.has_ratio_mismatch else "✓"
+    text, note = f"{mark} {show.say(comparison.split_message)}", show.text("split.note", limit=SRM_ALARM)
+    return Statement(text, notes=[note], tone="warning" if mark == "×" else "")
 
 
 def _settings(basis: _Basis) -> Block:
@@ -229,7 +226,7 @@ def _settings(basis: _Basis) -> Block:
 
 
 def _evidence(basis: _Basis) -> list[Block]:
-    """How the improvement and the candidate's share developed, and how users and requests differ."""
+    """The development of the improvement and of the candidate's share, and the distributions by arm."""
     show, blocks = basis.show, list[Block]()
     if not basis.runs.empty:
         blocks.append(Pictures([_sequence(basis)]))

@@ -1,4 +1,4 @@
-"""Figures of recorded runs: plain functions of frames; None (NaN in a frame) where there is no figure."""
+"""Figures of recorded runs, computed from frames; a missing figure is None, or NaN in a frame."""
 
 import json
 import math
@@ -34,11 +34,11 @@ REPORT_COLUMNS = (
     "error_message",
     "time_budget_ms",
 )
-"""What the performance report needs; the inputs of a hundred thousand requests would fill the memory."""
+"""The columns that the performance report needs; loading the inputs of all requests would exhaust the memory."""
 MIN_RUNS = 30
 """Successful runs that a figure needs before advice is based on it."""
 UNKNOWN_MODEL = "-"
-"""The model of runs that failed before one was chosen."""
+"""The model key of runs that failed before a model was chosen."""
 
 
 def number(value: object) -> float | None:

@@ -51,7 +51,7 @@ def anomalous_runs(runs: "pd.DataFrame", limits: Iterable[int]) -> list[Anomaly]
 
     Args:
         runs: columns as in `analysis.REPORT_COLUMNS`.
-        limits: greatest number of work points of each size.
+        limits: largest number of work points of each size.
     """
     good = runs[runs["success"]]
     similar = [

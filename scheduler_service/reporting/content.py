@@ -1,4 +1,4 @@
-"""The content of a report, before it becomes a page or a PDF: sections of text, tables and charts, fully worded."""
+"""The content of a report in its language, independent of HTML and PDF: sections of text, tables and charts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -67,7 +67,7 @@ class Notes:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """A panel with one sentence that matters, and what belongs to it; empty parts are left out."""
+    """A panel with a main sentence and its details; empty parts are left out."""
 
     kind: ClassVar = "statement"
     text: str

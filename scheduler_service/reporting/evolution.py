@@ -1,6 +1,7 @@
 """How an experiment developed: the effect and its bounds over time, the candidate's share, and its pairs."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
@@ -12,6 +13,7 @@ from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.stats.arms import BASELINE, rows_of_arm, since_recorded, user_values
 from scheduler_service.stats.effect import Effect, effect_of_arms
 from scheduler_service.stats.metrics import Metric, metric_named, paired_metric
+from scheduler_service.stats.outcome import NotComputable
 from scheduler_service.stats.pairs import judge_pairs
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ def effects_over_time(
     Args:
         runs: as `experiments.examination.examine` takes them.
         alpha: of each candidate's bounds.
-        split: the shares of the arms, where the runs do not say them.
+        split: shares of the arms, for runs that do not record them.
         ends: candidate -> when it was stopped; there are no bounds from then on.
 
     Returns:
@@ -53,17 +55,14 @@ def effects_over_time(
     runs = runs.sort_values("timestamp", kind="stable")
     times = pd.concat([rows_of_arm(runs, arm)["timestamp"] for arm in (BASELINE, *candidates)])
     moments = _moments(times.sort_values(ignore_index=True))
-    found: dict[str, list[_Bounded | None]] = {arm: [] for arm in candidates}
-    for moment in moments:
-        until = runs.iloc[: int(runs["timestamp"].searchsorted(moment, side="right"))]
-        for arm in candidates:
-            if arm in ends and moment > ends[arm]:
-                found[arm].append(None)
-                continue
-            effect = effect_of_arms(user_values(until, metric, (BASELINE, arm), split), metric, alpha)
-            known = (effect.improvement, effect.low, effect.high) if isinstance(effect, Effect) else None
-            found[arm].append(known)
-    return {arm: _frame(bounded, moments) for arm, bounded in found.items()}
+
+    def effect(until: "pd.DataFrame", arm: str) -> Effect | NotComputable:
+        return effect_of_arms(user_values(until, metric, (BASELINE, arm), split), metric, alpha)
+
+    return {
+        arm: _over_time(runs, moments, lambda until, arm=arm: effect(until, arm), ends.get(arm))  # type: ignore[misc]
+        for arm in candidates
+    }
 
 
 def pair_effects_over_time(
@@ -71,16 +70,26 @@ def pair_effects_over_time(
 ) -> "pd.DataFrame":
     """As `effects_over_time`, for the pairs of one candidate and one source."""
     pairs = pairs.sort_values("timestamp", kind="stable")
-    moments = _moments(pairs["timestamp"])
-    found: list[_Bounded | None] = []
+    options: dict[str, Any] = {"margin": margin, "alpha": alpha, "candidate": candidate, "metric": metric}
+    return _over_time(pairs, _moments(pairs["timestamp"]), lambda until: judge_pairs(until, **options).effect)
+
+
+def _over_time(
+    rows: "pd.DataFrame",
+    moments: "pd.DatetimeIndex",
+    effect_of: "Callable[[pd.DataFrame], Effect | NotComputable]",
+    end: datetime | None = None,
+) -> "pd.DataFrame":
+    """The effect in the rows until each of the `moments`, NaN after `end`; as `effects_over_time`."""
+    import pandas as pd
+
+    found = []
     for moment in moments:
-        until = int(pairs["timestamp"].searchsorted(moment, side="right"))
-        options: dict[str, Any] = {"margin": margin, "alpha": alpha, "candidate": candidate, "metric": metric}
-        figures = judge_pairs(pairs.iloc[:until], **options).to_dict()
-        improvement, bounds = figures["improvement_percentage"], figures["confidence_sequence"]
-        known = improvement is not None and bounds is not None
-        found.append((improvement / 100.0, bounds[0] / 100.0, bounds[1] / 100.0) if known else None)
-    return _frame(found, moments)
+        until = rows.iloc[: int(rows["timestamp"].searchsorted(moment, side="right"))]
+        effect = effect_of(until) if end is None or moment <= end else None
+        known = isinstance(effect, Effect)
+        found.append((effect.improvement, effect.low, effect.high) if known else (math.nan,) * 3)  # type: ignore[union-attr]
+    return pd.DataFrame(found, index=moments, columns=["improvement", "low", "high"], dtype="float64")
 
 
 def course(experiment: Experiment, runs: "pd.DataFrame", pairs: "pd.DataFrame") -> dict[str, Any]:
@@ -128,17 +137,6 @@ def _moments(times: "pd.Series[pd.Timestamp]") -> "pd.DatetimeIndex":
     return pd.DatetimeIndex(times.iloc[places].drop_duplicates())
 
 
-def _frame(bounded: "Iterable[_Bounded | None]", index: "pd.DatetimeIndex") -> "pd.DataFrame":
-    import pandas as pd
-
-    missing = (float("nan"),) * 3
-    rows = [missing if each is None else each for each in bounded]
-    return pd.DataFrame(rows, index=index, columns=["improvement", "low", "high"], dtype="float64")
-
-
-_Bounded = tuple[float, float, float]  # improvement and its bounds, shares
-
-
 @dataclass(frozen=True, slots=True)
 class Step:
     """An event of the history, and the share of all users on the candidate from then on."""
@@ -165,7 +163,7 @@ def ramp(experiment: Experiment, history: Iterable[Mapping[str, Any]]) -> list[S
             stage = None if after.get("stage") is None else float(after["stage"])
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
             continue
-        if event == "archived":  # nobody's model changes with it
+        if event == "archived":  # does not change the share
             continue
         is_promoted = event == "promoted" or (is_promoted and event != "reverted")
         running = 0.0 if "model_b" in after.get("stopped_arms", ()) else whole if stage is None else stage

@@ -1,4 +1,4 @@
-"""What the performance report is made from: the runs of a period, and all figures of them."""
+"""The input of the performance report: the runs of a period, and all figures computed from them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,10 +34,10 @@ class AlertRow:
 
     @classmethod
     def of(cls, episode: Episode, lang: Lang) -> "AlertRow":
-        """The episode in a language; a reason stays in the language that it was given in."""
-        told = episode.message if episode.params is None else message(episode.name, episode.params, lang)
+        """The episode in a language; a reason that was recorded as text keeps its language."""
+        text = episode.message if episode.params is None else message(episode.name, episode.params, lang)
         figures = (episode.began, episode.ended, episode.value, episode.threshold)
-        return cls(episode.name, told, episode.severity, *figures)
+        return cls(episode.name, text, episode.severity, *figures)
 
     @property
     def is_critical(self) -> bool:
@@ -56,8 +56,8 @@ class Facts:
     thresholds: Mapping[str, float]
     gap_thresholds: Mapping[int, float]
     sizes: "pd.Series[Any]"  # of each run, as `analysis.sizes`
-    measured: Mapping[str, float | None]  # what is held against `thresholds`, as `rules.measured`
-    gaps: Mapping[int, tuple[float, int]]  # by size: mean of the successful runs that are judged, and their number
+    measured: Mapping[str, float | None]  # the values compared with `thresholds`, from `rules.measured`
+    gaps: Mapping[int, tuple[float, int]]  # size -> (mean, number) of the successful runs to which thresholds apply
     gap_change: tuple[float, float] | None  # mean gap of runs of the same sizes, before and now
     buckets: "pd.DataFrame"  # as `analysis.over_time`
     reasons: Sequence[tuple[str, int]]
@@ -73,7 +73,7 @@ class Facts:
 
     @property
     def chart_period(self) -> tuple[datetime, datetime]:
-        """What the axes of time span: from the beginning of the first bucket, so that all of it is shown."""
+        """The range of time axes. It begins with the first bucket, so that this is shown as a whole."""
         first = [self.buckets.index[0].to_pydatetime()] if len(self.buckets) else []
         return min([self.start, *first]), self.end
 
@@ -86,7 +86,7 @@ def gather(
     thresholds: Mapping[str, float],
     gap_thresholds: Mapping[int, float],
     alerts: Sequence[AlertRow],
-    said_gaps: Iterable[int] = (),
+    custom_gaps: Iterable[int] = (),
 ) -> Facts:
     """The facts of `runs`; arguments as `performance.performance_report` has them."""
     zone = local_zone(end)
@@ -94,7 +94,7 @@ def gather(
     end = end.astimezone(zone)
     start = first_moment(runs, start.astimezone(zone), end)
     sizes = sizes_of(runs, gap_thresholds)
-    judged = runs[runs["success"] & is_gap_judged(runs, gap_thresholds, said_gaps)]
+    judged = runs[runs["success"] & is_gap_judged(runs, gap_thresholds, custom_gaps)]
     gaps = judged["gap"].groupby(sizes[judged.index]).agg(["mean", "count"]).dropna()
     return Facts(
         runs=runs,

@@ -42,7 +42,7 @@ class Marks:
 
     alerts: Sequence[tuple[datetime, datetime, bool]] = ()  # from, to, whether critical
     buckets: Mapping[str, Sequence[datetime]] = field(default_factory=dict)  # by metric, those with an anomalous mean
-    runs: Sequence[datetime] = ()  # of which the gap is anomalous
+    runs: Sequence[datetime] = ()  # those with an anomalous gap
 
 
 NO_MARKS = Marks()
@@ -101,7 +101,7 @@ def boxes(
     Args:
         is_share: the values are shares, shown as percent.
         colour: of all boxes; the models' colours by default.
-        limits: of some groups' means, in the values' unit; then the means are drawn, too.
+        limits: group -> limit of its mean, in the unit of the values; the means are then drawn as well.
     """
     import pandas as pd
 
@@ -245,7 +245,7 @@ def mark_buckets(axes: "Axes", values: "pd.Series[Any]", moments: Sequence[datet
 def shade_alerts(
     axes: "Axes", spans: Sequence[tuple[datetime, datetime, bool]], words: look.Words, *, is_named: bool
 ) -> None:
-    """Shades the time with alerts, that with critical ones darker and hatched; `is_named`: in the legend, too."""
+    """Shade the times with alerts, those with critical ones darker and hatched; `is_named`: also in the legend."""
     named = set() if is_named else {False, True}
     for begin, end, is_critical in _united(spans)[:MAX_MARKS]:
         label = words["critical_span" if is_critical else "warning"]
@@ -258,7 +258,7 @@ def shade_alerts(
 
 
 def _united(spans: Sequence[tuple[datetime, datetime, bool]]) -> list[tuple[datetime, datetime, bool]]:
-    """Merges overlapping spans of one severity: shades on top of one another would hide what they mark."""
+    """Merge overlapping spans of the same severity, because overlapping shades would hide the chart."""
     united: list[tuple[datetime, datetime, bool]] = []
     for begin, end, is_critical in sorted(spans, key=lambda span: (not span[2], span[0])):
         if united and united[-1][2] == is_critical and begin <= united[-1][1]:
@@ -322,7 +322,7 @@ def bars(shares: Mapping[str, float], axis_label: str, words: look.Words, *, col
     places = range(len(names))
     axes.barh(places, values, color=colour, height=0.62)
     axes.set_yticks(places, names)
-    axes.set_ylim(max(4, len(names)) - 0.5, -0.5)  # a single bar is no wall
+    axes.set_ylim(max(4, len(names)) - 0.5, -0.5)  # so that a single bar does not fill the chart
     reach = max([*values, 1e-9])
     axes.set_xlim(0.0, reach * 1.16)
     for place, value in zip(places, values, strict=True):
@@ -347,7 +347,7 @@ def values_by_model(runs: "pd.DataFrame", column: str, scale: float, words: look
 
 
 def _bar_width(buckets: "pd.DataFrame") -> Any:
-    """A little less than the shortest distance of two buckets."""
+    """Slightly less than the shortest distance between two buckets."""
     import pandas as pd
 
     steps = buckets.index.to_series().diff().dropna()

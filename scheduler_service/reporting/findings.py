@@ -1,4 +1,4 @@
-"""The performance report in words: headline figures against the period before, and what follows from them."""
+"""The headline figures of the performance report, their changes, and the conclusions from them."""
 
 from collections.abc import Iterator, Mapping
 
@@ -24,7 +24,7 @@ CARDS: Mapping[str, tuple[int, bool]] = {
 }
 """Figure -> (1 if more is better; whether its change is in percentage points).
 
-What depends on the sizes of the requests is neither good nor bad by itself; the findings compare the same sizes.
+Figures that depend on the sizes of the requests are neither good nor bad; the findings compare equal sizes.
 """
 
 
@@ -43,18 +43,18 @@ def _card(name: str, value: float | None, before: float | None, show: Formatter)
         return Card(label, text, f"{show.text('vs_before')} {show.text('unchanged')}")
     unit = f" {show.text('points')}" if in_points else " %"
     tone = "plain"
-    if better and abs(change) >= (0.5 if in_points else 2.0):  # smaller changes come and go by chance
+    if better and abs(change) >= (0.5 if in_points else 2.0):  # smaller changes may be chance
         tone = "good" if change > 0 else "bad"
     return Card(label, text, f"{show.text('vs_before')} {'▲' if change > 0 else '▼'} {abs(change):.1f}{unit}", tone)
 
 
 def findings(facts: Facts, show: Formatter) -> list[str]:
-    """What follows from the figures in words, the most urgent first; at least one sentence."""
+    """The conclusions as sentences, the most urgent first; at least one."""
     return [show.say(message) for message in messages(facts, show)]
 
 
 def messages(facts: Facts, show: Formatter) -> list[Message]:
-    """What follows from the figures, the most urgent first; at least one."""
+    """The conclusions, the most urgent first; at least one."""
     alerts = _alert_finding(facts)
     if facts.runs.empty:
         return [Message("performance.no_runs"), *alerts]

@@ -1,4 +1,4 @@
-"""How the reports write figures, times and names, and the texts of one language."""
+"""Figures, times, names and texts of the reports, in one language."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -24,7 +24,7 @@ def local_zone(moment: datetime) -> tzinfo:
     """The server's time zone; its offset at `moment` if it has no name."""
     try:
         return reload_localzone()
-    except (ZoneInfoNotFoundError, ValueError, OSError):  # TZ may say anything
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # TZ may be invalid
         return moment.astimezone().tzinfo or UTC
 
 
@@ -168,3 +168,8 @@ class Formatter:
 def minus(text: str) -> str:
     """`text` with the typographic minus sign."""
     return text.replace("-", "−")
+
+
+def letter(arm: str) -> str:
+    """The letter of an arm: model_b is B."""
+    return arm.removeprefix("model_").upper()

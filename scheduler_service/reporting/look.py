@@ -1,4 +1,4 @@
-"""The look of all charts: colours, axes, legends, and names that fit.
+"""The common style of all charts: colours, axes, legends and shortened names.
 
 Colours are Okabe and Ito's, which colour-blind readers can distinguish.
 """
@@ -73,7 +73,7 @@ def time_axis(axes: "Axes", period: Period) -> None:
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
     zone = period[0].tzinfo
-    # With these, every length of period has a step between ticks that fits.
+    # These numbers of ticks give a suitable step for every length of period.
     locator = AutoDateLocator(tz=zone, minticks=3, maxticks=8)  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(
@@ -108,7 +108,7 @@ def rescale(axes: "Axes", values: Any, scale: Scale) -> None:
 def plain_numbers(axis: "Axis", ratio: float) -> None:
     """Label a logarithmic axis, over values whose largest is `ratio` times the least, with few and plain numbers.
 
-    Where it spans little, Matplotlib labels the places in between, too, in mathematical notation and one over another.
+    If the axis spans little, Matplotlib also labels minor ticks, in mathematical notation and overlapping.
     """
     from matplotlib.ticker import LogLocator, NullFormatter
 

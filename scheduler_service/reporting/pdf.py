@@ -50,12 +50,12 @@ LINE_HEIGHT = 3.7
 TEXT_PT, SMALL_PT = 7.5, 6.5
 CARDS_IN_ROW = 4
 ROWS_TOGETHER = 12
-"""A table of no more rows is not torn apart by the end of a page."""
+"""Tables with at most so many rows are not split across pages."""
 
 _HANZI = "\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef\u3000-\u303f"
 _OPENING, _CLOSING = "（“《【(", "，。、；：）”》】！？…%)"
 _BREAKABLE = re.compile(rf"[{_OPENING}]*(?:[{_HANZI}]|[^ {_HANZI}{_OPENING}]+)?[{_CLOSING}]*[ ]*")
-"""Pieces between which a line may end: words and single hanzi, with the punctuation that clings to them."""
+"""Units between which a line may be broken: words and single hanzi, with adjacent punctuation."""
 
 
 def pdf_of(report: Report) -> bytes:
@@ -72,7 +72,7 @@ def pdf_of(report: Report) -> bytes:
 
 
 class _Paper(FPDF):
-    """Sheets that are filled from top to bottom."""
+    """The pages, filled from top to bottom."""
 
     def __init__(self, report: Report) -> None:
         super().__init__(format="A4")
@@ -100,11 +100,11 @@ class _Paper(FPDF):
     def footer(self) -> None:
         self.set_xy(MARGIN, self.h - 13.0)
         self._ink(SOFT, SMALL_PT)
-        number_of_pages = "{nb}"  # which fpdf puts in at the end
+        number_of_pages = "{nb}"  # fpdf replaces this at the end
         self.cell(self.epw, 4.0, self._words["page_of"].format(page=self.page_no(), pages=number_of_pages), align="C")
 
     def title_page(self) -> None:
-        """What stands at the top of the first page."""
+        """The head of the first page."""
         self._ink(BRAND, 17.0)
         self.cell(self.epw, 9.0, self._report.title)
         self.ln()
@@ -115,7 +115,7 @@ class _Paper(FPDF):
         self.set_y(self.y + 4.0)
 
     def heading(self, title: str, first: Block) -> None:
-        """A section's heading, on the same page as the beginning of what it heads."""
+        """The heading of a section, on the same page as the start of its first block."""
         self._need(12.0 + self._least_height(first))
         self.ln(2.0)
         self.start_section(title)
@@ -146,7 +146,7 @@ class _Paper(FPDF):
                 self._pictures(block)
 
     def closing(self, text: str) -> None:
-        """The report's last words."""
+        """The closing remark of the report."""
         self._ink(SOFT, SMALL_PT)
         lines = self._lines(text, self.epw - 2.0)
         self._need(len(lines) * LINE_HEIGHT + 3.0)
@@ -276,7 +276,7 @@ class _Paper(FPDF):
         self.set_xy(MARGIN, top + height + 3.0)
 
     def _least_height(self, block: Block) -> float:
-        """What has to fit on the page where the block begins."""
+        """The height that must be left on the page on which the block begins."""
         if not isinstance(block, Table | Pictures):
             return 24.0 if isinstance(block, Statement) else 12.0
         if isinstance(block, Table):
@@ -342,7 +342,7 @@ class _Paper(FPDF):
         self.ln(6.5)
 
     def _note(self, text: str, below: float = 3.0) -> None:
-        """Small print; nothing for no text."""
+        """A note in small print; nothing if `text` is empty."""
         if not text:
             return
         self._ink(SOFT, SMALL_PT)
@@ -351,12 +351,12 @@ class _Paper(FPDF):
         self.ln(below)
 
     def _need(self, height: float) -> None:
-        """A new page, if less than `height` is left of this one."""
+        """Start a new page if less than `height` is left."""
         if self.will_page_break(height) and self.y > 20.0:
             self.add_page()
 
     def _fit(self, text: str, width: float, size_pt: float) -> None:
-        """A smaller font, if `text` would be wider than `width`."""
+        """Reduce the font size if `text` would be wider than `width`."""
         needed = self.get_string_width(text)
         if needed > width:
             self.set_font(FONT, size=size_pt * width / needed)

@@ -1,4 +1,4 @@
-"""The performance report: what a plant manager should know about a period, and what to do about it."""
+"""The performance report: the figures of a period for plant managers, and recommended actions."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -32,20 +32,20 @@ def performance_report(
     *,
     gap_thresholds: Mapping[int, float],
     alerts: Sequence[AlertRow],
-    said_gaps: Iterable[int] = (),
+    custom_gaps: Iterable[int] = (),
 ) -> Report:
     """The report on `runs`, all recorded from `start` to `end`; it begins at the first of them.
 
     Args:
-        runs: any number of rows, none included; columns `analysis.REPORT_COLUMNS`, as in `telemetry.queries.DTYPES`.
+        runs: may be empty; columns `analysis.REPORT_COLUMNS`, as in `telemetry.queries.DTYPES`.
         before: the runs of the period of the same length before; columns `analysis.SUMMARY_COLUMNS`.
         thresholds: as `monitoring.PERFORMANCE_THRESHOLDS`.
         gap_thresholds: as `thresholds.GAP_THRESHOLDS`.
         alerts: that were active in the period.
-        said_gaps: sizes whose threshold was configured; the others are for standard cycles alone.
+        custom_gaps: as for `alerts.about.is_gap_judged`.
     """
     show = Formatter(lang, local_zone(end))
-    facts = gather(runs, before, start, end, thresholds, gap_thresholds, alerts, said_gaps)
+    facts = gather(runs, before, start, end, thresholds, gap_thresholds, alerts, custom_gaps)
     sections = [
         Section("", [Cards(cards(facts.now, facts.before, show))]),
         Section(show.text("summary"), [Findings(findings(facts, show)), thresholds_table(facts, show)]),
@@ -86,7 +86,7 @@ def _trend(facts: Facts, show: Formatter) -> Block:
 
 
 def _distributions(facts: Facts, show: Formatter) -> list[Block]:
-    """Gaps and makespans by size and by model, as boxes and as curves."""
+    """Gaps and makespans by size and model, as box plots and distribution functions."""
     labels = analysis.size_labels(facts.gap_thresholds)
     limits = {labels[size]: 100.0 * limit for size, limit in facts.gap_thresholds.items()}
     pairs: list[list[Picture]] = [[], [], []]
@@ -121,7 +121,7 @@ def _speed(facts: Facts, show: Formatter) -> Block:
 
 
 def _load(facts: Facts, show: Formatter) -> Block:
-    """The busiest teams, and why requests failed."""
+    """The busiest teams, and the reasons of failures."""
     teams = {show.team(name): share for name, share in list(facts.teams.items())[:12]}
     drawn = figures.bars(teams, show.text("axis_utilization"), show.words, colour=look.GREEN, is_percent=True)
     failures = Picture(show.text("failures"), None, show.text("no_failures"))

@@ -13,20 +13,18 @@ from scheduler_service.reporting.facts import Facts
 from scheduler_service.reporting.formatting import Formatter, minus
 
 MODELS_LISTED, ALERTS_LISTED, RUNS_LISTED, BUCKETS_LISTED = 100, 40, 12, 8
-"""Lines of the tables; what is left out is counted below them."""
+"""Maximum rows of the tables; a note gives the number of the others."""
 
 
 def thresholds_table(facts: Facts, show: Formatter) -> Table:
     """Each threshold with the value that is compared with it."""
-    above, below, texts = Badge(show.text("above"), "crossed"), Badge(show.text("below"), "crossed"), show.text
+    texts = show.text
 
     def row(name: str, limit: float, actual: float | None, text: Callable[[float | None], str]) -> list[Cell]:
-        badge = Badge(texts("unknown"), "unknown") if actual is None else Badge(texts("ok"), "ok")
-        if actual is not None and name == "min_success_rate" and actual < limit:
-            badge = below
-        elif actual is not None and name != "min_success_rate" and actual > limit:
-            badge = above
-        return [texts(name), text(limit), text(actual), badge]
+        state, tone = "unknown" if actual is None else "ok", ""
+        if actual is not None and (actual < limit if name == "min_success_rate" else actual > limit):
+            state, tone = "below" if name == "min_success_rate" else "above", "crossed"
+        return [texts(name), text(limit), text(actual), Badge(texts(state), tone or state)]
 
     by_name = {"max_makespan": show.hours, "max_execution_time": show.seconds, "min_success_rate": show.percent}
     rows = [row(name, facts.thresholds[name], facts.measured[name], text) for name, text in by_name.items()]
@@ -35,10 +33,9 @@ def thresholds_table(facts: Facts, show: Formatter) -> Table:
         if size == FOR_EVER:
             continue
         _, *figures, badge = row("gap", facts.gap_thresholds[size], mean, show.fine_percent)
-        # The limits were measured on means: a mean of a few runs exceeds them by chance.
-        is_enough = count >= GAP_RUNS
+        # The limits were measured on means; the mean of a few runs may exceed them by chance.
         few = Badge(texts("few"), "few")
-        rows.append([texts("max_gap", size=labels[size]), *figures, badge if is_enough else few])
+        rows.append([texts("max_gap", size=labels[size]), *figures, badge if count >= GAP_RUNS else few])
     keys = [("metric_heading", 3.0), ("threshold", 1.0), ("actual", 1.0), ("state", 1.0)]
     columns = show.columns(*keys, texts=("metric_heading",))
     return Table(texts("thresholds"), columns, rows, texts("no_data"))

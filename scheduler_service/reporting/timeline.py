@@ -1,4 +1,4 @@
-"""The history of an experiment as the report shows it: who did what, when and why, and the candidate's share."""
+"""The history of an experiment for the report: events with actor, time and reason, and the share of the candidate."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -6,18 +6,14 @@ from datetime import datetime
 from typing import Any, get_args
 
 from scheduler_service.experiments.experiment import Experiment
-from scheduler_service.experiments.lifecycle import EventKind
+from scheduler_service.experiments.history import reason_of
+from scheduler_service.experiments.lifecycle import AUTOMATIC, EventKind
 from scheduler_service.reporting.evolution import Step, ended_by_itself, ramp
-from scheduler_service.reporting.formatting import Formatter
+from scheduler_service.reporting.formatting import Formatter, letter
 from scheduler_service.stats.arms import ARMS
-from scheduler_service.stats.breaker import BREAKER
-from scheduler_service.stats.guardrails import GUARDRAILS, harm_of
-from scheduler_service.stats.judged import Word
 
-AUTOMATIC = ("rollout", "guardrail")
-"""Actors of the history that are not people."""
 NO_CHANGE = ("described", "completed")
-"""Events that leave the advice as it is: other words, and the planned end."""
+"""Events that do not change the advice: edited texts, and the planned end."""
 MAX_REASON = 300
 
 
@@ -50,7 +46,7 @@ def timeline(
 
 
 def last_change(events: list[Event]) -> str | None:
-    """The kind of the last event that changed more than words."""
+    """The kind of the last event that may change the advice."""
     return next((event.kind for event in reversed(events) if event.kind not in NO_CHANGE), None)
 
 
@@ -64,7 +60,7 @@ def _arm(line: Mapping[str, Any]) -> str:
     """The letter of the arm that an event is about; "?" if the figures are not as expected."""
     figures = line.get("figures")
     arm = figures.get("arm") if isinstance(figures, Mapping) else None
-    return arm.removeprefix("model_").upper() if arm in ARMS else "?"
+    return letter(arm) if arm in ARMS else "?"
 
 
 def _actor(line: Mapping[str, Any], show: Formatter) -> str:
@@ -73,27 +69,6 @@ def _actor(line: Mapping[str, Any], show: Formatter) -> str:
 
 
 def _reason(line: Mapping[str, Any], show: Formatter) -> str:
-    """The reason on record; reasons of the service are in English, and other languages word them from the figures."""
-    worded = None
-    if show.lang != "en" and line.get("actor") in AUTOMATIC:
-        worded = _reason_from_figures(line, show)
+    """The recorded reason; the service's, which is recorded in English, in the language of the report."""
+    worded = "" if show.lang == "en" else show.say(*reason_of(line))
     return worded or show.name(line.get("reason"), MAX_REASON)
-
-
-def _reason_from_figures(line: Mapping[str, Any], show: Formatter) -> str | None:
-    """The reason of an automatic event; None if the figures are not as expected."""
-    try:
-        figures = line["figures"]
-        breached = [
-            show.say(harm_of(name, float(found["harm"])))
-            for name, found in figures["guardrails"].items()
-            if found["state"] == "breached" and name in (*GUARDRAILS, BREAKER)
-        ]
-        if breached:
-            return show.text("experiments.history.why_breached", names=breached)
-        if figures["verdict"] not in get_args(Word):
-            return None
-        samples = [float(count) for count in figures["samples"].values()]
-        return show.text("experiments.history.why_verdict", verdict=figures["verdict"], samples=samples)
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return None

@@ -1,10 +1,10 @@
-"""What the A/B report says about a candidate: the verdict, the next step, and the figures behind them."""
+"""The texts of the A/B report on a candidate: the verdict, the next step, and their figures."""
 
 from scheduler_service.experiments.advice import next_step
 from scheduler_service.experiments.examination import Examination
 from scheduler_service.experiments.lifecycle import Status
 from scheduler_service.reporting.content import Badge, Card
-from scheduler_service.reporting.formatting import Formatter
+from scheduler_service.reporting.formatting import Formatter, letter
 from scheduler_service.stats.arms import BASELINE
 from scheduler_service.stats.effect import Effect
 from scheduler_service.stats.headline import Contradiction, raw_means
@@ -34,13 +34,13 @@ class VerdictWriter:
         return self._show.say(*found.withheld().messages)
 
     def why_no_bounds(self, effect: Effect | NotComputable) -> str:
-        """Why an effect has no bounds; "" if it has."""
+        """The reason why an effect has no bounds; "" if it has bounds."""
         return "" if isinstance(effect, Effect) else self._show.say(effect.text)
 
     def next_step(
         self, found: Verdict | PairedVerdict, status: Status, last_event: str | None, days_planned: float
     ) -> str:
-        """What to do now; `days_planned`: until the experiment ends."""
+        """The recommended next step; `days_planned`: until the experiment ends."""
         step = next_step(
             self._experiment, found.withheld(), status=status, last_event=last_event, days_planned=days_planned
         )
@@ -92,11 +92,11 @@ class VerdictWriter:
         return self._text("anytime_level", level=1.0 - alpha)
 
     def contradiction(self, contradicted: Contradiction | None) -> str:
-        """That the raw means have the opposite sign, why, and which to trust; "" if they have not."""
+        """A warning that raw means and verdict have opposite signs, with the reason; "" if they do not."""
         return "" if contradicted is None else self._show.say(contradicted.message)
 
     def raw_means(self, arm: str) -> str:
-        """What the raw means and the test of one look say; "" if they cannot be computed."""
+        """The raw means and their single-look test in words; "" if they cannot be computed."""
         comparison = self._examined.comparisons[arm]
         if comparison.has_ratio_mismatch or self._examined.model_changed is not None:
             return ""
@@ -104,8 +104,3 @@ class VerdictWriter:
         if any(isinstance(figure, NotComputable) for figure in figures):
             return ""
         return self._show.say(*raw_means(comparison, self._examined.verdicts[arm].cannot_tell))
-
-
-def letter(arm: str) -> str:
-    """The letter of an arm: model_b is B."""
-    return arm.removeprefix("model_").upper()

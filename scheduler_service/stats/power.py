@@ -40,7 +40,7 @@ def detectable_improvement(standard_error: float, alpha: float, metric: Metric) 
 
 
 @dataclass(frozen=True)
-class Prospect:
+class Forecast:
     """A forecast of the verdict's bounds for users like the recorded ones."""
 
     y: Values  # mean of each user of the baseline, on the metric's scale (`arms.user_means`)

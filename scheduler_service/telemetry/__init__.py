@@ -1,1 +1,1 @@
-"""What happened: the records of runs and the verdicts on them, written through one door and read through one module."""
+"""The recorded runs, pairs, replays and alerts: one writer, the queries, and the maintenance of the database."""

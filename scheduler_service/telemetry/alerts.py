@@ -1,4 +1,4 @@
-"""What is kept of alerts: their episodes, silences, and the notices that are on their way."""
+"""The stored alerts: episodes, silences, and the outbox of notices to deliver."""
 
 import hashlib
 import json
@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Engine, Row, delete, exists, func, insert, literal, select, update
+from sqlalchemy import Connection, Engine, Row, Table, delete, exists, func, insert, literal, select, update
 
 from scheduler_service.alerts.episodes import Episode, Key, Silence
 from scheduler_service.alerts.notice import Notice
@@ -17,12 +17,14 @@ from scheduler_service.telemetry import queries
 from scheduler_service.telemetry.schema import alerts, outbox, silences
 from scheduler_service.telemetry.writer import Writer, storable_text
 
-_MOMENTS = frozenset({"began", "last_beyond", "fired", "ended", "notified", "acknowledged", "until", "written", "due"})
+_TIMES = frozenset({"began", "last_beyond", "fired", "ended", "notified", "acknowledged", "until", "written", "due"})
+MAX_ID = 2**63 - 1
+"""SQLite's greatest integer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A notice on its way to one channel."""
+    """A notice to deliver by one channel."""
 
     id: int
     channel: str
@@ -33,16 +35,16 @@ class Letter:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What became of the last notice of an alert by one channel."""
+    """The state of an alert's last notice in one channel."""
 
     channel: str
     state: Literal["delivered", "waiting", "failed"]
-    at: datetime  # of its arrival, or of when it was written
+    at: datetime  # time of delivery, otherwise of writing
     error: str | None  # of the last attempt
 
 
 LOG = "log"
-"""Stands for no channel."""
+"""The channel of notices that are only logged, since no channel is configured."""
 
 
 class AlertLog:
@@ -59,35 +61,33 @@ class AlertLog:
         return [_episode(row) for row in queries.fetch(self._engine, query)]
 
     def between(self, start: datetime, end: datetime) -> list[Episode]:
-        """The episodes that fired and were under way at some moment from `start` to `end`, oldest first."""
+        """The episodes that fired and overlap the period from `start` to `end`, oldest first."""
         query = select(alerts).where(alerts.c.fired.is_not(None), alerts.c.began <= to_iso(end))
         query = query.where(alerts.c.ended.is_(None) | (alerts.c.ended >= to_iso(start)))
         return [_episode(row) for row in queries.fetch(self._engine, query.order_by(alerts.c.began, alerts.c.id))]
 
     def find(self, alert: int) -> Episode:
-        """The episode of this id, also one that has ended.
+        """The episode with this id, also if it has ended.
 
         Raises:
             AlertNotFound: there is none.
         """
-        found = queries.fetch(self._engine, select(alerts).where(alerts.c.id == alert)) if 0 <= alert < 2**63 else ()
+        found = queries.fetch(self._engine, select(alerts).where(alerts.c.id == alert)) if 0 <= alert <= MAX_ID else ()
         if not found:
             raise AlertNotFound("alert_not_found", id=alert)
         return _episode(found[0])
 
     def last_notified(self) -> dict[Key, datetime]:
-        """Of each rule and subject that was ever told of, when it last was."""
+        """Rule and subject -> time of the last notice."""
         query = select(alerts.c.name, alerts.c.subject, func.max(alerts.c.notified).label("last"))
         query = query.group_by(alerts.c.name, alerts.c.subject)
         return {(row.name, row.subject): parse_time(row.last) for row in queries.fetch(self._engine, query) if row.last}
 
     def store(self, episodes: Sequence[Episode], letters: Callable[[Episode], Sequence[tuple[str, Notice]]]) -> None:
-        """Stores what a look has changed, and the notices that it calls for, in one commit.
-
-        What ends without having fired was none, and is forgotten.
+        """Store changed episodes and their notices in one commit; episodes that ended without firing are deleted.
 
         Args:
-            letters: of an episode, which has its id by then, the notices to send: (channel, notice).
+            letters: returns the notices to send for an episode with its id: (channel, notice).
         """
         now = to_iso(self._clock())
 
@@ -101,15 +101,18 @@ class AlertLog:
             self._writer.write(change)
 
     def acknowledge(self, alert: int, actor: str, note: str | None) -> Episode:
-        """The episode, acknowledged: nobody is reminded of it any more, and its end is still told.
+        """Acknowledge an alert: no more reminders are sent, only the notice of its end. Returns the episode.
 
         Raises:
             AlertNotFound: none has this id, or it has ended.
         """
-        if not 0 <= alert < 2**63:  # of SQLite
+        if not 0 <= alert <= MAX_ID:
             raise AlertNotFound("alert_not_found", id=alert)
-        said = {"acknowledged_by": storable_text(actor), "note": None if note is None else storable_text(note)}
-        values = {"acknowledged": to_iso(self._clock()), **said}
+        values = {
+            "acknowledged": to_iso(self._clock()),
+            "acknowledged_by": storable_text(actor),
+            "note": None if note is None else storable_text(note),
+        }
 
         def change(connection: Connection) -> None:
             is_open = (alerts.c.id == alert) & (alerts.c.state != "resolved")
@@ -117,27 +120,22 @@ class AlertLog:
                 raise AlertNotFound("alert_not_open", id=alert)
 
         self._writer.write(change)
-        return _episode(queries.fetch(self._engine, select(alerts).where(alerts.c.id == alert))[0])
+        return self.find(alert)
 
     def silences(self) -> list[Silence]:
-        """Those in force, the next to end first."""
+        """The current silences, ordered by their end."""
         query = select(silences).where(silences.c.until > to_iso(self._clock())).order_by(silences.c.until)
-        return [Silence(**_moments(row)) for row in queries.fetch(self._engine, query)]
+        return [Silence(**_values(row)) for row in queries.fetch(self._engine, query)]
 
     def silence(self, wanted: Silence) -> Silence:
-        """Stores a silence; it as stored."""
-        row = {name: _column(name, value) for name, value in asdict(wanted).items() if name != "id"}
-        ids: list[int] = []
-
-        def change(connection: Connection) -> None:
-            key = connection.execute(insert(silences), row).inserted_primary_key
-            ids[:] = () if key is None else (int(key[0]),)  # a change may be made again
-
-        self._writer.write(change)
-        return replace(wanted, id=ids[0])
+        """Store a silence; returns it with its id."""
+        ids: list[int | None] = []
+        # The writer may apply a change twice; the last id counts.
+        self._writer.write(lambda connection: ids.append(_insert(connection, silences, _row(wanted))))
+        return replace(wanted, id=ids[-1])
 
     def end_silence(self, silence: int) -> None:
-        """Ends a silence now.
+        """End a silence.
 
         Raises:
             AlertNotFound: none with this id is in force.
@@ -154,35 +152,32 @@ class AlertLog:
     # --- the outbox ---
 
     def post(self, channels: Sequence[str], notice: Notice, *, unless_since: datetime) -> bool:
-        """Puts a notice into the outbox for each channel, unless the same was written since; whether it was put."""
+        """Put a notice into the outbox for each channel, unless the same was written after `unless_since`.
+
+        Returns whether it was added for any channel.
+        """
         now = to_iso(self._clock())
-        # Without a channel the log was all; the row still says that it was told.
         rows = [_letter(channel, notice, now) for channel in channels or (LOG,)]
-        told: list[int] = []
+        n_added = 0
 
         def change(connection: Connection) -> None:
-            told.clear()
+            nonlocal n_added
+            n_added = 0  # the writer may apply a change twice
             for row in rows:
-                known = exists(
-                    select(outbox.c.id).where(
-                        outbox.c.digest == row["digest"],
-                        outbox.c.channel == row["channel"],
-                        outbox.c.written > to_iso(unless_since),
-                        outbox.c.written <= now,  # a clock that was set back leaves later ones
-                    )
-                )
+                same = (outbox.c.digest == row["digest"]) & (outbox.c.channel == row["channel"])
+                # Rows from the future were written before the clock was set back.
+                known = same & (outbox.c.written > to_iso(unless_since)) & (outbox.c.written <= now)
                 values = [literal(value, outbox.c[name].type) for name, value in row.items()]
-                told.append(
-                    connection.execute(insert(outbox).from_select(list(row), select(*values).where(~known))).rowcount
-                )
+                if_new = select(*values).where(~exists(select(outbox.c.id).where(known)))
+                n_added += connection.execute(insert(outbox).from_select(list(row), if_new)).rowcount
 
         self._writer.write(change)
-        return sum(told) > 0
+        return n_added > 0
 
     def due(self, channels: Collection[str], limit: int = 100) -> list[Letter]:
-        """The notices for these channels that are to be sent now, oldest first."""
+        """The notices to send by these channels, oldest first."""
         now = to_iso(self._clock())
-        is_due = (outbox.c.due <= now) | (outbox.c.written > now)  # written before the clock was set back
+        is_due = (outbox.c.due <= now) | (outbox.c.written > now)  # or written before the clock was set back
         query = select(outbox).where(outbox.c.due.is_not(None), is_due, outbox.c.channel.in_(list(channels)))
         return [
             Letter(row.id, row.channel, Notice(**json.loads(row.notice)), row.attempts, parse_time(row.written))
@@ -190,19 +185,19 @@ class AlertLog:
         ]
 
     def attempt(self, letter: Letter, due: datetime) -> None:
-        """Notes, before it is sent, that it is; `due`: when to try again if nothing more is heard of it."""
-        self._after(letter, {"attempts": letter.attempts + 1, "due": to_iso(due)})
+        """Record an attempt before it is made; `due`: time of the next attempt if the process ends during this one."""
+        self._update(letter, attempts=letter.attempts + 1, due=to_iso(due))
 
     def delivered(self, letter: Letter) -> None:
-        """Notes that a notice has arrived."""
-        self._after(letter, {"delivered": to_iso(self._clock()), "due": None, "error": None})
+        """Record the delivery of a notice."""
+        self._update(letter, delivered=to_iso(self._clock()), due=None, error=None)
 
     def failed(self, letter: Letter, error: str, due: datetime | None) -> None:
-        """Notes what went wrong; `due`: when to try again, None: never."""
-        self._after(letter, {"error": error, "due": None if due is None else to_iso(due)})
+        """Record the error of an attempt; `due`: time of the next attempt, None: never."""
+        self._update(letter, error=error, due=None if due is None else to_iso(due))
 
     def give_up(self, before: datetime) -> None:
-        """Gives up what was written before then: for channels that are no longer configured nobody tries."""
+        """Give up notices written before then, as those for channels that are not configured any more."""
         old = outbox.c.due.is_not(None) & (outbox.c.written < to_iso(before))
         lost = func.coalesce(outbox.c.error, "nobody could send it in time")
         if queries.fetch(self._engine, select(outbox.c.id).where(old).limit(1)):
@@ -210,7 +205,7 @@ class AlertLog:
             self._writer.write(lambda connection: connection.execute(change))
 
     def deliveries(self, alert_ids: Collection[int], since: datetime) -> dict[int, list[Delivery]]:
-        """Of each of these alerts, what became of its last notice written since then, channel by channel."""
+        """Alert -> the delivery of its last notice written since then, for each channel."""
         query = select(outbox).where(outbox.c.written >= to_iso(since)).order_by(outbox.c.id)
         found: dict[int, dict[str, Delivery]] = {}
         for row in queries.fetch(self._engine, query) if alert_ids else ():
@@ -220,15 +215,14 @@ class AlertLog:
         return {alert: list(by_channel.values()) for alert, by_channel in found.items()}
 
     def outbox(self) -> dict[str, int]:
-        """How many notices wait, and how many were given up."""
-        waiting = select(func.count()).select_from(outbox).where(outbox.c.due.is_not(None))
-        lost = select(func.count()).select_from(outbox)
-        lost = lost.where(outbox.c.due.is_(None), outbox.c.delivered.is_(None), outbox.c.error.is_not(None))
-        counts = {"waiting": waiting, "given_up": lost}
-        return {name: int(queries.fetch(self._engine, query)[0][0]) for name, query in counts.items()}
+        """The number of notices that are waiting, and that were given up."""
+        lost = outbox.c.due.is_(None) & outbox.c.delivered.is_(None) & outbox.c.error.is_not(None)
+        conditions = {"waiting": outbox.c.due.is_not(None), "given_up": lost}
+        count = select(func.count()).select_from(outbox)
+        return {name: int(queries.fetch(self._engine, count.where(each))[0][0]) for name, each in conditions.items()}
 
     def forget(self, before: datetime) -> None:
-        """Removes what was settled before then: notices, silences and alerts that have ended."""
+        """Delete notices that were settled, and silences and alerts that ended, before then."""
         limit = to_iso(before)
 
         def change(connection: Connection) -> None:
@@ -238,71 +232,75 @@ class AlertLog:
 
         self._writer.write(change)
 
-    def _after(self, letter: Letter, values: Mapping[str, object]) -> None:
+    def _update(self, letter: Letter, **values: object) -> None:
         change = update(outbox).where(outbox.c.id == letter.id).values(**values)
         self._writer.write(lambda connection: connection.execute(change))
 
 
 def _delivery(row: Row[Any]) -> Delivery:
-    state: Literal["delivered", "waiting", "failed"] = "waiting" if row.due is not None else "failed"
-    if row.delivered is not None:
-        state = "delivered"
-    return Delivery(row.channel, state, parse_time(row.delivered or row.written), row.error)
+    at = parse_time(row.delivered or row.written)
+    return Delivery(row.channel, "delivered" if row.delivered else "waiting" if row.due else "failed", at, row.error)
 
 
 def _put(connection: Connection, episode: Episode) -> Episode:
-    """The episode as stored."""
+    """Store an episode; returns it with its id."""
     row = _row(episode)
     if episode.id is None:
-        key = connection.execute(insert(alerts), row).inserted_primary_key
-        return replace(episode, id=None if key is None else int(key[0]))
+        return replace(episode, id=_insert(connection, alerts, row))
     mine = alerts.c.id == episode.id
     if episode.state == "resolved" and episode.fired is None:
         connection.execute(delete(alerts).where(mine))
     else:
-        # Somebody may have acknowledged it since it was read.
-        for theirs in ("acknowledged", "acknowledged_by", "note"):
-            del row[theirs]
+        # Not these columns: a user may have acknowledged it since it was read.
+        for name in ("acknowledged", "acknowledged_by", "note"):
+            del row[name]
         connection.execute(update(alerts).where(mine).values(row))
     return episode
 
 
+def _insert(connection: Connection, table: Table, row: Mapping[str, Any]) -> int | None:
+    """Insert a row; returns its id."""
+    key = connection.execute(insert(table), row).inserted_primary_key
+    return None if key is None else int(key[0])
+
+
 def _letter(channel: str, notice: Notice, now: str) -> dict[str, Any]:
     due = None if channel == LOG else now
-    content = {"digest": digest(notice), "notice": _to_json(notice)}
+    content = {"digest": digest(notice), "notice": _json(asdict(notice))}
     return {"written": now, "channel": channel, "attempts": 0, "due": due, **content}
 
 
 def digest(notice: Notice) -> str:
-    """Of what is said: the same for a repetition."""
+    """A digest of the content, by which repetitions are recognised."""
     return hashlib.sha256(
         f"{notice.state}\n{notice.severity}\n{notice.title}\n{notice.text}".encode("utf-8", "replace")
     ).hexdigest()
 
 
-def _to_json(notice: Notice) -> str:
-    return storable_text(json.dumps(asdict(notice), ensure_ascii=False, default=str))
+def _json(value: Mapping[str, Any]) -> str:
+    return storable_text(json.dumps(dict(value), ensure_ascii=False, default=str))
 
 
-def _row(episode: Episode) -> dict[str, Any]:
-    return {each.name: _column(each.name, getattr(episode, each.name)) for each in fields(episode) if each.name != "id"}
+def _row(stored: Episode | Silence) -> dict[str, Any]:
+    """The columns of an episode or a silence, without the id."""
+    return {each.name: _column(each.name, getattr(stored, each.name)) for each in fields(stored) if each.name != "id"}
 
 
 def _column(name: str, value: Any) -> Any:
     if value is None:
         return None
     if name == "params":
-        return storable_text(json.dumps(dict(value), ensure_ascii=False, default=str))
-    return to_iso(value) if name in _MOMENTS else storable_text(value) if isinstance(value, str) else value
+        return _json(value)
+    return to_iso(value) if name in _TIMES else storable_text(value) if isinstance(value, str) else value
 
 
 def _episode(row: Row[Any]) -> Episode:
-    values = _moments(row)
+    values = _values(row)
     return Episode(**values | {"params": None if values["params"] is None else json.loads(values["params"])})
 
 
-def _moments(row: Row[Any]) -> dict[str, Any]:
-    values = row._asdict()
+def _values(row: Row[Any]) -> dict[str, Any]:
     return {
-        name: parse_time(value) if name in _MOMENTS and value is not None else value for name, value in values.items()
+        name: parse_time(value) if name in _TIMES and value is not None else value
+        for name, value in row._asdict().items()
     }

@@ -1,15 +1,12 @@
-"""Records, alerts, reports and backups on the command line: `python -m monitoring <command>`.
+"""The command line of records, alerts, reports and backups: `python -m monitoring <command>`.
 
-Exit status: 0 done; 1 refused, not found, or (`alerts`) something fires; 2 the command line makes no sense;
-130 interrupted.
+Exit status: 0 done; 1 refused, not found, or (`alerts`) an alert is firing; 2 invalid command line; 130 interrupted.
 """
 
 import argparse
 import logging
-import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from scheduler_service.alerts.desk import as_json
 from scheduler_service.alerts.rules import RULES_OF_RUNS
 from scheduler_service.backup import back_up, restore
-from scheduler_service.command_line import Outcome, integer, number, run, table
+from scheduler_service.command_line import Outcome, add_actor, integer, number, progress_bar, run, shared_options, table
 from scheduler_service.errors import InvalidInput
 from scheduler_service.experiments.archive import archive_of
 from scheduler_service.experiments.config import ConfigFile
@@ -33,7 +30,7 @@ EXAMPLES = """
 examples:
   python -m monitoring report --days 30 --lang en
   python -m monitoring report --experiment ddqn_v1_vs_v2 --pdf
-  python -m monitoring alerts                              exit status 1 if anything fires, for cron
+  python -m monitoring alerts                              exit status 1 if an alert is firing, for cron
   python -m monitoring alerts --acknowledge 12 --note "the pump team is short of people"
   python -m monitoring thresholds --set max_makespan=80 --reason "two shifts less in winter"
   python -m monitoring export runs.parquet --since 2026-11-01
@@ -46,7 +43,7 @@ examples:
 
 
 class Door(NamedTuple):
-    """What the commands use of `monitoring`, which hands it in."""
+    """The parts of `monitoring` that the commands use; passed in, since this package may not import it."""
 
     open_monitor: "Callable[..., PerformanceMonitor]"
     open_analyzer: "Callable[..., ABTestAnalyzer]"
@@ -54,7 +51,7 @@ class Door(NamedTuple):
 
 
 class Parts(NamedTuple):
-    """What a command works with."""
+    """The dependencies of a command."""
 
     door: Door
     monitor: "PerformanceMonitor"
@@ -62,7 +59,7 @@ class Parts(NamedTuple):
 
 
 def main(door: Door, arguments: Sequence[str] | None = None) -> int:
-    """Runs one command, and answers the exit status."""
+    """Run one command; returns the exit status."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     settings = settings_from_environment()
@@ -72,8 +69,8 @@ def main(door: Door, arguments: Sequence[str] | None = None) -> int:
     def command() -> Outcome:
         if options.command != "restore" and not settings.database_file.is_file():
             raise InvalidInput("no_records", home=str(settings.home))
-        if options.command in OF_FILES:
-            return OF_FILES[options.command](settings, options)
+        if options.command in FILE_COMMANDS:
+            return FILE_COMMANDS[options.command](settings, options)
         monitor = door.open_monitor(
             settings.database_file,
             reports_dir=settings.reports_dir,
@@ -86,9 +83,7 @@ def main(door: Door, arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("--home", type=Path, metavar="FOLDER", help="home of the service (default: SCHED_HOME)")
-    shared.add_argument("--json", action="store_true", help="print JSON instead of text")
+    shared = shared_options()
     parser = argparse.ArgumentParser(
         prog="python -m monitoring",
         description="Create reports, show alerts, export runs, maintain the database, make backups.",
@@ -115,9 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     alerts.add_argument("--history", type=number, metavar="DAYS", help="show the alerts of the last DAYS instead")
     alerts.add_argument("--acknowledge", type=integer, metavar="ID", help="acknowledge this alert")
     alerts.add_argument("--note", help="note for --acknowledge, such as the action taken")
-    alerts.add_argument(
-        "--actor", default=os.environ.get("USER", ""), help="name for the history (default: %(default)s)"
-    )
+    add_actor(alerts)
     alerts.add_argument("--test", action="store_true", help="send a test message to each channel")
 
     thresholds = command(
@@ -130,9 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     changed.add_argument("--reset", metavar="NAME", help="reset the threshold NAME to its default")
     thresholds.add_argument("--history", action="store_true", help="show the changes, newest first")
     thresholds.add_argument("--reason", default="", help="reason; required with --set")
-    thresholds.add_argument(
-        "--actor", default=os.environ.get("USER", ""), help="name for the history (default: %(default)s)"
-    )
+    add_actor(thresholds)
 
     export = command(
         "export",
@@ -185,21 +176,21 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _report(parts: Parts, options: argparse.Namespace) -> Outcome:
-    how: dict[str, Any] = {"lang": options.lang, "pdf": options.pdf}
+    form: dict[str, Any] = {"lang": options.lang, "pdf": options.pdf}
     if options.experiment is None:
-        path = parts.monitor.generate_performance_report(options.days, **how)
+        path = parts.monitor.generate_performance_report(options.days, **form)
     else:
-        path = parts.door.open_analyzer(parts.monitor).generate_ab_test_report(options.experiment, options.days, **how)
-    made = [path, *([str(Path(path).with_suffix(".pdf"))] if options.pdf else [])]
-    return {"path": path, "paths": made}, "\n".join(made), 0
+        path = parts.door.open_analyzer(parts.monitor).generate_ab_test_report(options.experiment, options.days, **form)
+    paths = [path, str(Path(path).with_suffix(".pdf"))] if options.pdf else [path]
+    return {"path": path, "paths": paths}, "\n".join(paths), 0
 
 
 def _alerts(parts: Parts, options: argparse.Namespace) -> Outcome:
     if options.test:
-        told = parts.door.open_desk(parts.monitor, parts.settings).test()
-        rows = [(name, error or "delivered") for name, error in told.items()]
+        errors = parts.door.open_desk(parts.monitor, parts.settings).test()
+        rows = [(name, error or "delivered") for name, error in errors.items()]
         text = table(("channel", "result"), rows) if rows else "no channel is configured; see SCHED_ALERT_WEBHOOKS"
-        return told, text, int(any(told.values()))
+        return errors, text, int(any(errors.values()))
     if options.acknowledge is not None:
         episode = parts.monitor.alerts.acknowledge(options.acknowledge, options.actor, options.note)
         return as_json(episode), f"alert {episode.id} ({episode.message}) is acknowledged by {options.actor or '-'}", 0
@@ -220,23 +211,13 @@ def _alerts(parts: Parts, options: argparse.Namespace) -> Outcome:
 def _alert_table(episodes: Sequence[Any]) -> str:
     if not episodes:
         return "nothing is wrong"
-    header = ("id", "state", "severity", "began", "value", "threshold", "message", "acknowledged by")
-    return table(
-        header,
-        [
-            (
-                each.id,
-                each.state,
-                each.severity,
-                each.began.astimezone().strftime("%Y-%m-%d %H:%M"),
-                "-" if each.value is None else f"{each.value:.4g}",
-                "-" if each.threshold is None else f"{each.threshold:.4g}",
-                each.message,
-                each.acknowledged_by or "-",
-            )
-            for each in episodes
-        ],
-    )
+    rows = []
+    for each in episodes:
+        began = each.began.astimezone().strftime("%Y-%m-%d %H:%M")
+        value, threshold = ("-" if number is None else f"{number:.4g}" for number in (each.value, each.threshold))
+        by = each.acknowledged_by or "-"
+        rows.append((each.id, each.state, each.severity, began, value, threshold, each.message, by))
+    return table(("id", "state", "severity", "began", "value", "threshold", "message", "acknowledged by"), rows)
 
 
 def _named_number(text: str) -> tuple[str, float]:
@@ -250,8 +231,8 @@ def _thresholds(parts: Parts, options: argparse.Namespace) -> Outcome:
         if value is not None and not options.reason.strip():
             raise InvalidInput("reason_missing", ("--reason",))
         change = parts.monitor.limits.file.put(name, value, actor=options.actor, reason=options.reason)
-        told = parts.monitor.limits.shown_one(name, change)
-        return told, f"{name} is {_plain(told['value'])}", 0
+        threshold = parts.monitor.limits.shown_one(name, change)
+        return threshold, f"{name} is {_plain(threshold['value'])}", 0
     shown = parts.monitor.limits.shown()
     if shown["problem"]:
         print(f"warning: {shown['problem']}; the last good file counts", file=sys.stderr)
@@ -274,7 +255,7 @@ def _who(change: Mapping[str, Any] | None) -> str:
 
 
 def _export(parts: Parts, options: argparse.Namespace) -> Outcome:
-    with _bar("exporting", "row") as progress:
+    with progress_bar("exporting", "row") as progress:
         rows = parts.monitor.export(
             options.file,
             options.table,
@@ -291,7 +272,7 @@ def _export(parts: Parts, options: argparse.Namespace) -> Outcome:
 
 def _stats(parts: Parts, _options: argparse.Namespace) -> Outcome:
     value = parts.monitor.upkeep.stats()
-    rows = [(name, count) for name, count in value["rows"].items()]
+    rows = list(value["rows"].items())
     sizes = [(name, f"{size / 2**20:.1f} MiB") for name, size in value["bytes"].items()]
     period = f"runs from {value['first_run'] or '-'} to {value['last_run'] or '-'}"
     return value, f"{table(('table', 'rows'), rows)}\n\n{table(('file', 'size'), sizes)}\n\n{period}", 0
@@ -301,26 +282,22 @@ def _vacuum(parts: Parts, options: argparse.Namespace) -> Outcome:
     compacted = 0
     if options.keep_days is not None:
         if not 1.0 <= options.keep_days <= MAX_REPORT_DAYS:
-            raise InvalidInput(
-                "out_of_range", ("--keep-days",), value=options.keep_days, minimum=1, maximum=MAX_REPORT_DAYS
-            )
+            loc, value = ("--keep-days",), options.keep_days
+            raise InvalidInput("out_of_range", loc, value=value, minimum=1, maximum=MAX_REPORT_DAYS)
         before = parts.monitor.clock() - timedelta(days=options.keep_days)
         config = ConfigFile(parts.settings.ab_config_file)
         keep = (*config.current().experiments, *archive_of(parts.settings.ab_config_file).summaries())
-        config.check()  # nobody knows which experiments' runs have to stay
-        with _bar("compacting", "run") as progress:
+        config.check()  # a broken file does not tell which runs must be kept
+        with progress_bar("compacting", "run") as progress:
             compacted = parts.monitor.upkeep.compact(before, keep_experiments=keep, progress=progress)
         parts.monitor.alerts.forget(before)
     freed = parts.monitor.upkeep.vacuum()
-    return (
-        {"compacted": compacted, "freed_bytes": freed},
-        f"{compacted} runs compacted, {freed / 2**20:.1f} MiB freed",
-        0,
-    )
+    text = f"{compacted} runs compacted, {freed / 2**20:.1f} MiB freed"
+    return {"compacted": compacted, "freed_bytes": freed}, text, 0
 
 
 def _repair(settings: Settings, _options: argparse.Namespace) -> Outcome:
-    with _bar("saving", "row") as progress:
+    with progress_bar("saving", "row") as progress:
         done = repair(settings.database_file, progress)
     if done is None:
         return {"is_sound": True}, f"{settings.database_file} is sound; nothing was changed", 0
@@ -343,12 +320,12 @@ def _restore(settings: Settings, options: argparse.Namespace) -> Outcome:
     return {"home": str(settings.home), "made": made, "files": n_files, "bytes": done.size_bytes}, text, 0
 
 
-OF_FILES: Mapping[str, Callable[[Settings, argparse.Namespace], Outcome]] = {
+FILE_COMMANDS: Mapping[str, Callable[[Settings, argparse.Namespace], Outcome]] = {
     "backup": _backup,
     "restore": _restore,
     "repair": _repair,
 }
-"""They need no database that can be opened."""
+"""These work also if the database cannot be opened."""
 
 COMMANDS: Mapping[str, Callable[[Parts, argparse.Namespace], Outcome]] = {
     "report": _report,
@@ -358,16 +335,3 @@ COMMANDS: Mapping[str, Callable[[Parts, argparse.Namespace], Outcome]] = {
     "stats": _stats,
     "vacuum": _vacuum,
 }
-
-
-@contextmanager
-def _bar(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
-    from tqdm import tqdm
-
-    with tqdm(desc=what, unit=unit, file=sys.stderr, leave=False) as bar:
-
-        def progress(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        yield progress

@@ -1,8 +1,8 @@
-"""The database's file: made, found again when it was taken away, and named when it is damaged.
+"""The database's file: creation, recovery after it was moved or deleted, detection of damage.
 
-SQLite writes on into a file that was deleted, moved away or replaced, where nobody would find the records again. So it
-is looked at with every connection and every commit: a file that is gone is made anew, from what is still open if it was
-deleted; another one in its place is used from then on. What was acknowledged is in the one or the other.
+SQLite continues to write to a file that was deleted, moved or replaced, and those records would be lost. Therefore the
+file is checked at each connection and each commit. A deleted file is written again from the open descriptor; a moved
+one is replaced by an empty one; another file in its place is used. Acknowledged records are in one of these files.
 """
 
 import logging
@@ -21,21 +21,21 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from scheduler_service.errors import DatabaseDamaged, StorageUnavailable
 from scheduler_service.files import locked, move, temporary_beside
-from scheduler_service.telemetry.layout import LAYOUT_SUFFIX, keep_layout
+from scheduler_service.telemetry.layout import LAYOUT_SUFFIX, save_layout
 from scheduler_service.telemetry.schema import configure, prepare
 
 log = logging.getLogger(__name__)
 
 LOCK_TIMEOUT_S = 10.0
-EXAMINED_AGAIN_S = 2.0
-"""After so long a damaged file is looked at again, or after 20 times what that took: all of it is read."""
-SOUND_FOR_S = 30.0
-"""After so long a file without damage is read through again, or after 200 times what that took."""
-EXAMINED_AT_MOST_BYTES = 2**30
-"""A larger file is only read through when damage is known."""
+RECHECK_DAMAGED_S, RECHECK_DAMAGED_FACTOR = 2.0, 20.0
+RECHECK_SOUND_S, RECHECK_SOUND_FACTOR = 30.0, 200.0
+"""A check reads the whole file; it is repeated after this time, or this multiple of its duration if that is longer."""
+MAX_CHECKED_BYTES = 2**30
+"""A larger file is checked only if damage is known."""
 
 _Identity = tuple[int, int]  # device, inode
-_standings: "WeakValueDictionary[Path, DatabaseFile]" = WeakValueDictionary()
+_Identities = tuple[_Identity | None, _Identity | None]  # of the file and of its log
+_files: "WeakValueDictionary[Path, DatabaseFile]" = WeakValueDictionary()
 
 
 class DatabaseFile:
@@ -44,101 +44,101 @@ class DatabaseFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.note = ""
-        """What became of the file since the process began, for people; "" as long as it is the first one."""
+        """What happened to the file since the process started, for users; "" if nothing."""
         self._mutex = threading.RLock()
-        self._bare = plain_engine(path)  # connects without looking
-        self._ready: tuple[_Identity | None, _Identity | None] | None = None  # of the file and of its log
-        # Held open, so that a deleted file can be read, and its log is never the last one's to remove.
+        self._engine = plain_engine(path)  # connects without checking the file
+        self._ready: _Identities | None = None
+        # Held open, so that a deleted file can be read, and no other process closes the log as its last user.
         self._keeper: sqlite3.Connection | None = None
         self._handle: int | None = None
         self._damage: tuple[_Identity | None, str] | None = None
-        self._examined: _Identity | None = None
-        self._examined_at_s = self._examination_took_s = 0.0
+        self._checked: _Identity | None = None
+        self._checked_at_s = self._check_took_s = 0.0
 
     @property
     def is_in_place(self) -> bool:
-        """Whether what was made ready is still what bears the name; some microseconds."""
+        """Whether the file that was prepared is still at `path`; takes some microseconds."""
         return self._ready is not None and self._ready == self._identities()
 
-    def make_ready(self, *, anew: bool = False) -> None:
-        """Nothing, if all is in place; else the file is there afterwards, and has its tables.
+    def make_ready(self, *, check_tables: bool = False) -> None:
+        """Create the file and its tables if the file that was prepared is not in place.
 
         Args:
-            anew: looks for the tables in any case.
+            check_tables: also if it is in place, create missing tables and columns.
 
         Raises:
-            StorageUnavailable, SQLAlchemyError, OSError: it cannot be used or made.
+            StorageUnavailable, SQLAlchemyError, OSError: it cannot be used or created.
         """
-        if self.is_in_place and not anew:
+        if self.is_in_place and not check_tables:
             return
         with self._mutex:
             if self.is_in_place:
-                if anew:
+                if check_tables:
                     self._prepare()
                 return
             if self._ready is not None or not self.path.exists():
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 with locked(self.path, LOCK_TIMEOUT_S):
-                    self._leave()
+                    self._abandon()
                     self._prepare()
             else:
                 self._prepare()
             self._hold()
 
     def _prepare(self) -> None:
-        prepare(self._bare, self.path)
-        keep_layout(self._bare, beside(self.path, LAYOUT_SUFFIX))
+        prepare(self._engine, self.path)
+        save_layout(self._engine, beside(self.path, LAYOUT_SUFFIX))
 
     def close(self) -> None:
-        """Lets go of the file; whoever connects next has it again."""
+        """Close the file; the next connection opens it again."""
         with self._mutex:
-            self._let_go()
+            self._release()
 
     # --- damage ---
 
-    def suspect(self, cause: str) -> None:
-        """Notes that SQLite found the file damaged."""
+    def mark_damaged(self, cause: str) -> None:
+        """Note that SQLite reported damage."""
         if self._damage is None:
             log.error("%s", self._damaged(cause))
         self._damage = (_identity(self.path), cause)
 
-    def check_sound(self, *, thoroughly: bool = False) -> None:
-        """Nothing, if no damage is known, or none is left: another file is there, or all of it can be read again.
+    def check_sound(self, *, search_for_damage: bool = False) -> None:
+        """Check for known damage, which ends if the file was replaced or can be read completely.
 
         Args:
-            thoroughly: also looks for damage that nothing has met yet, now and then.
+            search_for_damage: also reads the whole file at intervals, to find damage that no query has met.
 
         Raises:
             DatabaseDamaged: it is.
         """
         damage, present = self._damage, _identity(self.path)
+        age_s, took_s = time.monotonic() - self._checked_at_s, self._check_took_s
         if damage is None:
-            age_s = time.monotonic() - self._examined_at_s
-            is_due = present != self._examined or age_s > max(SOUND_FOR_S, 200.0 * self._examination_took_s)
-            if not (thoroughly and is_due) or self.path.stat().st_size > EXAMINED_AT_MOST_BYTES:
+            is_due = present != self._checked or age_s > max(RECHECK_SOUND_S, RECHECK_SOUND_FACTOR * took_s)
+            if not (search_for_damage and is_due) or self.path.stat().st_size > MAX_CHECKED_BYTES:
                 return
         elif damage[0] != present:
             self._damage = None
             return
-        elif time.monotonic() - self._examined_at_s < max(EXAMINED_AGAIN_S, 20.0 * self._examination_took_s):
+        elif age_s < max(RECHECK_DAMAGED_S, RECHECK_DAMAGED_FACTOR * took_s):
             raise self._damaged(damage[1])
-        self._examine(present)
+        self._check(present)
 
-    def _examine(self, present: _Identity | None) -> None:
+    def _check(self, present: _Identity | None) -> None:
         with self._mutex:
-            if time.monotonic() - self._examined_at_s > self._examination_took_s:  # else another thread just has
+            if time.monotonic() - self._checked_at_s > self._check_took_s:  # otherwise another thread has just checked
                 began_s = time.monotonic()
                 try:
-                    with self._bare.connect() as connection:
+                    with self._engine.connect() as connection:
                         found = str(connection.execute(text("PRAGMA quick_check(1)")).scalar())
                 except SQLAlchemyError as err:
-                    found = str(getattr(err, "orig", None) or err)
-                    if not _is_damage(err):  # locked, or no permission: that says nothing of what it holds
+                    found = str(_cause(err))
+                    if not _is_damage(err):  # locked, or no permission: the content is unknown
                         found = "ok" if self._damage is None else self._damage[1]
-                self._examined, self._examined_at_s = present, time.monotonic()
-                self._examination_took_s = self._examined_at_s - began_s
+                self._checked, self._checked_at_s = present, time.monotonic()
+                self._check_took_s = self._checked_at_s - began_s
                 if found != "ok":
-                    self.suspect(self._damage[1] if self._damage is not None else found)
+                    self.mark_damaged(self._damage[1] if self._damage is not None else found)
                 elif self._damage is not None:
                     log.warning("%s can be read again", self.path)
                     self._damage = None
@@ -150,156 +150,161 @@ class DatabaseFile:
 
     # --- the file ---
 
-    def _identities(self) -> tuple[_Identity | None, _Identity | None]:
+    def _identities(self) -> _Identities:
         return _identity(self.path), _identity(beside(self.path, "-wal"))
 
     def _hold(self) -> None:
-        self._let_go()
+        self._release()
         keeper = sqlite3.connect(self.path, timeout=1.0, check_same_thread=False, isolation_level=None)
         try:
             keeper.execute("SELECT version FROM schema_version").fetchall()  # opens the log, too
-            # A descriptor that cannot read: to close any other one would end SQLite's locks on the file.
+            # O_PATH: closing a descriptor that can read would release SQLite's locks on the file.
             self._handle = os.open(self.path, os.O_PATH) if hasattr(os, "O_PATH") else None
         except BaseException:
             keeper.close()
             raise
         self._keeper, self._ready = keeper, self._identities()
 
-    def _leave(self) -> None:
-        """Takes leave of a file that is not in its place any more; under the lock."""
+    def _abandon(self) -> None:
+        """Release a file that is no longer in place; called with the lock held."""
         former, present, was_deleted = self._ready, _identity(self.path), False
         if former is not None and self._keeper is not None:
             was_deleted = self._handle is not None and os.fstat(self._handle).st_nlink == 0
             if was_deleted:
-                self._save(self._keeper, is_replaced=present is not None)
+                self._rewrite(self._keeper, is_replaced=present is not None)
             else:
-                with suppress(sqlite3.Error):  # so that it is whole without its log, wherever it is now
+                with suppress(sqlite3.Error):  # makes the moved file complete without its log
                     self._keeper.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        self._let_go()
-        is_gone = _identity(self.path) is None
-        if is_gone or (former is not None and _identity(beside(self.path, "-wal")) == former[1]):
-            # The log of a file that is gone would be taken for that of the new one.
-            for suffix in ("-wal", "-shm"):
-                _set_aside(beside(self.path, suffix))
+        self._release()
+        is_missing = _identity(self.path) is None
+        if is_missing or (former is not None and _identity(beside(self.path, "-wal")) == former[1]):
+            # SQLite would apply the log of the former file to the new one.
+            self._set_logs_aside()
         if former is None or was_deleted:
             return
-        if is_gone:
-            self._tell("was taken away; the records begin anew")
+        if is_missing:
+            self._report("was taken away; the records begin anew")
         elif former[0] != present:
-            self._tell("was replaced by another file, which is used from now on")
+            self._report("was replaced by another file, which is used from now on")
 
-    def _save(self, keeper: sqlite3.Connection, *, is_replaced: bool) -> None:
-        """Writes the deleted file again, from what is still open of it; under another name if there is a new one."""
+    def _rewrite(self, keeper: sqlite3.Connection, *, is_replaced: bool) -> None:
+        """Write the deleted file again from the open connection; under another name if there is a new file."""
         copy = temporary_beside(self.path)
         target = beside(self.path, f".replaced-{time.time_ns()}") if is_replaced else self.path
         try:
-            with closing(sqlite3.connect(copy)) as written:
-                keeper.backup(written)
-                found = written.execute("PRAGMA quick_check(1)").fetchone()[0]
-            if found != "ok":
-                raise sqlite3.DatabaseError(found)
+            _copy(keeper, copy, self.path)
             if not is_replaced:
-                for suffix in ("-wal", "-shm"):
-                    _set_aside(beside(self.path, suffix))
+                self._set_logs_aside()
             move(copy, target)
-        except (sqlite3.Error, OSError) as err:
+        except (sqlite3.Error, OSError, DatabaseDamaged) as err:
             log.error(
                 "%s was deleted or replaced, and cannot be written again from what is still open: %s", self.path, err
             )
         else:
             if is_replaced:
-                self._tell(f"was replaced by another file, which is used from now on; what it held is in {target.name}")
+                self._report(
+                    f"was replaced by another file, which is used from now on; what it held is in {target.name}"
+                )
             else:
-                self._tell("was deleted; it was written again from what was still open: nothing is lost")
+                self._report("was deleted; it was written again from what was still open: nothing is lost")
         finally:
-            for leftover in (copy, beside(copy, "-wal"), beside(copy, "-shm"), beside(copy, "-journal")):
-                leftover.unlink(missing_ok=True)
+            remove(copy)
 
-    def _let_go(self) -> None:
+    def _set_logs_aside(self) -> None:
+        """Delete empty logs and shared memory; rename logs with content."""
+        for suffix in ("-wal", "-shm"):
+            log_file = beside(self.path, suffix)
+            with suppress(FileNotFoundError):
+                if suffix == "-shm" or log_file.stat().st_size == 0:
+                    log_file.unlink()
+                else:
+                    move(log_file, beside(log_file, f".of-a-lost-file-{time.time_ns()}"))
+
+    def _release(self) -> None:
         if self._keeper is not None:
             self._keeper.close()
         if self._handle is not None:
             os.close(self._handle)
         self._keeper = self._handle = self._ready = None
 
-    def _tell(self, what: str) -> None:
-        log.error("%s %s", self.path, what)
-        self.note = f"at {datetime.now().astimezone():%Y-%m-%d %H:%M:%S %z} {self.path} {what}"
+    def _report(self, event: str) -> None:
+        log.error("%s %s", self.path, event)
+        self.note = f"at {datetime.now().astimezone():%Y-%m-%d %H:%M:%S %z} {self.path} {event}"
 
     def __del__(self) -> None:
         with suppress(Exception):
-            self._let_go()
+            self._release()
 
 
 def open_database(path: Path, *, must_open: bool = True) -> Engine:
-    """The database at `path`, made ready: its folder and tables exist, up to date. Connections are not pooled.
+    """The database at `path`, with its folder and current tables. Connections are not pooled.
 
-    Each new connection makes it ready again if that has become necessary.
+    Each new connection checks the file, and creates it again if necessary.
 
     Args:
-        must_open: False: one that cannot be used now is logged, and each connection tries again.
+        must_open: False: a database that cannot be used is logged, and each connection tries again.
 
     Raises:
-        StorageUnavailable: the folder or file cannot be written, is no database, or is of a newer version.
+        StorageUnavailable: the folder or file cannot be written, is not a database, or has a newer version.
     """
     engine = plain_engine(path)
-    file = _standings.get(path) or DatabaseFile(path)
-    _standings[path] = file
+    file = _files.get(path) or DatabaseFile(path)
+    _files[path] = file
 
-    def look(*_: object) -> None:  # the engine holds it, and with it the file
+    def check_file(*_: object) -> None:  # the engine refers to this function, and thereby to the file
         file.make_ready()
 
-    event.listen(engine, "do_connect", look)
+    event.listen(engine, "do_connect", check_file)
     try:
         with storage_errors(path):
-            file.make_ready(anew=True)
+            file.make_ready(check_tables=True)
     except StorageUnavailable as err:
         if must_open:
             raise
-        if not isinstance(err, DatabaseDamaged):  # that was logged
+        if not isinstance(err, DatabaseDamaged):  # that is logged already
             log.error("%s", err)
     return engine
 
 
 def file_of(engine: Engine) -> DatabaseFile:
-    """The file of a database that `open_database` gave."""
-    return _standings[path_of(engine)]
+    """The file of an engine made by `open_database`."""
+    return _files[path_of(engine)]
 
 
 def path_of(engine: Engine) -> Path:
-    """Where the database is."""
+    """The path of the database's file."""
     return Path(str(engine.url.database))
 
 
 @contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
-    """Turns whatever the database or the file system says into `StorageUnavailable`, naming `path`."""
+    """Convert errors of the database and the file system to `StorageUnavailable` with `path`."""
     try:
         yield
     except (SQLAlchemyError, sqlite3.Error, OSError) as err:
-        cause = getattr(err, "orig", None) or err
-        file = _standings.get(path)
+        reason = str(_cause(err))
         if _is_damage(err):
-            if file is not None:
-                file.suspect(str(cause))
-            raise DatabaseDamaged("database_damaged", path=str(path), reason=str(cause)) from err
-        raise StorageUnavailable("records_unusable", path=str(path), reason=str(cause)) from err
+            if (file := _files.get(path)) is not None:
+                file.mark_damaged(reason)
+            raise DatabaseDamaged("database_damaged", path=str(path), reason=reason) from err
+        raise StorageUnavailable("records_unusable", path=str(path), reason=reason) from err
 
 
 def snapshot(source: Path, target: Path) -> None:
-    """Writes the database as it is at one moment into a file without a log beside it; who writes does not wait.
+    """Write a consistent copy of the database to one file without a log; writers do not wait.
 
     Raises:
         DatabaseDamaged: the copy is not sound.
-        StorageUnavailable: it cannot be read, or there is no room.
+        StorageUnavailable: it cannot be read, or the disk is full.
     """
-    with (
-        storage_errors(source),
-        closing(sqlite3.connect(source, timeout=LOCK_TIMEOUT_S)) as read_from,
-        closing(sqlite3.connect(target, isolation_level=None)) as written,
-    ):
-        # In one step: of several, each would begin again when another process has written.
-        read_from.backup(written, pages=-1)
+    with storage_errors(source), closing(sqlite3.connect(source, timeout=LOCK_TIMEOUT_S)) as connection:
+        _copy(connection, target, source)
+
+
+def _copy(connection: sqlite3.Connection, target: Path, source: Path) -> None:
+    with closing(sqlite3.connect(target, isolation_level=None)) as written:
+        # In one step: with several, a write by another process would restart the backup.
+        connection.backup(written, pages=-1)
         found = written.execute("PRAGMA quick_check(1)").fetchone()[0]
         if found != "ok":
             raise DatabaseDamaged("database_damaged", path=str(source), reason=str(found))
@@ -307,14 +312,19 @@ def snapshot(source: Path, target: Path) -> None:
 
 
 def plain_engine(path: Path) -> Engine:
-    """The database at `path` as it is there."""
+    """An engine that connects to `path` without checking the file."""
     engine = create_engine(URL.create("sqlite", database=str(path)), poolclass=NullPool)
     event.listen(engine, "connect", configure)
     return engine
 
 
+def _cause(err: Exception) -> Exception:
+    """The driver's error within one of SQLAlchemy's."""
+    return getattr(err, "orig", None) or err
+
+
 def _is_damage(err: Exception) -> bool:
-    name = getattr(getattr(err, "orig", None) or err, "sqlite_errorname", "") or ""
+    name = getattr(_cause(err), "sqlite_errorname", "") or ""
     return name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))
 
 
@@ -326,15 +336,12 @@ def _identity(path: Path) -> _Identity | None:
     return status.st_dev, status.st_ino
 
 
+def remove(path: Path) -> None:
+    """Delete a database's file, log, shared memory and journal, if they exist."""
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        beside(path, suffix).unlink(missing_ok=True)
+
+
 def beside(path: Path, suffix: str) -> Path:
-    """The file of that name with a suffix."""
+    """`path` with `suffix` added to its name."""
     return path.with_name(f"{path.name}{suffix}")
-
-
-def _set_aside(path: Path) -> None:
-    """Out of the way, but kept if it holds anything."""
-    with suppress(FileNotFoundError):
-        if path.stat().st_size == 0 or path.name.endswith("-shm"):
-            path.unlink()
-        else:
-            move(path, path.with_name(f"{path.name}.of-a-lost-file-{time.time_ns()}"))

@@ -1,4 +1,4 @@
-"""Runs and pairs as files for other programs: CSV for spreadsheets, Parquet for everything else."""
+"""Export of runs and pairs to files: CSV for spreadsheets, Parquet for other programs."""
 
 import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,15 +10,14 @@ from typing import Any, Literal
 from sqlalchemy import Engine, Select, func, select
 
 from scheduler_service.clock import parse_time
+from scheduler_service.command_line import Progress
 from scheduler_service.errors import InvalidInput, cannot_write
 from scheduler_service.files import move, temporary_beside
 from scheduler_service.telemetry import queries
 from scheduler_service.telemetry.database import path_of, storage_errors
 
-AT_A_TIME = 10_000
+BATCH_SIZE = 10_000
 Rows = Sequence[Sequence[Any]]
-Progress = Callable[[int, int], None]
-"""Told how many rows are done, of how many."""
 
 
 def export(
@@ -32,25 +31,24 @@ def export(
     experiment: str | None = None,
     progress: Progress | None = None,
 ) -> int:
-    """How many rows were written to `path`, oldest first, in the format of its suffix: `.csv` or `.parquet`.
+    """Write rows, oldest first, to `path`; returns their number. The suffix selects the format: `.csv` or `.parquet`.
 
-    The columns are those of `get_performance_data` or `get_pairs`. However many rows there are, only some thousands
-    are in memory. The file appears when it is complete; one of its name is replaced then.
+    The columns are those of `get_performance_data` or `get_pairs`. Only `BATCH_SIZE` rows are in memory at a time. The
+    file appears when it is complete, and replaces an existing one.
 
-    CSV is UTF-8 with a byte order mark, by which spreadsheets know it; what is missing is empty, times are ISO-8601.
+    CSV is UTF-8 with a byte order mark, which spreadsheets need; missing values are empty, times are ISO-8601.
 
     Raises:
         InvalidInput: another suffix, or `model_key` with pairs.
-        StorageUnavailable: the database cannot be read, or the file not be written.
+        StorageUnavailable: the database cannot be read, or the file cannot be written.
     """
     writer = WRITERS.get(path.suffix.lower())
     if writer is None:
         raise InvalidInput("export_format", name=path.name, known=[*WRITERS])
-    if what == "pairs":
-        if model_key is not None:
-            raise InvalidInput("pairs_by_model")
-        query, dtypes = queries.pairs_query(experiment=experiment, start=start, end=end), queries.PAIR_DTYPES
-    else:
+    if what == "pairs" and model_key is not None:
+        raise InvalidInput("pairs_by_model")
+    query, dtypes = queries.pairs_query(experiment=experiment, start=start, end=end), queries.PAIR_DTYPES
+    if what == "runs":
         query = queries.runs_query(start=start, end=end, model_key=model_key, experiment=experiment)
         dtypes = queries.DTYPES
     total = int(queries.fetch(engine, select(func.count()).select_from(query.order_by(None).subquery()))[0][0])
@@ -62,17 +60,17 @@ def export(
     except OSError as err:
         raise cannot_write(path, err) from err
     finally:
-        with suppress(OSError):  # usually there is nothing left to remove
-            temporary.unlink()
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
     return rows
 
 
 def _chunks(engine: Engine, query: Select[Any], total: int, progress: Progress | None) -> Iterator[Rows]:
     done = 0
     with storage_errors(path_of(engine)), engine.connect() as connection:
-        # One statement sees one state of the database, however long it is read.
-        found = connection.execution_options(stream_results=True, yield_per=AT_A_TIME).execute(query)
-        for rows in found.partitions(AT_A_TIME):
+        # One statement reads a consistent state of the database.
+        found = connection.execution_options(stream_results=True, yield_per=BATCH_SIZE).execute(query)
+        for rows in found.partitions(BATCH_SIZE):
             yield rows
             done += len(rows)
             if progress is not None:
@@ -115,7 +113,5 @@ def _write_parquet(path: Path, dtypes: Mapping[str, Any], chunks: Iterator[Rows]
     return count
 
 
-WRITERS: Mapping[str, Callable[[Path, Mapping[str, Any], Iterator[Rows]], int]] = {
-    ".csv": _write_csv,
-    ".parquet": _write_parquet,
-}
+WRITERS: Mapping[str, Callable[[Path, Mapping[str, Any], Iterator[Rows]], int]]
+WRITERS = {".csv": _write_csv, ".parquet": _write_parquet}

@@ -1,4 +1,4 @@
-"""Where the tables lie in a database's file, kept beside it: SQLite has that on the first page, which may be lost."""
+"""A copy of the table layout, kept beside the database: SQLite stores it on the first page, which may be lost."""
 
 import json
 from collections.abc import Sequence
@@ -17,8 +17,8 @@ Layout = Sequence[tuple[str, str, str, int, str | None]]
 """The rows of `sqlite_master`."""
 
 
-def keep_layout(engine: Engine, kept: Path) -> None:
-    """Notes the layout of a database in the file `kept`, if it is another one than was noted; no error if it cannot.
+def save_layout(engine: Engine, file: Path) -> None:
+    """Write the layout of a database to `file` if it changed; a file that cannot be written is not an error.
 
     Raises:
         SQLAlchemyError: the database cannot be read.
@@ -26,14 +26,14 @@ def keep_layout(engine: Engine, kept: Path) -> None:
     with engine.connect() as connection:
         content = json.dumps([list(row) for row in connection.execute(text(CATALOGUE))], indent=0).encode()
     with suppress(OSError, StorageUnavailable):
-        if not kept.exists() or kept.read_bytes() != content:
-            write_atomically(kept, content)
+        if not file.exists() or file.read_bytes() != content:
+            write_atomically(file, content)
 
 
-def kept_layout(kept: Path) -> Layout | None:
-    """What was noted last; None where nothing was, or what was noted is no layout."""
+def saved_layout(file: Path) -> Layout | None:
+    """The saved layout; None if the file is missing or invalid."""
     try:
-        rows = json.loads(kept.read_bytes())
+        rows = json.loads(file.read_bytes())
         return [(str(kind), str(name), str(table), int(page), sql) for kind, name, table, page, sql in rows]
     except (OSError, ValueError, TypeError):
         return None

@@ -1,4 +1,4 @@
-"""What people call a run and whose it is: said after the run, found by search, and gone with the run."""
+"""Names and owners of runs: set after the run, used by the search, deleted with the run."""
 
 import unicodedata
 from datetime import datetime
@@ -9,13 +9,13 @@ from scheduler_service.clock import to_iso
 from scheduler_service.errors import RunNotFound
 from scheduler_service.telemetry.schema import named_runs, runs
 
-SHOWN_OF_ID = 8
-"""Characters of a request id that people see; fewer would be in many ids by chance."""
+MIN_ID_PREFIX = 8
+"""Request ids are shown with this many characters; a shorter prefix would match by chance."""
 AFTER_ALL_IDS = "\U0010ffff"
 
 
 def put_name(connection: Connection, request_id: str, name: str | None, owner: str | None, now: datetime) -> None:
-    """Puts name and owner of a run in place of earlier ones; with neither, it has none.
+    """Replace the name and the owner of a run; without both, the entry is deleted.
 
     Raises:
         RunNotFound: no run has this request id.
@@ -29,14 +29,16 @@ def put_name(connection: Connection, request_id: str, name: str | None, owner: s
         connection.execute(insert(named_runs), row)
 
 
-def is_found_by(words: str) -> ColumnElement[bool]:
-    """Whether a run's name and owner have all of these words, in either case and width, or its request id begins so."""
-    has_all = [named_runs.c.search_key.contains(word, autoescape=True) for word in dict.fromkeys(_key(words).split())]
-    is_named_so = runs.c.request_id.in_(select(named_runs.c.request_id).where(*has_all))
-    beginning = words.strip()
-    if len(beginning) < SHOWN_OF_ID:
-        return is_named_so
-    return or_(runs.c.request_id.between(beginning, beginning + AFTER_ALL_IDS), is_named_so)
+def matches_words(text: str) -> ColumnElement[bool]:
+    """Whether name and owner contain all words of `text`, ignoring case and width, or the request id begins with it."""
+    has_all = [named_runs.c.search_key.contains(word, autoescape=True) for word in dict.fromkeys(_key(text).split())]
+    by_name = runs.c.request_id.in_(select(named_runs.c.request_id).where(*has_all))
+    prefix = text.strip()
+    return (
+        by_name
+        if len(prefix) < MIN_ID_PREFIX
+        else or_(runs.c.request_id.between(prefix, prefix + AFTER_ALL_IDS), by_name)
+    )
 
 
 def _key(text: str) -> str:

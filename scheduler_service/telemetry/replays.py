@@ -1,15 +1,32 @@
-"""What a replay reads and writes of the records."""
+"""The stored replays of recorded requests, and the requests they can repeat."""
 
+import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, func, select
 
-from scheduler_service.clock import Clock
-from scheduler_service.telemetry import queries
-from scheduler_service.telemetry.queries import LoggedRequest
+from scheduler_service.clock import Clock, parse_time
+from scheduler_service.telemetry.queries import REPLAY_NUMBERS, between, fetch, matching
 from scheduler_service.telemetry.record import ReplayRecord
+from scheduler_service.telemetry.schema import pairs, replays, runs
 from scheduler_service.telemetry.writer import Writer
+
+BATCH_SIZE = 500
+"""Ids per statement; SQLite accepts 32,766, other databases and old versions fewer."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedRequest:
+    """The part of a recorded request that is needed to run it again."""
+
+    run: int  # id of its last run
+    request_id: str
+    user_id: str | None
+    experiment: str | None
+    input_params: str  # JSON
+    time_budget_ms: float | None  # budget of the model; None: unknown
 
 
 class ReplayLog:
@@ -21,31 +38,46 @@ class ReplayLog:
         self._clock = clock
 
     def begin(self, replay: ReplayRecord) -> None:
-        """Records what a replay selected; if one of its id has begun already, that one stands."""
+        """Record the selection of a replay; if its id is recorded already, nothing changes."""
         self._writer.add_replay(replay, self._clock())
 
     def last(self, *, definition: str | None = None, experiment: str | None = None) -> ReplayRecord | None:
-        """The replay that began last, of those asked for in the same way or of an experiment's."""
-        return queries.last_replay(self._engine, definition=definition, experiment=experiment)
+        """The latest replay with this definition, or of this experiment."""
+        query = matching(select(replays), replays, definition=definition, experiment=experiment)
+        for row in fetch(self._engine, query.order_by(replays.c.timestamp.desc(), replays.c.id.desc()).limit(1)):
+            values = row._asdict()
+            values |= {name: parse_time(values[name]) for name in ("timestamp", "since")}
+            return ReplayRecord(**values | {"options": json.loads(values["options"])})
+        return None
 
     def number(self, replay: str) -> int:
-        """Which replay of its two models it is, from 1 on, whoever asked for the others and for which experiment."""
-        return queries.replay_number(self._engine, replay)
+        """The number of a replay among all replays of the same two models, from 1."""
+        query = select(REPLAY_NUMBERS.c.number).where(REPLAY_NUMBERS.c.id == replay)
+        return int(fetch(self._engine, query)[0][0])
 
     def done(self, replay: str) -> set[str]:
-        """The ids of the requests that are done."""
-        return queries.requests_of_replay(self._engine, replay)
+        """The ids of the requests that have a pair in this replay."""
+        return {row[0] for row in fetch(self._engine, select(pairs.c.request_id).where(pairs.c.replay == replay))}
 
     def last_run(self) -> int:
-        """The id of the newest run; 0 before there is one."""
-        return queries.last_run(self._engine)
+        """The id of the newest run; 0 if there is none."""
+        return int(fetch(self._engine, select(func.max(runs.c.id)))[0][0] or 0)
 
     def select(self, *, experiment: str | None, since: datetime, last_run: int, limit: int | None = None) -> list[int]:
-        """The runs that can be repeated, one of each request, newest first."""
-        return queries.requests_to_repeat(
-            self._engine, experiment=experiment, since=since, last_run=last_run, limit=limit
+        """The ids of the last run of each request with a recorded input, newest first."""
+        newest = func.max(runs.c.id)
+        query = between(select(newest), runs, since, None).where(
+            runs.c.id <= last_run, runs.c.input_params.is_not(None)
         )
+        query = matching(query, runs, experiment=experiment).group_by(runs.c.request_id)
+        return [row[0] for row in fetch(self._engine, query.order_by(newest.desc()).limit(limit))]
 
-    def requests(self, runs: Sequence[int]) -> list[LoggedRequest]:
-        """What was asked for in these runs."""
-        return queries.logged_requests(self._engine, runs)
+    def requests(self, run_ids: Sequence[int]) -> list[LoggedRequest]:
+        """The requests of these runs, in this order, without those that were deleted."""
+        names = ("request_id", "user_id", "experiment", "input_params", "time_budget_ms")
+        query = select(runs.c.id.label("run"), *(runs.c[name] for name in names))
+        found: dict[int, LoggedRequest] = {}
+        for begin in range(0, len(run_ids), BATCH_SIZE):
+            for row in fetch(self._engine, query.where(runs.c.id.in_(run_ids[begin : begin + BATCH_SIZE]))):
+                found[row.run] = LoggedRequest(**row._asdict())
+        return [found[run] for run in run_ids if run in found]

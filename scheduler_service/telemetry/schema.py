@@ -1,11 +1,11 @@
-"""The tables of the records, and how they are brought up to date.
+"""The tables of the records, and their migration.
 
-Portable SQL throughout; what is particular to SQLite (WAL, synchronous=FULL, busy_timeout) is set where a connection
-opens. Times are ISO-8601 text in UTC with microseconds, which sorts by time; JSON is text.
+The SQL is portable; settings of SQLite (WAL, synchronous=FULL, busy_timeout) are made when a connection opens. Times
+are ISO-8601 texts in UTC with microseconds, which sort by time; JSON is text.
 
-A database of an older version is brought up to date where it is opened: tables, indexes and columns that it lacks are
-added, nothing is rewritten, and an older program that has it open writes on. So a new column has to be nullable. A
-change that cannot be made by adding needs a step of its own there, run while the version is still the old one.
+A database of an older version is migrated when it is opened: missing tables, indexes and columns are added, nothing is
+rewritten, and older programs that have it open continue to write. Therefore a new column must be nullable. A change
+that is not an addition needs a migration step before the version is updated.
 Versions: 1 runs and feedback; 2 pairs, replays and `runs.time_budget_ms`; 3 alerts, silences, the outbox, `days`, and
 `runs.queue_time` and `runs.total_time`; 4 `policy_makespan` of runs and pairs, and its sums in `days`; 5 `runs.split`;
 6 `runs.placements`; 7 `named_runs`; 8 `alerts.params`.
@@ -43,14 +43,14 @@ from scheduler_service.errors import StorageUnavailable
 
 SCHEMA_VERSION = 8
 BUSY_TIMEOUT_S = 4.0
-"""How long a connection waits for the others of its database before it gives up; clients wait for it."""
+"""A connection waits this long for a lock of the database, and clients wait with it."""
 
 metadata = MetaData()
 
 runs = Table(
     "runs",
     metadata,
-    # Not the request id: a client that repeats one (a retry, a shadow run) is recorded again.
+    # Not the request id: a repeated request (a retry) is recorded again.
     Column("id", Integer, primary_key=True),
     Column("request_id", String, nullable=False),
     Column("timestamp", String(32), nullable=False),
@@ -72,12 +72,12 @@ runs = Table(
     Column("input_params", Text),
     Column("success", Boolean, nullable=False),
     Column("error_message", Text),
-    Column("time_budget_ms", Float),  # that the model had
-    Column("queue_time", Float),  # seconds between the arrival and the first computation
-    Column("total_time", Float),  # seconds between the arrival and the record
-    Column("policy_makespan", Float),  # hours; null also of successful runs from before version 4
-    Column("split", Text),  # shares that the run was assigned under, "0.9/0.1"; null also of all from before version 5
-    Column("placements", LargeBinary),  # see `scheduler_env.placements`; null also of all from before version 6
+    Column("time_budget_ms", Float),
+    Column("queue_time", Float),
+    Column("total_time", Float),
+    Column("policy_makespan", Float),  # also null in runs recorded before version 4
+    Column("split", Text),  # also null in runs recorded before version 5
+    Column("placements", LargeBinary),  # also null in runs recorded before version 6
     Index("runs_by_request", "request_id"),
     Index("runs_by_time", "timestamp"),
     Index("runs_by_model", "model_key", "timestamp"),
@@ -87,19 +87,19 @@ runs = Table(
 feedback = Table(
     "feedback",
     metadata,
-    Column("request_id", String, primary_key=True),  # the last verdict counts
+    Column("request_id", String, primary_key=True),  # the last rating counts
     Column("user_satisfaction", Integer, nullable=False),
     Column("comment", Text),
     Column("timestamp", String(32), nullable=False),
 )
 
-named_runs = Table(  # what people call a run, see `naming`
+named_runs = Table(  # names and owners of runs, see `naming`
     "named_runs",
     metadata,
     Column("request_id", String, primary_key=True),
     Column("name", String),
     Column("owner", String),
-    Column("search_key", String, nullable=False),  # both, in one case and width
+    Column("search_key", String, nullable=False),  # both, case-folded and in normal form KC
     Column("timestamp", String(32), nullable=False),
 )
 
@@ -129,67 +129,67 @@ pairs = Table(  # two models on the identical instance, for one request
     Column("n_steps", Integer),
     Column("time_budget_ms", Float),
     Column("input_digest", String(64)),
-    Column("policy_makespan_a", Float),  # hours; null also of successful sides from before version 4
+    Column("policy_makespan_a", Float),  # also null in pairs recorded before version 4
     Column("policy_makespan_b", Float),
-    # Nulls are distinct, so shadow runs are free of it; a replay that is resumed stores no request twice.
+    # A resumed replay stores no request twice. Nulls are distinct, so shadow runs are not restricted.
     Index("pairs_once", "replay", "request_id", "candidate", unique=True),
     Index("pairs_by_experiment", "experiment", "timestamp"),
 )
 
-replays = Table(  # what a replay selected when it began, so that it goes on with the same requests
+replays = Table(  # the selection of a replay, so that it continues with the same requests
     "replays",
     metadata,
     Column("id", String(64), primary_key=True),
-    Column("definition", String(64), nullable=False),  # digest of what was asked for; the same for each repetition
+    Column("definition", String(64), nullable=False),  # digest of models, arm and options
     Column("timestamp", String(32), nullable=False),
     Column("experiment", String),
     Column("candidate", String, nullable=False),
     Column("key_a", String, nullable=False),
     Column("key_b", String, nullable=False),
     Column("since", String(32), nullable=False),
-    Column("last_run", Integer, nullable=False),  # later runs take no part
-    Column("total", Integer, nullable=False),  # requests selected
+    Column("last_run", Integer, nullable=False),  # id of the newest run that is included
+    Column("total", Integer, nullable=False),  # number of selected requests
     Column("options", Text, nullable=False),  # JSON
     Index("replays_by_definition", "definition", "timestamp"),
     Index("replays_by_experiment", "experiment", "timestamp"),
 )
 
-days = Table(  # what is kept of runs that are too old to be kept
+days = Table(  # daily sums of compacted runs; all but `runs`, `failures` and ratings are of successful runs
     "days",
     metadata,
     Column("day", String(10), primary_key=True),  # UTC
-    Column("model_key", String, primary_key=True),  # "" of runs without a model
+    Column("model_key", String, primary_key=True),  # "" for runs without a model
     Column("runs", Integer, nullable=False),
     Column("failures", Integer, nullable=False),
-    Column("makespan_sum", Float, nullable=False),  # hours; of the successful runs, as all that follows
+    Column("makespan_sum", Float, nullable=False),  # hours
     Column("gap_sum", Float, nullable=False),
-    Column("gaps", Integer, nullable=False),  # runs whose gap is known
+    Column("gaps", Integer, nullable=False),  # runs with a gap
     Column("execution_time_sum", Float, nullable=False),  # seconds
     Column("execution_time_max", Float, nullable=False),
-    Column("verdict_sum", Integer, nullable=False),  # of people, 1 to 5 each; of all runs
+    Column("verdict_sum", Integer, nullable=False),  # of users' ratings, 1 to 5
     Column("verdicts", Integer, nullable=False),
-    Column("policy_makespan_sum", Float),  # hours; null of days that were compacted before version 4
-    Column("policy_makespans", Integer),  # runs whose policy_makespan is known
+    Column("policy_makespan_sum", Float),  # hours; null in days compacted before version 4
+    Column("policy_makespans", Integer),  # runs with a policy_makespan
 )
 
-alerts = Table(  # one row for each time that something went wrong, from its first sign to its end
+alerts = Table(  # one row per episode, from the first reading beyond the threshold to the end
     "alerts",
     metadata,
     Column("id", Integer, primary_key=True),
     Column("name", String(64), nullable=False),  # of the rule
-    Column("subject", String, nullable=False),  # a model, an experiment, a size; "" when there is only one
+    Column("subject", String, nullable=False),  # a model, an experiment, a size; "" for rules without subjects
     Column("severity", String(16), nullable=False),
     Column("state", String(16), nullable=False),  # "pending", "firing" or "resolved"
     Column("began", String(32), nullable=False),
-    Column("last_beyond", String(32), nullable=False),  # when it was seen last
+    Column("last_beyond", String(32), nullable=False),  # last reading beyond the threshold
     Column("fired", String(32)),
     Column("ended", String(32)),
     Column("value", Float),
     Column("threshold", Float),
     Column("message", Text, nullable=False),
     Column("advice", Text, nullable=False),
-    Column("params", Text),  # JSON: of the texts that the name is the code of; null also of all from before version 8
-    Column("notified", String(32)),  # the last notice
+    Column("params", Text),  # JSON: parameters of the texts; also null in alerts from before version 8
+    Column("notified", String(32)),  # time of the last notice
     Column("notices", Integer, nullable=False),
     Column("acknowledged", String(32)),
     Column("acknowledged_by", String),
@@ -197,7 +197,7 @@ alerts = Table(  # one row for each time that something went wrong, from its fir
     Index("alerts_by_state", "state"),
     Index("alerts_by_rule", "name", "subject", "began"),
     Index("alerts_by_time", "began"),
-    sqlite_autoincrement=True,  # an id that people acknowledge never names another alert
+    sqlite_autoincrement=True,  # an id is never used again
 )
 
 silences = Table(
@@ -213,16 +213,16 @@ silences = Table(
     sqlite_autoincrement=True,
 )
 
-outbox = Table(  # notices on their way; they stay until they have arrived, or until it is given up
+outbox = Table(  # notices to deliver
     "outbox",
     metadata,
     Column("id", Integer, primary_key=True),
     Column("written", String(32), nullable=False),
     Column("channel", String, nullable=False),
-    Column("digest", String(64), nullable=False),  # of what is said; the same for a repetition
+    Column("digest", String(64), nullable=False),  # of the content, to recognise repetitions
     Column("notice", Text, nullable=False),  # JSON
     Column("attempts", Integer, nullable=False),
-    Column("due", String(32)),  # null: nothing more is to be done
+    Column("due", String(32)),  # time of the next attempt; null: delivered or given up
     Column("delivered", String(32)),
     Column("error", Text),  # of the last attempt
     Index("outbox_due", "due"),
@@ -233,11 +233,11 @@ schema_version = Table("schema_version", metadata, Column("version", Integer, pr
 
 
 def prepare(engine: Engine, path: Path) -> None:
-    """Makes the tables of the database at `path`, or brings those of an older version up to date.
+    """Create the tables of the database at `path`, or migrate those of an older version.
 
     Raises:
-        SQLAlchemyError: it cannot be written, or is no database.
-        StorageUnavailable: it is of a newer version.
+        SQLAlchemyError: it cannot be written, or is not a database.
+        StorageUnavailable: it has a newer version.
     """
     with engine.begin() as connection:
         connection.execute(CreateTable(schema_version, if_not_exists=True))
@@ -255,9 +255,8 @@ def prepare(engine: Engine, path: Path) -> None:
 
 
 def _check_version(connection: Connection, path: Path) -> None:
-    # One statement, so that of several processes that start together one writes the version.
-    nothing_yet = ~exists(select(schema_version.c.version))
-    first = select(literal(SCHEMA_VERSION, Integer)).where(nothing_yet)
+    # One statement: if several processes start at the same time, only one of them writes the version.
+    first = select(literal(SCHEMA_VERSION, Integer)).where(~exists(select(schema_version.c.version)))
     connection.execute(insert(schema_version).from_select(["version"], first))
     found = connection.execute(select(schema_version.c.version)).scalar_one()
     if found > SCHEMA_VERSION:
@@ -265,7 +264,7 @@ def _check_version(connection: Connection, path: Path) -> None:
 
 
 def _add_missing_columns(engine: Engine, table: Table) -> None:
-    """Each in a transaction of its own: of several processes that start together one adds it, the others see it."""
+    """Each in its own transaction: another process that starts at the same time may add a column first."""
     present = _columns(engine, table)
     for column in table.columns:
         if column.name in present:
@@ -284,17 +283,17 @@ def _columns(engine: Engine, table: Table) -> set[str]:
 
 
 def configure(connection: sqlite3.Connection, _: object) -> None:
-    """What is particular to SQLite, for each new connection."""
+    """Make the settings of SQLite for a new connection."""
     connection.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT_S * 1000)}")
     _set_wal(connection)
-    # FULL: a commit is on disk when it returns, also after a power cut; NORMAL would only survive a crash.
+    # FULL: a commit survives a power failure; NORMAL: only a crash of the process.
     connection.execute("PRAGMA synchronous = FULL")
 
 
 def _set_wal(connection: sqlite3.Connection) -> None:
-    """Write-ahead log: readers and the writer do not wait for each other. A new file takes it once.
+    """Use a write-ahead log: readers and the writer do not block each other. The file keeps the setting.
 
-    The change needs the file alone and, unlike everything else, does not wait for it.
+    The change needs an exclusive lock, for which SQLite does not wait as it does for other locks.
     """
     until = time.monotonic() + BUSY_TIMEOUT_S
     while True:

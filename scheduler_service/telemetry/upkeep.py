@@ -1,7 +1,7 @@
-"""The database over the years: what it holds, what is compacted, and how its file is kept small."""
+"""Maintenance of the database: sizes, compaction of old runs, vacuum."""
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -11,6 +11,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
+    Select,
     Table,
     and_,
     case,
@@ -25,61 +26,55 @@ from sqlalchemy import (
 )
 
 from scheduler_service.clock import to_iso
+from scheduler_service.command_line import Progress
 from scheduler_service.errors import StorageUnavailable
 from scheduler_service.files import locked
 from scheduler_service.telemetry import queries
 from scheduler_service.telemetry.database import beside, path_of, storage_errors
-from scheduler_service.telemetry.layout import LAYOUT_SUFFIX, keep_layout
+from scheduler_service.telemetry.layout import LAYOUT_SUFFIX, save_layout
 from scheduler_service.telemetry.schema import days, feedback, metadata, named_runs, pairs, runs
 from scheduler_service.telemetry.writer import Writer
 
-COPIES = 2.1
-"""VACUUM writes a copy, and with a write-ahead log the copy back."""
+VACUUM_SPACE_FACTOR = 2.1
+"""VACUUM writes a copy, and then copies it to the write-ahead log."""
 LOCK_TIMEOUT_S = 10.0
-AT_A_TIME = 1_000
-"""Runs in one commit: others that write wait for it, some 20 ms."""
-
-Progress = Callable[[int, int], None]
-"""Told how many are done, of how many."""
+BATCH_SIZE = 1_000
+"""Runs per commit; other writers wait about 20 ms for it."""
 
 
 class Upkeep:
-    """Looks after one database; every method raises StorageUnavailable."""
+    """Maintains one database; every method raises StorageUnavailable."""
 
     def __init__(self, engine: Engine, writer: Writer) -> None:
         self._engine = engine
         self._writer = writer
 
     def stats(self) -> dict[str, Any]:
-        """Rows by table, the runs' period, and the sizes of the files in bytes."""
-        counts = {
-            table.name: int(queries.fetch(self._engine, select(func.count()).select_from(table))[0][0])
-            for table in metadata.sorted_tables
-            if table.name != "schema_version"
-        }
-        ends = {"first_run": func.min(runs.c.timestamp), "last_run": func.max(runs.c.timestamp)}
-        period = {name: queries.fetch(self._engine, select(end))[0][0] for name, end in ends.items()}
+        """Rows by table, the times of the first and last run, and the sizes of the files in bytes."""
+        tables = [table for table in metadata.sorted_tables if table.name != "schema_version"]
+        counts = {table.name: int(self._scalar(select(func.count()).select_from(table))) for table in tables}
+        first, last = (self._scalar(select(end(runs.c.timestamp))) for end in (func.min, func.max))
         path = self._path
         sizes = {file.name: file.stat().st_size for file in sorted(path.parent.glob(f"{path.name}*")) if file.is_file()}
-        return {"path": str(path), "rows": counts, **period, "bytes": sizes}
+        return {"path": str(path), "rows": counts, "first_run": first, "last_run": last, "bytes": sizes}
 
     def compact(
         self, before: datetime, *, keep_experiments: Sequence[str] = (), progress: Progress | None = None
     ) -> int:
-        """How many runs ended before then and are gone now: their sums by day and model are in `days`.
+        """Replace runs that ended before then by their sums per day and model in `days`; returns their number.
 
-        Runs and pairs of `keep_experiments` stay, since their experiments are still to be judged. Each commit moves
-        some runs, so that a kill at any moment loses and doubles none.
+        Runs and pairs of `keep_experiments` are kept for the results of the experiments. Each commit moves some runs,
+        so that no run is lost or counted twice if the process is killed.
         """
 
         def kept(table: Table) -> ColumnElement[bool]:
             return table.c.experiment.is_(None) | table.c.experiment.not_in(list(keep_experiments))
 
-        # The newest run stays, or SQLite would give its id to another one.
+        # Without the newest run, SQLite would use its id again.
         newest = select(func.max(runs.c.id)).scalar_subquery()
         old = and_(runs.c.timestamp < to_iso(before), kept(runs), runs.c.id < newest)
         with locked(self._path.with_name("compaction"), LOCK_TIMEOUT_S):
-            total = int(queries.fetch(self._engine, select(func.count()).select_from(runs).where(old))[0][0])
+            total = int(self._scalar(select(func.count()).select_from(runs).where(old)))
             done = 0
             for ids in self._batches(old):
                 self._writer.write(partial(_move_to_days, ids=ids))
@@ -91,33 +86,33 @@ class Upkeep:
         return done
 
     def vacuum(self) -> int:
-        """How many bytes the file has become smaller; others that write wait meanwhile, seconds for a large one.
+        """Shrink the file; returns the freed bytes. Other writers wait meanwhile, seconds for a large file.
 
         Raises:
-            StorageUnavailable: there is no room for the copies that SQLite makes.
+            StorageUnavailable: the disk has no room for the copies that SQLite makes.
         """
-        with storage_errors(self._path):
-            before, free = self._path.stat().st_size, shutil.disk_usage(self._path.parent).free
-        if free < COPIES * before:
-            raise StorageUnavailable(
-                "no_room_to_rewrite", path=str(self._path), size=before, needed=COPIES * before, free=free
-            )
-        with storage_errors(self._path), self._engine.connect() as connection:
-            automatic = connection.execution_options(isolation_level="AUTOCOMMIT")
-            automatic.execute(text("VACUUM"))
-            automatic.execute(text("PRAGMA optimize"))
-            automatic.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
-        with storage_errors(self._path):
-            keep_layout(self._engine, beside(self._path, LAYOUT_SUFFIX))
-        return before - self._path.stat().st_size
+        path = self._path
+        with storage_errors(path):
+            before, free = path.stat().st_size, shutil.disk_usage(path.parent).free
+            if free < (needed := VACUUM_SPACE_FACTOR * before):
+                raise StorageUnavailable("no_room_to_rewrite", path=str(path), size=before, needed=needed, free=free)
+            with self._engine.connect() as connection:
+                automatic = connection.execution_options(isolation_level="AUTOCOMMIT")
+                for statement in ("VACUUM", "PRAGMA optimize", "PRAGMA wal_checkpoint(TRUNCATE)"):
+                    automatic.execute(text(statement))
+            save_layout(self._engine, beside(path, LAYOUT_SUFFIX))
+            return before - path.stat().st_size
 
     @property
     def _path(self) -> Path:
         return path_of(self._engine)
 
+    def _scalar(self, query: Select[Any]) -> Any:
+        return queries.fetch(self._engine, query)[0][0]
+
     def _batches(self, old: ColumnElement[bool]) -> Iterator[list[int]]:
-        """The runs' ids by time, each once: what is kept is not looked at again for every batch."""
-        query = select(runs.c.id, runs.c.timestamp).where(old).order_by(runs.c.timestamp, runs.c.id).limit(AT_A_TIME)
+        """The ids by time, in batches; each batch starts where the last one ended, so kept runs are read once."""
+        query = select(runs.c.id, runs.c.timestamp).where(old).order_by(runs.c.timestamp, runs.c.id).limit(BATCH_SIZE)
         found = queries.fetch(self._engine, query)
         while found:
             yield [int(row.id) for row in found]
@@ -125,45 +120,45 @@ class Upkeep:
             beyond = or_(
                 runs.c.timestamp > last.timestamp, and_(runs.c.timestamp == last.timestamp, runs.c.id > last.id)
             )
-            # The first condition alone lets the index begin there.
+            # SQLite uses the index only for the first condition.
             found = queries.fetch(self._engine, query.where(runs.c.timestamp >= last.timestamp, beyond))
 
 
 def _move_to_days(connection: Connection, ids: Sequence[int]) -> None:
-    # Changes nothing, but takes the database's write lock: nobody moves a run between its sum and its end.
+    # An update of no row takes the write lock, so that the runs cannot change between the sums and the deletion.
     connection.execute(update(days).where(days.c.day == "").values(runs=days.c.runs))
     day, model = func.substr(runs.c.timestamp, 1, 10), func.coalesce(runs.c.model_key, "")
-    good = runs.c.success
+
+    def if_successful(value: Any, otherwise: float | None = None) -> Any:
+        return case((runs.c.success, value), else_=otherwise)
 
     def total(value: Any) -> Any:
-        return func.coalesce(func.sum(case((good, value), else_=0.0)), 0.0)
+        return func.coalesce(func.sum(if_successful(value, 0.0)), 0.0)
 
     sums = {
         "runs": func.count(),
-        "failures": func.sum(case((good, 0), else_=1)),
+        "failures": func.sum(case((runs.c.success, 0), else_=1)),
         "makespan_sum": total(runs.c.makespan),
         "gap_sum": total(runs.c.gap),
-        "gaps": func.sum(case((and_(good, runs.c.gap.is_not(None)), 1), else_=0)),
+        "gaps": func.count(if_successful(runs.c.gap)),
         "execution_time_sum": total(runs.c.execution_time),
         "policy_makespan_sum": total(runs.c.policy_makespan),
-        "policy_makespans": func.sum(case((and_(good, runs.c.policy_makespan.is_not(None)), 1), else_=0)),
+        "policy_makespans": func.count(if_successful(runs.c.policy_makespan)),
         "verdict_sum": func.coalesce(func.sum(feedback.c.user_satisfaction), 0),
         "verdicts": func.count(feedback.c.user_satisfaction),
     }
-    longest = func.max(case((good, func.coalesce(runs.c.execution_time, 0.0)), else_=0.0))
+    longest = func.max(if_successful(func.coalesce(runs.c.execution_time, 0.0), 0.0))
     chosen = [day.label("day"), model.label("model_key"), longest.label("execution_time_max")]
     chosen += [figure.label(name) for name, figure in sums.items()]
     mine = runs.c.id.in_(ids)
-    judged = runs.outerjoin(feedback, feedback.c.request_id == runs.c.request_id)
-    for row in connection.execute(select(*chosen).select_from(judged).where(mine).group_by(day, model)).all():
+    rated = runs.outerjoin(feedback, feedback.c.request_id == runs.c.request_id)
+    for row in connection.execute(select(*chosen).select_from(rated).where(mine).group_by(day, model)).all():
         new = row._asdict()
         known = and_(days.c.day == new["day"], days.c.model_key == new["model_key"])
-        # A column that was added later is null in the sums from before.
+        # A column that was added to the schema later is null in older rows.
         added: dict[str, Any] = {name: func.coalesce(days.c[name], 0) + new[name] for name in sums}
-        added["execution_time_max"] = case(
-            (days.c.execution_time_max < new["execution_time_max"], new["execution_time_max"]),
-            else_=days.c.execution_time_max,
-        )
+        former, longest_s = days.c.execution_time_max, new["execution_time_max"]
+        added["execution_time_max"] = case((former < longest_s, longest_s), else_=former)
         if connection.execute(update(days).where(known).values(added)).rowcount == 0:
             connection.execute(insert(days), new)
     requests = select(runs.c.request_id).where(mine)

@@ -1,4 +1,4 @@
-"""The one door through which records are written: on disk when it returns, all records of a call in one commit."""
+"""The only writer of records: on disk when it returns, all records of a call in one commit."""
 
 import errno
 import json
@@ -29,6 +29,7 @@ from sqlalchemy import (
     insert,
     literal,
     select,
+    text,
     update,
 )
 from sqlalchemy.dialects import sqlite
@@ -36,32 +37,28 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from scheduler_service.clock import to_iso
 from scheduler_service.errors import NotFound, RunNotFound, StorageUnavailable
-from scheduler_service.telemetry import queries
 from scheduler_service.telemetry.database import file_of, path_of, storage_errors
 from scheduler_service.telemetry.naming import put_name
 from scheduler_service.telemetry.record import PairRecord, PerformanceRecord, ReplayRecord, check_satisfaction
 from scheduler_service.telemetry.schema import SCHEMA_VERSION, feedback, pairs, replays, runs, schema_version
 
-MOST_BLOCKED = 4
-"""Writes that may wait while commits take long: half of the threads that also read."""
-BLOCKED_AFTER_S = 1.0
-ATTEMPTS = 3
-GONE_FOR_S = 2.0
-"""How long a file that somebody moved may be on its way back."""
+MAX_BLOCKED, BLOCKED_AFTER_S = 4, 1.0
+"""If a commit takes longer than `BLOCKED_AFTER_S`, at most this many writes wait: half of the storage threads."""
+MAX_ATTEMPTS = 3
+MISSING_FOR_S = 2.0
+"""A missing file may be moved back within this time; after it, a new one is created."""
 
 Record = PerformanceRecord | PairRecord | ReplayRecord
 Row = dict[str, object]
 
 
 class Writer:
-    """Writes records; safe for threads, and for several processes with a writer each (made after a fork).
+    """Writes records; safe for threads, and for several processes with a writer each (created after a fork).
 
-    One thread at a time commits. Who has many records gives them in one call, as the service does
-    (`http/runs/recording.py`).
+    One thread at a time commits. Many records should be written in one call (`http/runs/recording.py` does this).
 
-    Nothing is acknowledged that went into a file which nobody finds again: the file is looked at before and after each
-    commit, and what was written into one that is gone is written again. If it was deleted and restored in between, such
-    a change may be there twice.
+    The file is checked before and after each commit. If it was moved or deleted during the commit, the change is
+    written again, so that no acknowledged record is lost. If the file is restored later, the change may be there twice.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -70,13 +67,13 @@ class Writer:
         self._path = path_of(engine)
         self._committing = threading.RLock()
         self._connection: Connection | None = None
-        self._inside: set[object] = set()  # changes that wait, or are being committed
-        self._unfinished_since_s: float | None = None  # when the first commit began that has not come to a quick end
-        self._gone_since_s: float | None = None
-        self._trouble: StorageUnavailable | None = None  # of the last commit
+        self._pending: set[object] = set()  # changes that wait or are being committed
+        self._slow_since_s: float | None = None  # start of the first commit since the last that ended quickly
+        self._missing_since_s: float | None = None
+        self._failure: StorageUnavailable | None = None  # of the last commit
 
     def add_runs(self, records: Sequence[PerformanceRecord], now: datetime) -> None:
-        """Records runs, all or none; their verdicts, if they have any, too.
+        """Record runs with their ratings, all or none.
 
         Raises:
             StorageUnavailable: the database cannot be written; nothing was recorded.
@@ -84,7 +81,7 @@ class Writer:
         rows = [run_row(record, now) for record in records]
 
         def add(connection: Connection) -> None:
-            # One statement for all, and the driver's own: SQLAlchemy would look at each value again.
+            # The driver's own `executemany`: SQLAlchemy would process each value again.
             connection.exec_driver_sql(ADD_RUN, rows)
             for record in records:
                 if record.user_satisfaction:
@@ -94,10 +91,10 @@ class Writer:
             self.write(add)
 
     def add_feedback(self, request_id: str, user_satisfaction: int, comment: str | None, now: datetime) -> None:
-        """Records the verdict on a run, in place of an earlier one.
+        """Record a rating, 1..5, of a run; replaces an earlier one.
 
         Raises:
-            InvalidInput: the verdict is not within 1..5.
+            InvalidInput: the rating is not within 1..5.
             RunNotFound: there is no such run.
             StorageUnavailable: the database cannot be written; nothing was recorded.
         """
@@ -105,7 +102,7 @@ class Writer:
         self.write(lambda connection: _put_feedback(connection, request_id, user_satisfaction, comment, now))
 
     def name_run(self, request_id: str, name: str | None, owner: str | None, now: datetime) -> None:
-        """Records what a run is called and whose it is, in place of what was said before.
+        """Record the name and the owner of a run; replaces earlier ones.
 
         Raises:
             RunNotFound: there is no such run.
@@ -114,7 +111,7 @@ class Writer:
         self.write(lambda connection: put_name(connection, request_id, name, owner, now))
 
     def add_pairs(self, records: Sequence[PairRecord], now: datetime) -> None:
-        """Records pairs in one commit; of a replay, only those of requests that it has no pair of yet.
+        """Record pairs in one commit; a second pair of a replay for the same request is ignored.
 
         Raises:
             StorageUnavailable: the database cannot be written; nothing was recorded.
@@ -124,111 +121,107 @@ class Writer:
             self.write(lambda connection: connection.execute(ADD_PAIR, rows))
 
     def add_replay(self, record: ReplayRecord, now: datetime) -> None:
-        """Records what a replay selected, unless one of its id is recorded already. Raises as `add_pairs`."""
-        given = _row(replays, record, now, since=to_iso(record.since), options=_json(dict(record.options)))
-        row = _parameters(given)
-        self.write(lambda connection: connection.execute(ADD_REPLAY, row))
+        """Record the selection of a replay, unless its id is recorded already. Raises as `add_pairs`."""
+        row = _row(replays, record, now, since=to_iso(record.since), options=_json(dict(record.options)))
+        self.write(lambda connection: connection.execute(ADD_REPLAY, _parameters(row)))
 
     def check_writable(self) -> None:
-        """Nothing, if records can be written now.
+        """Check that records can be written.
 
         Raises:
-            StorageUnavailable: they cannot, or the file is gone. After `GONE_FOR_S` it is made anew, as it is by the
-                next record: where no runs are sent while this raises, none would come.
+            StorageUnavailable: they cannot, or the file is missing. After `MISSING_FOR_S` it is created, as by the next
+                record: if clients send no runs while this raises, no record would create it.
         """
         with storage_errors(self._path):
             if self._path.exists():
-                self._gone_since_s = None
+                self._missing_since_s = None
             else:
                 now_s = time.monotonic()
-                self._gone_since_s = self._gone_since_s or now_s
-                if now_s - self._gone_since_s < GONE_FOR_S:
+                self._missing_since_s = self._missing_since_s or now_s
+                if now_s - self._missing_since_s < MISSING_FOR_S:
                     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self._path))
                 self._file.make_ready()
-            self._file.check_sound(thoroughly=True)
-        if self._trouble is None:
-            queries.check_reachable(self._engine)
-        else:  # a lock may be had also where a commit fails: no room, a broken disk
-            self.write(lambda connection: connection.execute(update(schema_version).values(version=SCHEMA_VERSION)))
+            self._file.check_sound(search_for_damage=True)
+            if self._failure is None:
+                with self._engine.connect() as connection:
+                    connection.execute(text("PRAGMA busy_timeout = 300"))
+                    connection.execute(text("BEGIN IMMEDIATE"))
+                    connection.rollback()
+                return
+        # Locking may succeed where a commit fails: a full or broken disk.
+        self.write(lambda connection: connection.execute(update(schema_version).values(version=SCHEMA_VERSION)))
 
     @property
     def note(self) -> str:
-        """What became of the database's file since the process began; "" if nothing did."""
+        """What happened to the database's file since the process started; "" if nothing."""
         return self._file.note
 
     def close(self) -> None:
-        """Lets go of the database; the next write opens it again."""
+        """Close the database; the next write opens it again."""
         with self._committing:
             self._disconnect()
             self._file.close()
 
     def write(self, change: Callable[[Connection], object]) -> None:
-        """Commits a change.
+        """Commit a change.
 
-        While the database is locked, a few wait for it, up to twice `BUSY_TIMEOUT_S`; the others are refused at once,
-        so that they do not take all the threads that also read.
+        While the database is locked, a few writes wait, up to twice `BUSY_TIMEOUT_S`; others are refused immediately,
+        so that they do not occupy all threads, which also read.
 
         Raises:
-            NotFound: what `change` raised; it changed nothing.
+            NotFound: raised by `change`; nothing was changed.
             StorageUnavailable: the database cannot be written; nothing was changed.
         """
-        if self._is_blocked and len(self._inside) >= MOST_BLOCKED:
-            raise self._refusal()
+        self._refuse_beyond(MAX_BLOCKED - 1)
         mine = object()
-        self._inside.add(mine)
+        self._pending.add(mine)
         try:
             if not self._committing.acquire(timeout=BLOCKED_AFTER_S):
-                if self._is_blocked and len(self._inside) > MOST_BLOCKED:
-                    raise self._refusal()
+                self._refuse_beyond(MAX_BLOCKED)
                 self._committing.acquire()
             try:
                 self._commit(change)
             finally:
                 self._committing.release()
         finally:
-            self._inside.discard(mine)
+            self._pending.discard(mine)
 
-    @property
-    def _is_blocked(self) -> bool:
-        since_s = self._unfinished_since_s
-        return since_s is not None and time.monotonic() - since_s > BLOCKED_AFTER_S
-
-    def _refusal(self) -> StorageUnavailable:
-        if (last := self._trouble) is not None:
-            return last.at(last.loc)  # a new one: several threads raise it
-        return StorageUnavailable("commit_blocked", path=str(self._path))
+    def _refuse_beyond(self, limit: int) -> None:
+        """Raise StorageUnavailable if a commit is blocked and more than `limit` changes are pending."""
+        since_s, last = self._slow_since_s, self._failure
+        if since_s is None or time.monotonic() - since_s <= BLOCKED_AFTER_S or len(self._pending) <= limit:
+            return
+        # A copy of the last failure: several threads raise it.
+        raise StorageUnavailable("commit_blocked", path=str(self._path)) if last is None else last.at(last.loc)
 
     def _commit(self, change: Callable[[Connection], object]) -> None:
-        """Only ever run by the holder of the lock."""
-        begun_s = time.monotonic()
-        self._unfinished_since_s = self._unfinished_since_s or begun_s
+        """Called with the lock held."""
+        began_s = time.monotonic()
+        self._slow_since_s = self._slow_since_s or began_s
         try:
             with storage_errors(self._path):
                 self._file.check_sound()
-                for _ in range(ATTEMPTS):
-                    if self._commit_once(change):
-                        break
-                else:
+                if not any(self._commit_once(change) for _ in range(MAX_ATTEMPTS)):
                     raise StorageUnavailable("database_replaced", path=str(self._path))
-        except NotFound:  # it changed nothing
-            self._unfinished_since_s = None
+        except NotFound:
+            self._slow_since_s = None
             if self._connection is not None:
                 self._connection.rollback()
             raise
         except Exception as err:
             self._disconnect()
-            self._trouble = err if isinstance(err, StorageUnavailable) else None
-            if time.monotonic() - begun_s < BLOCKED_AFTER_S:
-                self._unfinished_since_s = None
+            self._failure = err if isinstance(err, StorageUnavailable) else None
+            if time.monotonic() - began_s < BLOCKED_AFTER_S:
+                self._slow_since_s = None
             raise
-        self._trouble = self._unfinished_since_s = None
+        self._failure = self._slow_since_s = None
 
     def _commit_once(self, change: Callable[[Connection], object]) -> bool:
-        """Whether what the file of that name holds now has the change."""
+        """Whether the committed change is in the file at `path`."""
         if not self._file.is_in_place:
             self._disconnect()
         if self._connection is None:
-            self._connection = self._engine.connect()  # makes the file ready
+            self._connection = self._engine.connect()  # creates or prepares the file
         change(self._connection)
         self._connection.commit()
         return self._file.is_in_place
@@ -236,45 +229,45 @@ class Writer:
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            with suppress(SQLAlchemyError):  # a disk that fails may not even take it back; the next one begins anew
-                connection.close()  # rolls back
+            with suppress(SQLAlchemyError):  # the rollback may fail, too, if the disk fails
+                connection.close()
 
 
 def run_row(record: PerformanceRecord, now: datetime) -> Row:
-    """The columns of `runs` for a record; `now` stands in for a missing timestamp."""
+    """The columns of `runs` for a record; `now` replaces a missing timestamp."""
     team_utilization = _json(dict(record.team_utilization)) if record.team_utilization else None
     input_params = None if record.input_params is None else _json(record.input_params)
     return _row(runs, record, now, team_utilization=team_utilization, input_params=input_params)
 
 
-def _row(table: Table, record: Record, now: datetime, **instead: object) -> Row:
-    """The columns of `table`: the fields of their names, but what is said otherwise.
+def _row(table: Table, record: Record, now: datetime, **others: object) -> Row:
+    """The columns of `table`: from `others`, else the fields of the same names.
 
-    Every value is one that the database takes: a record that it refused would take those down that share its commit.
+    Every value is converted to one that the database accepts: otherwise one record would fail the whole commit.
     """
     row: Row = {}
     for name, storable in _STORABLE[table.name]:
-        value = instead[name] if name in instead else getattr(record, name)
+        value = others[name] if name in others else getattr(record, name)
         row[name] = None if value is None else storable(value)
     row["timestamp"] = to_iso(record.timestamp or now)
     return row
 
 
 def _given(table: Table) -> list[str]:
-    """The columns that the database does not fill in itself."""
+    """The columns that the database does not generate."""
     return [column.name for column in table.columns if column is not table.autoincrement_column]
 
 
-def _new_row_unless_known(table: Table, *once: str) -> Insert:
-    """Adds the row of parameters `new_<column>`, unless there is one with the same values in the columns `once`."""
+def _insert_once(table: Table, *key: str) -> Insert:
+    """Inserts a row (parameters `new_<column>`), unless a row with the same values in the columns `key` exists."""
     new = {name: bindparam(f"new_{name}", type_=table.c[name].type) for name in _given(table)}
-    is_known = exists(select(literal(1)).select_from(table).where(and_(*(table.c[name] == new[name] for name in once))))
+    is_known = exists(select(literal(1)).select_from(table).where(and_(*(table.c[name] == new[name] for name in key))))
     return insert(table).from_select(list(new), select(*new.values()).where(~is_known))
 
 
 ADD_RUN = str(insert(runs).compile(dialect=sqlite.dialect(paramstyle="named"), column_keys=_given(runs)))
-ADD_PAIR = _new_row_unless_known(pairs, "replay", "request_id", "candidate")
-ADD_REPLAY = _new_row_unless_known(replays, "id")
+ADD_PAIR = _insert_once(pairs, "replay", "request_id", "candidate")
+ADD_REPLAY = _insert_once(replays, "id")
 
 
 def _parameters(row: dict[str, object]) -> dict[str, object]:
@@ -282,7 +275,7 @@ def _parameters(row: dict[str, object]) -> dict[str, object]:
 
 
 def _storable(column: Column[Any]) -> Callable[[Any], object]:
-    """What makes a value of the column out of one that is not None."""
+    """The conversion of a value that is not None to the column's type."""
     if isinstance(column.type, Float):
         return lambda value: float(value) if math.isfinite(value) else None
     if isinstance(column.type, Boolean):
@@ -295,7 +288,7 @@ def _storable(column: Column[Any]) -> Callable[[Any], object]:
 
 
 def storable_text(text: str) -> str:
-    """`text` as a database takes it: half a surrogate pair is none."""
+    """`text` with lone surrogates replaced, which UTF-8 cannot encode."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
@@ -307,20 +300,17 @@ _STORABLE = {
 def _json(value: object) -> str:
     try:
         return orjson.dumps(value, default=str).decode()
-    except TypeError:  # a number of more than 64 bits, a key that is no text, half a surrogate pair
+    except TypeError:  # a number of more than 64 bits, a key that is not a text, a lone surrogate
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
 
 
-def _put_feedback(connection: Connection, request_id: str, verdict: int, comment: str | None, now: datetime) -> None:
+def _put_feedback(connection: Connection, request_id: str, rating: int, comment: str | None, now: datetime) -> None:
     connection.execute(delete(feedback).where(feedback.c.request_id == request_id))
-    row = {"request_id": request_id, "user_satisfaction": verdict, "comment": comment, "timestamp": to_iso(now)}
+    row = {"request_id": request_id, "user_satisfaction": rating, "comment": comment, "timestamp": to_iso(now)}
     values = [
         literal(None if value is None else _storable(feedback.c[name])(value), feedback.c[name].type)
         for name, value in row.items()
     ]
-    its_run = select(runs.c.id).where(runs.c.request_id == request_id)
-    if (
-        connection.execute(insert(feedback).from_select(list(row), select(*values).where(exists(its_run)))).rowcount
-        == 0
-    ):
+    if_run_exists = select(*values).where(exists(select(runs.c.id).where(runs.c.request_id == request_id)))
+    if connection.execute(insert(feedback).from_select(list(row), if_run_exists)).rowcount == 0:
         raise RunNotFound("run_not_found", request_id=request_id)

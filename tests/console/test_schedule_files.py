@@ -156,11 +156,11 @@ def test_the_list_takes_the_numbers_that_a_csv_takes(schedule: Page):
 
 
 REFUSED_JSON = [
-    ({"workpoints": [{"id": "A", "Steps": []}]}, "第 1 个工作点 Steps工作点没有 'Steps' 这一项"),
+    ({"workpoints": [{"id": "A", "Steps": []}]}, "第 1 个工作点 Steps没有这一项；最接近的是“steps”"),
     ({"params": [*SAMPLE_PARAMS, 1]}, "应有 15 个数值"),
-    ({"workpoints": [None]}, "第 1 个工作点应为对象"),
-    ({"workpoints": "x"}, "工作点应为列表或对象，现在是文本"),
-    ({"steps": []}, "请求中没有这一项"),
+    ({"workpoints": [None]}, "第 1 个工作点应为 JSON 对象"),
+    ({"workpoints": "x"}, "工作点应为列表或对象，现在是 'x'"),
+    ({"steps": []}, "没有这一项"),
     ({}, "标准工序的工时与工作点必须且只能给出一个"),
     ([1, 2, 3], "整个文件应为 JSON 对象"),
 ]
@@ -294,8 +294,8 @@ WRONG = {
         one({"order": 1}, {"order": None}),
         "no_order",
     ),
-    "half a person": (one({"order": 1.5}), "not_an_integer"),
-    "nobody at work": (one({"min_crew": 0}), "out_of_range"),
+    "half a person": (one({"order": 1.5}), "int_type"),
+    "nobody at work": (one({"min_crew": 0}), "greater_than_equal"),
     "too small a team": (one({"min_crew": 99}), "crew_above_headcount"),
     "a crew upside down": (one({"min_crew": 3, "max_crew": 2}, team="team5"), "max_crew_below_min_crew"),
     "a team that goes as a whole": (one({"max_crew": 2}), "dedicated_above_max_crew"),
@@ -310,15 +310,15 @@ WRONG = {
         "ambiguous_predecessor",
     ),
     "a circle": (one({"predecessors": ["2"]}, {"predecessors": ["1"]}), "cycle"),
-    "a name without end": (one({"name": "长" * 201}), "not_printable"),
-    "too many work points": ({"workpoints": [{"id": str(n)} for n in range(201)]}, "too_many_workpoints"),
-    "too many predecessors": (one({"predecessors": [str(n) for n in range(201)]}), "too_many_predecessors"),
+    "a name without end": (one({"name": "长" * 201}), "string_too_long"),
+    "too many work points": ({"workpoints": [{"id": str(n)} for n in range(201)]}, "too_long"),
+    "too many predecessors": (one({"predecessors": [str(n) for n in range(201)]}), "too_long"),
     "a team without people": (one({}) | {"teams": {"外协": {}}}, "no_headcount"),
-    "neither yes nor no": (one({"dedicated": "是"}), "not_a_boolean"),
-    "a field that does not exist": (one({"颜色": "红"}), "unknown_field"),
+    "neither yes nor no": (one({"dedicated": "是"}), "bool_type"),
+    "a field that does not exist": (one({"颜色": "红"}), "unknown_member"),
     "nobody in a team": (
         {"params": list(SAMPLE_PARAMS), "teams": {"team1": {"headcount": 0}}},
-        "out_of_range",
+        "greater_than_equal",
     ),
 }
 

@@ -19,6 +19,8 @@ VALUES = {
     "short": [0.0123456, 51.234, 1234.5, -3.0],
     "count": [3, 1_234_567, [400, 1_200]],
     "arm": ["model_b", ["model_a", "model_c"]],
+    "sentences": ["x", [Message("rollout.none"), Message("rollout.none")]],
+    "clauses": ["x", [Message("rollout.none"), Message("rollout.none")]],
     "p": [0.00001, 0.0312, 1.0],
     "": ["x", 3, 1 / 3, 0.1 + 0.2, ["a", "b"], 10_000_000, Message("next.days_range", {"low": 3, "high": 9})],
 }
@@ -31,6 +33,8 @@ def test_every_text_is_worded_in_the_browser_as_by_the_service(schedule: Page):
             if path.startswith("terms."):
                 continue
             kinds = {name: next(iter(kinds)) for name, kinds in fields(text).items()}
+            if "time" in kinds.values():  # shown in the time zone of the reader
+                continue
             for n in range(max((len(VALUES.get(kind, ["x"])) for kind in kinds.values()), default=1)):
                 params = {name: _value(kind, n) for name, kind in kinds.items()}
                 said = WORDS.text(path, params, lang)

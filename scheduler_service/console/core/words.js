@@ -1,5 +1,6 @@
 // Texts of the service's catalogue in the reader's language: an error, a finding or an alert is a code with parameters.
 // scheduler_env/words/__init__.py says how a text is written and how a value of each kind is shown.
+import { time } from "./format.js";
 import { i18n } from "./i18n.js";
 
 /** [{name, unit, ...}]: metrics and guardrails of scheduler_service/stats/{metrics,guardrails}.py, and scheduler_service/alert_rules.py. */
@@ -19,6 +20,8 @@ export const loadWords = () =>
   );
 
 const LIST_MARKS = { zh: "、", en: ", " };
+const CLAUSE_MARKS = { zh: "；", en: "; " };
+const SENTENCE_MARKS = { zh: "", en: " " };
 const UNITS = { zh: { h: "小时", s: "秒", ms: "毫秒", days: "天" }, en: { h: "h", s: "s", ms: "ms", days: "days" } };
 
 const trimmed = (value) => {
@@ -43,7 +46,7 @@ function signed(value) {
 }
 
 const KINDS = {
-  "": plain, percent, signed, bytes,
+  "": plain, sentences: plain, clauses: plain, percent, signed, bytes, time,
   points: (value) => trimmed(100 * value).replace("-", "−"),
   short: (value) => plain(Number(value.toPrecision(3))).replace("-", "−"),
   count: (value) => Math.round(value).toLocaleString("en-US"),
@@ -53,7 +56,7 @@ const KINDS = {
 
 function written(value, kind, lang) {
   if (value?.code) return text(value.code, value.params, lang);
-  if (Array.isArray(value)) return value.map((each) => written(each, kind, lang)).join(LIST_MARKS[lang]);
+  if (Array.isArray(value)) return value.map((each) => written(each, kind, lang)).join(({ sentences: SENTENCE_MARKS, clauses: CLAUSE_MARKS }[kind] ?? LIST_MARKS)[lang]);
   if (kind in KINDS) return KINDS[kind](value);
   if (kind in UNITS[lang]) return `${plain(value)} ${UNITS[lang][kind]}`;
   return texts[lang].terms[kind]?.[value] ?? String(value);
@@ -69,7 +72,7 @@ export function text(path, params, lang = i18n.global.locale.value) {
 }
 
 /** The text of messages, {code, params} each. */
-export const sentences = (messages, lang = i18n.global.locale.value) => messages.map(({ code, params }) => text(code, params, lang)).join(lang === "en" ? " " : "");
+export const sentences = (messages, lang = i18n.global.locale.value) => written(messages, "sentences", lang);
 
 /** The word of a table of `terms`: term("metric", "makespan"). */
 export const term = (table, value) => text(`terms.${table}.${value}`) || String(value);

@@ -117,6 +117,10 @@ class PlanRequest(ExperimentRequest):
     )
 
     @property
+    def is_open_ended(self) -> bool:
+        return self.rollout is not None and self.duration_days is None
+
+    @property
     def definition(self) -> dict[str, Any]:
         """In the words of `Experiment.parse`, but for `start_time`. What has no end is planned for the usual days."""
         named = {"name": self.experiment_name, "model_a": self.model_a or "?", "model_b": self.model_b or "??"}

@@ -53,6 +53,7 @@ class Transition(TypedDict):
     event: EventKind
     actor: Annotated[str, about("A person; rollout or guardrail for what the service did by itself.")]
     reason: str
+    reason_text: NotRequired[Annotated[list[Text], about("`reason`, if the service decided it; empty for a person's.")]]
     before: JsonObject
     after: JsonObject
     figures: Annotated[JsonObject, about("What it was decided upon.")]
@@ -183,7 +184,11 @@ class Plan(TypedDict):
     users_needed: Annotated[dict[str, Count] | None, about("Arm -> users.")]
     days_needed: Annotated[float | None, about("To find the minimum effect; null: beyond ten years.")]
     days_to_non_inferior: Annotated[float | None, about("If both are equal, until that is sure by the margin.")]
+    is_long_enough: Annotated[bool | None, about("Whether the minimum effect is found before the planned end.")]
+    conclusion: Annotated[str | None, about("Whether the days are enough, and what to do if not; null: no plan.")]
+    conclusion_text: Annotated[Text | None, about("What `conclusion` says.")]
     duration_days: Days
+    is_open_ended: Annotated[bool, about("No end is planned; `duration_days` is the period of the estimate.")]
     users_in_duration: dict[str, Count]
     minimum_detectable_effect_percentage: Detectable
     ramp: Ramp | None
@@ -238,6 +243,7 @@ class ExperimentCreatedAnswer(ExperimentChangedAnswer):
     """A new experiment."""
 
     notes: Annotated[list[str], about("Of a rollout: how far it can come with the users that are known.")]
+    notes_text: Annotated[list[Text], about("What `notes` say.")]
 
 
 class Assignment(TypedDict):
@@ -252,6 +258,7 @@ class Assignment(TypedDict):
     model: str
     reason: str
     why: str
+    why_text: Annotated[list[Text], about("What `why` says.")]
     bucket: Annotated[Share | None, about("Where the hash falls, 0 to 1; null where nothing was hashed.")]
     hash_version: int
     coverage: Coverage
@@ -273,11 +280,20 @@ class ExperimentHistoryAnswer(Success):
     total: Count
 
 
+class Condition(TypedDict):
+    """A condition for leaving the stage."""
+
+    text: Text
+    is_met: bool
+
+
 class RolloutDecision(TypedDict):
     """What an active rollout does next by itself."""
 
     kind: DecisionKind
     reason: str
+    reason_text: Annotated[list[Text], about("What `reason` says.")]
+    conditions: Annotated[list[Condition], about("For leaving the stage.")]
 
 
 class Results(Comparison):

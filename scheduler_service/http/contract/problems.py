@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
@@ -111,10 +111,9 @@ def _answer(err: Exception, shown: Callable[[str], str]) -> Response:
         log.warning("%s: %s", type(err).__name__, err)
         if not isinstance(err, MustBeMended):
             headers["Retry-After"] = str(err.retry_after_s if isinstance(err, Overloaded) else 5)
-    code, params = (err.code, err.params) if isinstance(err, CodedError) else ("", {})
+    coded = _coded(err, shown) if isinstance(err, CodedError) else {}
     errors, kind = _errors_of(err, shown), kind_of(type(err))
-    params = _shown_params(params, shown)
-    return problem(status, shown(str(err)), kind=kind, code=code, params=params, errors=errors, headers=headers)
+    return problem(status, shown(str(err)), kind=kind, errors=errors, headers=headers, **coded)
 
 
 def _errors_of(err: Exception, shown: Callable[[str], str]) -> Errors:
@@ -127,16 +126,19 @@ def _errors_of(err: Exception, shown: Callable[[str], str]) -> Errors:
 
 
 def _entry(err: CodedError, shown: Callable[[str], str]) -> dict[str, object]:
-    return mistake(err.loc, shown(err.text())) | {"code": err.code, "params": _shown_params(err.params, shown)}
+    return mistake(err.loc, shown(err.text())) | _coded(err, shown)
 
 
-def _shown_params(params: Mapping[str, object], shown: Callable[[str], str]) -> dict[str, object]:
-    """`params` with each text, also of a list, as `shown` has it."""
+def _coded(err: CodedError, shown: Callable[[str], str]) -> dict[str, Any]:
+    """Code and parameters of `err`, with `shown` applied to each text."""
 
-    def each(value: object) -> object:
+    def each(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: each(inner) for name, inner in value.items()}
         return shown(value) if isinstance(value, str) else [*map(each, value)] if isinstance(value, list) else value
 
-    return {name: each(value) for name, value in params.items()}
+    told: dict[str, Any] = each(err.to_dict())
+    return told
 
 
 def mistake(loc: Sequence[str | int], msg: str) -> dict[str, object]:

@@ -22,7 +22,7 @@ from scheduler_service.http.watch.watching import service_readings
 from scheduler_service.loglines import command_for, lines_about
 from scheduler_service.telemetry.alerts import Delivery
 from scheduler_service.telemetry.history import run_of_request
-from scheduler_service.telemetry.looking import ALERT_COLUMNS, ALERT_WINDOW, plain_rows, window_of
+from scheduler_service.telemetry.readings import ALERT_COLUMNS, ALERT_WINDOW, plain_rows, window_of
 
 api = Api("alerts", "What is wrong, and who sees to it.")
 

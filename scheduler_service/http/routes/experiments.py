@@ -17,9 +17,9 @@ from scheduler_service.errors import (
     ReplayNotFound,
     ServiceError,
 )
-from scheduler_service.experiments.experiment import Experiment, asked_for
-from scheduler_service.experiments.planning import LOOK_BACK_DAYS, RUNS_AT_MOST, Plan, plan, planning_columns
-from scheduler_service.experiments.ramp import USUAL, ShadowChoice, ramp_of, usual_shadow
+from scheduler_service.experiments.experiment import Experiment, parse_request
+from scheduler_service.experiments.planning import LOOK_BACK_DAYS, MAX_RUNS, Plan, plan, planning_columns
+from scheduler_service.experiments.ramp import TYPICAL_IMPROVEMENT, ShadowChoice, default_shadow, ramp_of
 from scheduler_service.experiments.replay import ReplayOptions
 from scheduler_service.http.contract import experiment_requests as requests
 from scheduler_service.http.contract import experiments as answers
@@ -43,7 +43,7 @@ def create_experiment(parts: Services, body: requests.ExperimentRequest) -> answ
 
     It compares models on live traffic; with `rollout` it ramps up a candidate.
     """
-    asked, choice = _with_usual_shadow(parts, body)
+    asked, choice = _with_default_shadow(parts, body)
     experiment = parts.experiments.create_experiment(
         asked.experiment_name,
         asked.model_a,
@@ -56,7 +56,8 @@ def create_experiment(parts: Services, body: requests.ExperimentRequest) -> answ
     )
     chosen = [] if choice is None else [choice.reason]
     notes = [*chosen, *_notes(parts, experiment)]
-    return _changed(experiment) | {"notes": [WORDS.say(each) for each in notes]}
+    texts = {"notes": [WORDS.say(each) for each in notes], "notes_text": [each.to_dict() for each in notes]}
+    return _changed(experiment) | texts
 
 
 @api.post("/experiments/plan", scope="read", raises=MODELS)
@@ -65,10 +66,10 @@ def plan_experiment(parts: Services, body: requests.PlanRequest) -> answers.Plan
 
     The answer says how long it would take; nothing is created.
     """
-    asked, choice = _with_usual_shadow(parts, body)
-    experiment = asked_for(asked.definition | {"start_time": to_iso(utc_now())})
-    key = None if body.model_a is None else parts.models.resolve(body.model_a, standing=True)
-    found = _planned(parts, experiment, body.minimum_effect, key)
+    asked, choice = _with_default_shadow(parts, body)
+    experiment = parse_request(asked.definition | {"start_time": to_iso(utc_now())})
+    key = None if body.model_a is None else parts.models.resolve(body.model_a, oldest=True)
+    found = _planned(parts, experiment, body.minimum_effect, key, is_open_ended=body.is_open_ended)
     ramp = ramp_of(found)
     if ramp is None:
         return success(plan=found.to_dict() | {"ramp": None})
@@ -216,19 +217,19 @@ def get_replay(parts: Services, name: ExperimentName) -> answers.ReplayAnswer:
     return success(replay=parts.replays.state(name))
 
 
-def _with_usual_shadow(parts: Services, body: Asked) -> tuple[Asked, ShadowChoice | None]:
+def _with_default_shadow(parts: Services, body: Asked) -> tuple[Asked, ShadowChoice | None]:
     """What was asked for, with the shadow that a rollout has by default; as it is where there is nothing to choose."""
     if body.rollout is None or body.shadow is not None:
         return body, None
     users: int | None
     try:
         runs = parts.monitor.get_performance_data(
-            start_time=utc_now() - timedelta(days=LOOK_BACK_DAYS), columns=("user_id",), latest=RUNS_AT_MOST
+            start_time=utc_now() - timedelta(days=LOOK_BACK_DAYS), columns=("user_id",), latest=MAX_RUNS
         )
         users = int(runs["user_id"].nunique())
     except ServiceError:  # an experiment can be created, whatever is wrong with the records
         users = None
-    choice = usual_shadow(body.rollout.stages, body.success_metric, users)
+    choice = default_shadow(body.rollout.stages, body.success_metric, users)
     return body.model_copy(update={"shadow": choice.share}), choice
 
 
@@ -237,20 +238,24 @@ def _notes(parts: Services, experiment: Experiment) -> list[Message]:
     if experiment.rollout is None:
         return []
     try:
-        ramp = ramp_of(_planned(parts, experiment, USUAL, parts.models.resolve(experiment.model_a, standing=True)))
+        ramp = ramp_of(
+            _planned(parts, experiment, TYPICAL_IMPROVEMENT, parts.models.resolve(experiment.model_a, oldest=True))
+        )
     except ServiceError as err:  # the experiment is there, whatever is wrong with the records
-        return [Message("ramp.unknown", {"reason": str(err)})]
+        return [Message("ramp.unknown", {"reason": err.messages})]
     return [] if ramp is None else ramp.notes()
 
 
-def _planned(parts: Services, experiment: Experiment, minimum_effect: float, model: str | None) -> Plan:
+def _planned(
+    parts: Services, experiment: Experiment, minimum_effect: float, model: str | None, *, is_open_ended: bool = False
+) -> Plan:
     now = utc_now()
     runs = parts.monitor.get_performance_data(
         start_time=now - timedelta(days=LOOK_BACK_DAYS),
         columns=planning_columns(experiment.success_metric),
-        latest=RUNS_AT_MOST,
+        latest=MAX_RUNS,
     )
-    return plan(experiment, minimum_effect, runs, now, model)
+    return plan(experiment, minimum_effect, runs, now, model, is_open_ended=is_open_ended)
 
 
 def _records(parts: Services, name: str) -> Records:

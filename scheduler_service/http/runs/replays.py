@@ -16,12 +16,12 @@ from scheduler_service.experiments.replay import (
     Contest,
     ReplayOptions,
     ReplayPlan,
-    State,
+    ReplayState,
     contest_of,
     definition_of,
     plan_replay,
+    replay_status,
     run_replay,
-    state_of,
 )
 from scheduler_service.http.server.background import Background
 from scheduler_service.stats.metrics import paired_metric
@@ -36,7 +36,7 @@ class _Work:
     contest: Contest
     plan: ReplayPlan
     models: tuple[LoadedModel, LoadedModel]
-    state: State = "running"
+    state: ReplayState = "running"
     done: int = 0
     error: str | None = None
     began: tuple[float, int] | None = None  # time.monotonic and `done` at the start
@@ -87,7 +87,7 @@ class Replays:
         """
         contest = self._contest(experiment, candidate)
         if contest.key_a == contest.key_b:
-            return state_of(contest, None, "identical", 0, self._monitor)
+            return replay_status(contest, None, "identical", 0, self._monitor)
         with self._starting:
             work = self._work
             if work is not None and work.state == "running":
@@ -132,7 +132,7 @@ class Replays:
             alpha=configured.alpha,
             metric=paired_metric(configured.success_metric),
         )
-        return state_of(contest, last, "done" if done >= last.total else "unfinished", done, self._monitor)
+        return replay_status(contest, last, "done" if done >= last.total else "unfinished", done, self._monitor)
 
     def close(self) -> None:
         """Stop the running replay after the current computation; it can be resumed."""
@@ -140,7 +140,7 @@ class Replays:
 
     def _contest(self, experiment: str, candidate: str | None) -> Contest:
         def resolve(name: str) -> str:
-            return self._models.resolve(name, standing=True)
+            return self._models.resolve(name, oldest=True)
 
         return contest_of(self._experiments.get_experiment(experiment), candidate, resolve)
 
@@ -153,7 +153,7 @@ class Replays:
         log.info("replay %s: %d requests", work.plan.id, work.plan.total)
         try:
             is_done = run_replay(
-                work.plan, self._monitor, *work.models, progress=progress, may_go_on=self._background.may_go_on
+                work.plan, self._monitor, *work.models, progress=progress, may_continue=self._background.may_go_on
             )
         except Exception as err:
             work.error = str(err) if isinstance(err, ServiceError) else "an internal error; see the log"
@@ -163,5 +163,5 @@ class Replays:
         log.info("replay %s is %s: %d of %d requests", work.plan.id, work.state, work.done, work.plan.total)
 
     def _state_of(self, work: _Work) -> dict[str, Any]:
-        state = state_of(work.contest, work.plan.record, work.state, work.done, self._monitor)
+        state = replay_status(work.contest, work.plan.record, work.state, work.done, self._monitor)
         return state | {"remaining_s": work.remaining_s, "error": work.error}

@@ -123,7 +123,7 @@ def compute(
         model: LoadedModel | None = None
         budget_ms: float | None = request.time_budget_ms
         try:
-            model = models.load_model(choice.model, standing=True)
+            model = models.load_model(choice.model, oldest=True)
             if budget_ms is None:
                 budget_ms = min(model.agent.default_budget_ms, max_budget_ms)
                 if budget_ms > patience_ms:
@@ -316,7 +316,7 @@ def _choices(first: Choice, models: ModelVersionManager, experiments: ABTestMana
 def _key(name: str, models: ModelVersionManager) -> str | None:
     """The model key of a name in the configuration; None if there is no such model."""
     try:
-        return models.resolve(name, standing=True)
+        return models.resolve(name, oldest=True)
     except ServiceError:
         return None
 

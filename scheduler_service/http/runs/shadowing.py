@@ -134,4 +134,4 @@ class Shadow:
         self._metrics.count_shadow_pair(job.experiment)
 
     def _load(self, name: str) -> LoadedModel:
-        return self._models.load_model(self._models.resolve(name, standing=True))
+        return self._models.load_model(self._models.resolve(name, oldest=True))

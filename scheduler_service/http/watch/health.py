@@ -60,14 +60,14 @@ def _models(parts: Services) -> str:
     detail = _default_model(parts)
     for experiment in parts.experiments.active_experiments():
         for name in experiment.models.values():
-            _check_file(parts.models.resolve(name, standing=True), parts)
+            _check_file(parts.models.resolve(name, oldest=True), parts)
     if (fault := parts.models.fault) is not None:
         raise fault
     return detail
 
 
 def _default_model(parts: Services) -> str:
-    key = parts.models.resolve(parts.experiments.default_model, standing=True)
+    key = parts.models.resolve(parts.experiments.default_model, oldest=True)
     parts.models.load_model(key)  # from memory after the first time
     _check_file(key, parts)
     return f"the default model is {key}"

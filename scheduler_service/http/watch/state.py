@@ -83,7 +83,7 @@ def _models(parts: Services) -> "list[Metric]":
     tag = GaugeMetricFamily("model_tag", "A model bears a tag; always 1.", labels=("model", "algorithm", "tag"))
     default = GaugeMetricFamily("model_default", "Whether the model answers by default.", labels=("model",))
     records: list[ModelRecord] = parts.models.list_models()
-    key = parts.models.resolve(parts.experiments.default_model, standing=True)
+    key = parts.models.resolve(parts.experiments.default_model, oldest=True)
     for record in records:
         info.add_metric((record.model_key, record.algorithm, record.version, record.status), 1.0)
         for name in record.tags:

@@ -24,6 +24,8 @@ from scheduler_service.clock import to_iso, utc_now
 from scheduler_service.errors import ServiceError, StorageUnavailable
 from scheduler_service.experiments.examination import RUN_COLUMNS
 from scheduler_service.experiments.experiment import Experiment
+from scheduler_service.experiments.history import reason_of
+from scheduler_service.experiments.lifecycle import Transition
 from scheduler_service.experiments.rollout import Rollout
 from scheduler_service.files import locked, remove_leftovers
 from scheduler_service.http.services import Services
@@ -298,12 +300,18 @@ def service_readings(parts: Services, lang: Lang) -> list[rules.Reading]:
     # Actions of a person are not alerts.
     arms = (each for each in moves if (each.event, each.actor) == ("arm_stopped", "guardrail"))
     rolled_back = (
-        each for each in parts.models.history() if (each.event, each.actor) == ("rolled_back", AUTO_ROLLBACK)
+        each
+        for each in parts.models.history()
+        if (each.event, each.actor) == ("rolled_back", AUTO_ROLLBACK) and each.time >= since
     )
+
+    def reason(move: Transition) -> rules.Reason:
+        return reason_of(move.to_dict()) or move.reason
+
     return [
-        *(rules.experiment_aborted(e.experiment, e.reason, e.time, lang) for e in aborted),
-        *(rules.arm_stopped(e.experiment, str(e.figures.get("arm")), e.reason, e.time, lang) for e in arms),
-        *(rules.rolled_back(e.model_key, e.reason, e.time, lang) for e in rolled_back if e.time >= since),
+        *(rules.experiment_aborted(e.experiment, reason(e), e.time, lang) for e in aborted),
+        *(rules.arm_stopped(e.experiment, str(e.figures.get("arm")), reason(e), e.time, lang) for e in arms),
+        *(rules.rolled_back(e.model_key, e.coded_reason or e.reason, e.time, lang) for e in rolled_back),
     ]
 
 

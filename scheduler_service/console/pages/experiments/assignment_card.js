@@ -1,9 +1,8 @@
 // Where a user falls, and why.
 import { computed, inject, ref, shallowRef } from "vue";
 import { api } from "../../core/api.js";
-import { fixed } from "../../core/format.js";
 import FormField from "./form_field.js";
-import { letter, level, shortModel, useWording } from "./wording.js";
+import { letter, shortModel, useWording } from "./wording.js";
 
 export default {
   name: "AssignmentCard",
@@ -11,7 +10,7 @@ export default {
   props: { experiment: { type: Object, required: true } },
   setup(props) {
     const words = useWording();
-    const { of, t } = words;
+    const { of } = words;
     const path = inject("experiment-path");
     const user = ref("");
     const found = shallowRef(null);
@@ -24,20 +23,7 @@ export default {
         [found.value, failure.value] = [null, err];
       }
     }
-    const kind = computed(() => {
-      const { bucket, variant_while_active: arm, stopped_arm, user_id: id } = found.value;
-      if (stopped_arm) return "stopped";
-      if (bucket !== null) return arm ? "hashed" : "outside";
-      return props.experiment.excluded_users?.includes(id) ? "excluded" : "forced";
-    });
-    const said = computed(() => {
-      const { bucket, variant_while_active, stopped_arm, user_id, model, ranges, coverage, status } = found.value;
-      const arm = variant_while_active ?? stopped_arm;
-      const [from, to] = ranges[arm] ?? [];
-      const where = of(`assign.${kind.value}`, { user: user_id, bucket: fixed(bucket, 4), arm: arm ? words.arm(arm) : "", from, to, coverage: level(coverage) });
-      const now = status === "active" ? "" : of("assign.not_active", { status: t(`status.experiment.${status}`) });
-      return [where, now, of("assign.model", { model: shortModel(model) })].filter(Boolean).join(" ");
-    });
+    const said = computed(() => `${words.sentences(found.value.why_text)}${of("assign.model", { model: shortModel(found.value.model) })}`);
     return { ...words, user, found, failure, ask, said, letter };
   },
   template: /* html */ `

@@ -14,12 +14,7 @@ export default {
     const { of } = words;
     const actorOf = ({ actor }) => (["rollout", "guardrail"].includes(actor) ? of(`history.${actor}`) : actor);
     const guards = (line) => Object.entries(line.figures.guardrails ?? {});
-    const reasonOf = (line) => {
-      if (!["rollout", "guardrail"].includes(line.actor)) return line.reason;
-      const breached = guards(line).filter(([, each]) => each.state === "breached");
-      if (breached.length) return of("history.why_breached", { names: breached.map(([name]) => words.guard(name)) });
-      return line.figures.verdict ? `${of("history.verdict")}: ${words.word(line.figures.verdict)}` : line.reason;
-    };
+    const reasonOf = ({ reason, reason_text }) => (reason_text.length ? words.sentences(reason_text) : reason);
     const candidates = computed(() => Object.keys(props.told.experiment.traffic_split).slice(1));
     const running = ({ after }) => candidates.value.filter((arm) => !after.stopped_arms?.includes(arm));
     const shareOf = (line) => (line.event === "promoted" ? 1 : line.after.status !== "active" ? 0 : (line.after.stage ?? shareOfCandidates(props.told.experiment, running(line))));

@@ -64,9 +64,6 @@ export default {
 
     const show = (percentage) => `${number(percentage, 2)} %`;
     const days = (value) => (value === null ? of("plan.never") : value < 1 ? of("plan.less_than_a_day") : of("plan.days", { days: number(Math.ceil(value), 0) }));
-    const isOpenEnded = computed(() => props.form.mode === "rollout" && props.form.rollout_days === null);
-    const isLongEnough = computed(() => plan.value?.days_needed !== null && (isOpenEnded.value || plan.value.days_needed <= plan.value.duration_days));
-    const judged = computed(() => (!isLongEnough.value && isOpenEnded.value ? "out_of_reach" : isOpenEnded.value ? "open_ended" : isLongEnough.value ? "long_enough" : "too_long"));
     const why = computed(() => words.capital(words.say(plan.value.reason.text)));
     const users = computed(() => {
       const needed = Object.entries(plan.value.users_needed ?? {});
@@ -99,13 +96,13 @@ export default {
             data: points.map((each) => [each.days, each.minimum_detectable_effect_percentage]),
             markLine: { silent: true, symbol: "none", data: [
               line({ yAxis: wanted }, of("plan.wanted", { effect: show(wanted) }), "insideEndTop"),
-              ...(isOpenEnded.value ? [] : [line({ xAxis: plan.value.duration_days }, of("plan.planned", { days: plan.value.duration_days }), "end")]),
+              ...(plan.value.is_open_ended ? [] : [line({ xAxis: plan.value.duration_days }, of("plan.planned", { days: plan.value.duration_days }), "end")]),
             ] },
           },
         ],
       };
     });
-    return { ...words, plan, failure, isAsking, days, show, isLongEnough, judged, why, users, ramp, curve, number, shortModel };
+    return { ...words, plan, failure, isAsking, days, show, why, users, ramp, curve, number, shortModel };
   },
   template: /* html */ `
     <section class="card plan" :aria-busy="isAsking">
@@ -116,13 +113,13 @@ export default {
       <p v-else-if="plan.reason" class="note warn" data-plan="none">{{ why }}</p>
       <div v-else :class="{ stale: isAsking }" data-plan="known">
         <dl class="kpis">
-          <div class="kpi"><dt>{{ of("plan.needed", { effect: show(plan.minimum_effect_percentage) }) }}</dt><dd :class="isLongEnough ? 'good' : 'warn'">{{ days(plan.days_needed) }}<small>{{ users }}</small></dd></div>
+          <div class="kpi"><dt>{{ of("plan.needed", { effect: show(plan.minimum_effect_percentage) }) }}</dt><dd :class="plan.is_long_enough ? 'good' : 'warn'">{{ days(plan.days_needed) }}<small>{{ users }}</small></dd></div>
           <div class="kpi"><dt>{{ of("plan.in_duration", { days: plan.duration_days }) }}</dt>
             <dd>{{ plan.minimum_detectable_effect_percentage === null ? of("plan.nothing_yet") : show(plan.minimum_detectable_effect_percentage) }}
             <small v-if="plan.minimum_detectable_effect_percentage !== null">{{ of("plan.no_less", { effect: show(plan.minimum_detectable_effect_percentage) }) }}</small></dd></div>
           <div class="kpi"><dt>{{ of("plan.non_inferior", { margin: show(form.margin) }) }}</dt><dd>{{ days(plan.days_to_non_inferior) }}</dd></div>
         </dl>
-        <p class="note" role="status" :class="isLongEnough ? 'good' : 'warn'">{{ of("plan." + judged, { days: plan.duration_days }) }}</p>
+        <p class="note" role="status" :class="plan.is_long_enough ? 'good' : 'warn'">{{ say(plan.conclusion_text) }}</p>
         <p v-if="ramp" class="note" data-ramp :class="ramp.isWeak ? 'warn' : 'good'">{{ ramp.text }}</p>
         <h3>{{ of("plan.curve") }}</h3>
         <e-chart :option="curve" height="13rem" :label="of('plan.curve_label', { days: plan.duration_days, effect: show(plan.minimum_detectable_effect_percentage) })" />

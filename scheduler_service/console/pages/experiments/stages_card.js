@@ -1,8 +1,6 @@
 // A rollout: its stages, the present one, and what the next one waits for.
 import { computed } from "vue";
-import { now } from "../../core/clock.js";
-import { number, time } from "../../core/format.js";
-import { guardrailOf, level, useWording } from "./wording.js";
+import { level, useWording } from "./wording.js";
 
 export default {
   name: "StagesCard",
@@ -20,24 +18,7 @@ export default {
         return { share, state, isPromotion: at === rollout.value.stages.length - 1 };
       }),
     );
-    const needs = computed(() => {
-      const { results } = props.told;
-      const { min_hours: hours, min_samples: samples, promote_on, auto, stage_since } = rollout.value;
-      const until = new Date(new Date(stage_since).getTime() + hours * 3_600_000);
-      const { model_a: n_a, model_b: n_b } = results.stage_samples;
-      const enough = promote_on === "better" ? ["better"] : ["better", "non_inferior"];
-      const guards = results.guardrails.filter((each) => guardrailOf(each.name)?.is_needed);
-      const said = enough.map(words.word).join(of("stages.or"));
-      return [
-        { isMet: now() >= until, text: of("stages.hours", { hours: number(hours), time: time(until.toISOString()) }) },
-        { isMet: Math.min(n_a, n_b) >= samples, text: of("stages.samples", { ...arms, samples: number(samples), n_a: number(n_a), n_b: number(n_b) }) },
-        { isMet: results.srm_p_value === null || results.srm_p_value >= 0.001, text: of("stages.split") },
-        ...guards.map((each) => ({ isMet: each.state === "kept", text: of("stages.guard", { name: words.capital(words.say(each.label)) }) })),
-        ...(isLast.value ? [{ isMet: enough.includes(results.verdict), text: of("stages.verdict", { words: said, word: words.word(results.verdict) }) }] : []),
-        { isMet: results.is_baseline_the_default, text: of("stages.default", arms) },
-        { isMet: auto, text: of(auto ? "stages.auto" : "stages.manual") },
-      ];
-    });
+    const needs = computed(() => props.told.results.rollout_decision?.conditions ?? []);
     const next = computed(() => rollout.value.stages[rollout.value.stage + 1]);
     return { ...words, arms, rollout, steps, needs, isLast, next, level };
   },
@@ -53,7 +34,7 @@ export default {
       <p v-if="told.experiment.status === 'active'" class="hint">{{ of("stages.of_users", { share: level(rollout.stages[rollout.stage]), b: arms.b }) }}{{ t("shell.language") === "English" ? "；" : "; " }}{{ of("stages.also", arms) }}</p>
       <template v-if="told.experiment.status === 'active'">
         <h3>{{ isLast ? of("stages.needs_promotion") : of("stages.needs", { next: level(next) }) }}</h3>
-        <ul class="needs"><li v-for="each in needs" :key="each.text" :class="each.isMet ? 'met' : 'unmet'"><span aria-hidden="true">{{ each.isMet ? "✓" : "○" }}</span><span class="unseen">{{ of(each.isMet ? "stages.met" : "stages.unmet") }}</span> {{ each.text }}</li></ul>
+        <ul class="needs"><li v-for="(each, at) in needs" :key="each.text.code + at" :class="each.isMet ? 'met' : 'unmet'"><span aria-hidden="true">{{ each.isMet ? "✓" : "○" }}</span><span class="unseen">{{ of(each.isMet ? "stages.met" : "stages.unmet") }}</span> {{ say(each.text) }}</li></ul>
         <p v-if="told.results.cannot_tell" class="note warn" data-cannot-tell>{{ say(told.results.cannot_tell.text) }}</p>
       </template>
       <p v-else class="hint">{{ of("stages.not_active") }}</p>

@@ -2,7 +2,7 @@
 // GET /alerts have `name`, `subject` and `params`.
 import { useI18n } from "vue-i18n";
 import { duration_s, fixed, hours, number, percent } from "../../core/format.js";
-import { definitions, text } from "../../core/words.js";
+import { definitions, sentences, text } from "../../core/words.js";
 
 const GAP = "max_gap_";
 
@@ -37,7 +37,7 @@ export function useRules() {
   const advice = (alert) => (alert.params && text(`alerts.${alert.name}.advice`, alert.params)) || alert.advice;
 
   /** Why, as the service put it; "" where the figures say all. */
-  const reason = (alert) => alert.params?.reason ?? "";
+  const reason = ({ params }) => (Array.isArray(params?.reason) ? sentences(params.reason) : (params?.reason ?? ""));
 
   /** What a silence or a reading concerns. */
   const scope = ({ name, params, subject }) => text(`alerts.subject.${defined(name).about}`, params) || subject;
