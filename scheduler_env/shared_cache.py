@@ -21,7 +21,8 @@ KEPT = 4
 
 def own_folder() -> Path:
     """Where numba keeps the machine code of this checkout."""
-    return Path(numba.config.CACHE_DIR) / UserProvidedCacheLocator.get_suitable_cache_subpath(__file__)  # type: ignore[attr-defined]
+    subfolder = UserProvidedCacheLocator.get_suitable_cache_subpath(__file__)  # type: ignore[no-untyped-call]
+    return Path(numba.config.CACHE_DIR, subfolder)  # type: ignore[attr-defined]
 
 
 def shared_folder() -> Path:

@@ -1,5 +1,6 @@
 """Alerts: found by rules, sent once, resolved when the cause is gone, and never lost before delivery."""
 
+import json
 import os
 import sqlite3
 from collections.abc import Iterator

@@ -26,7 +26,7 @@ def about(experiment):
     return {name: experiment[name] for name in ABOUT if name in experiment}
 
 
-def test_they_are_stored_and_shown_with_the_experiment(client, home):
+def test_they_are_stored_and_shown_with_the_experiment(mostly_words, client, home):
     assert create(client, "described", **ABOUT).status_code == 201
     assert about(client.get("/experiments/described").json["experiment"]) == ABOUT
     listed = {each["name"]: each for each in client.get("/experiments").json["experiments"]}

@@ -196,7 +196,7 @@ def page_of(runs: pd.DataFrame, lang: str) -> str:
     return Page(html_of(ab_test_report(seen(runs), runs, None, (), BEGIN, NOW, lang))).text
 
 
-def test_the_report_shows_it_before_the_verdict_in_both_languages():
+def test_the_report_shows_it_before_the_verdict_in_both_languages(mostly_words):
     zh, en = page_of(FAILING, "zh"), page_of(FAILING, "en")
     assert zh.index("注意：原始均值与结论方向相反") < zh.index("B 不如 A") < zh.index("成功运行的原始均值（不计失败")
     assert "原始均值不含失败的运行（B 组失败 30 %，A 组 0 %）" in zh
@@ -211,7 +211,7 @@ def test_no_zero_has_a_sign(value):
     assert Formatter("en", UTC).signed_percent(-0.00005001) == "−0.01 %"
 
 
-def test_guardrails_of_equal_arms_print_no_negative_zero():
+def test_guardrails_of_equal_arms_print_no_negative_zero(mostly_words):
     """Differences of a few millionths, as left by rounding."""
     runs = runs_of()
     runs["lower_bound"] = 45.0

@@ -71,7 +71,7 @@ def test_every_route_that_needs_it_reports_a_broken_configuration(client, tmp_pa
     assert restarted.post("/experiments/old/pause", json={}).status_code == 200
 
 
-def test_an_archived_experiment_can_be_read_and_listed_on_request(client, tmp_path):
+def test_an_archived_experiment_can_be_read_and_listed_on_request(mostly_words, client, tmp_path):
     run = client.post("/run_algorithm", json={"params": [10] * 15, "experiment": "old", "user_id": "u1"})
     assert run.status_code == 200
     refused = client.post("/experiments/old/archive", json={})

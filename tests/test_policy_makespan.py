@@ -472,7 +472,7 @@ def test_the_results_state_what_a_rollout_waits_for(tmp_path):
 # --- reports ---
 
 
-def test_the_report_explains_it_in_both_languages():
+def test_the_report_explains_it_in_both_languages(mostly_words):
     runs = optimal_runs(600)
     examined = examine(experiment(), runs, None, NOW)
     zh, en = pages_of(examined, runs)
@@ -485,7 +485,7 @@ def test_the_report_explains_it_in_both_languages():
         assert WORDS.say(step, lang=lang) in text
 
 
-def test_a_classical_difference_of_optima_is_attributed_to_the_requests():
+def test_a_classical_difference_of_optima_is_attributed_to_the_requests(mostly_words):
     """Larger plants in one arm make its mean makespan significantly longer, whatever the models do."""
     runs = optimal_runs(600)
     larger = runs["variant"] == "model_b"
@@ -504,7 +504,7 @@ def test_a_classical_difference_of_optima_is_attributed_to_the_requests():
     assert "raw_means.of_requests" not in [each["code"] for each in means]
 
 
-def test_a_report_on_it_names_it_everywhere():
+def test_a_report_on_it_names_it_everywhere(mostly_words):
     runs, pairs = optimal_runs(600), optimal_pairs(200)
     of = experiment(success_metric="policy_makespan", shadow=1.0, guardrails={"policy_makespan": 0.05})
     examined = examine(of, runs, pairs, NOW)
@@ -517,14 +517,14 @@ def test_a_report_on_it_names_it_everywhere():
     assert "A 的模型自身排程的总工期 B 的模型自身排程的总工期" in pages_of(examine(of, runs, lost, NOW), runs, lost)[0]
 
 
-def test_pairs_of_an_experiment_on_another_metric_are_reported_in_makespans():
+def test_pairs_of_an_experiment_on_another_metric_are_reported_in_makespans(mostly_words):
     runs, pairs = optimal_runs(600), optimal_pairs(100, better=0.0)
     pairs = pairs.assign(makespan_b=pairs["makespan_b"] * np.linspace(0.94, 0.98, 100))
     examined = examine(experiment(success_metric="execution_time", shadow=1.0), runs, pairs, NOW)
     assert "B 优于 A：总工期平均缩短" in pages_of(examined, runs, pairs)[0]
 
 
-def test_the_performance_report_shows_it_by_model(monitor):
+def test_the_performance_report_shows_it_by_model(mostly_words, monitor):
     for number in range(30):
         one = PerformanceRecord(
             request_id=f"r{number}", model_key="DDQN_1a2b3c4d_v1.0.0", makespan=50.0, policy_makespan=57.25, gap=0.0

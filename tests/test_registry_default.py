@@ -107,10 +107,8 @@ def test_a_promotion_and_its_reversal_are_recorded_as_changes_of_the_default(cli
     client.post("/experiments/moved/promote", json={"reason": "例会", "actor": "li"})
     client.post("/experiments/moved/revert", json={"actor": "li"})
     changes = [each for each in client.get("/models/history").json["events"] if each["event"] == "made_default"][:2]
-    assert [each["reason"] for each in changes] == [
-        "experiment moved: the promotion was reverted",
-        "experiment moved: 例会",
-    ]
+    reasons = [each["reason"] for each in changes]
+    assert reasons == ["experiment moved: the promotion was reverted", "experiment moved: 例会"]
     assert [each["details"]["code"] for each in changes] == ["experiment_reverted", "by_experiment_because"]
     assert changes[1]["details"]["params"] == {"experiment": "moved", "reason": "例会"}
     assert [each["model_key"] for each in changes] == [key(client, V2), key(client, V1)]

@@ -348,7 +348,7 @@ def test_the_course_of_a_stopped_arm_ends_at_its_stop(manager, clock):
     assert found["model_b"][-1]["confidence_sequence"] is not None
 
 
-def test_the_report_describes_the_stop_in_both_languages(manager, clock):
+def test_the_report_describes_the_stop_in_both_languages(mostly_words, manager, clock):
     runs = runs_of(manager, USERS[:800], START, START + HOUR, failing=["model_c"])
     clock.now = START + HOUR
     manager.review("four", runs)

@@ -3,6 +3,7 @@
 import ast
 import string
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -35,16 +36,26 @@ def _subclasses(cls: type) -> set[type]:
     return {cls}.union(*map(_subclasses, cls.__subclasses__()))
 
 
+@cache
+def calls() -> tuple[tuple[Path, ast.Call], ...]:
+    """(file, call) of every call in the sources."""
+    return tuple(
+        (path, node)
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+    )
+
+
 def created() -> Iterator[tuple[Path, ast.Call]]:
     """(file, call) of each place where an error is created."""
     import enhanced_flask  # noqa: F401  (defines the error classes of the HTTP layer)
 
     # A file's errors are its findings, and those have codes.
     names = {cls.__name__ for cls in _subclasses(CodedError) - {InvalidFile}} | {invalid.__name__}
-    for path in SOURCES:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and called(node) in names:
-                yield path.relative_to(ROOT), node
+    for path, node in calls():
+        if called(node) in names:
+            yield path.relative_to(ROOT), node
 
 
 def is_literal(node: ast.Call) -> bool:
@@ -68,21 +79,18 @@ def worded():
 
     These are messages, reasons, and the texts of reports.
     """
-    for path in SOURCES:
+    for path, node in calls():
         is_report = path.parent.name == "reporting"
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if not isinstance(node, ast.Call):
-                continue
-            texts = [each.value for each in node.args if isinstance(each, ast.Constant) and isinstance(each.value, str)]
-            keywords = {each.arg for each in node.keywords}
-            where, name = f"{path.relative_to(ROOT)}:{node.lineno}", called(node)
-            if name == "Message" and texts:
-                yield where, texts[0], keys_of(node.args[1]) if len(node.args) > 1 else set()
-            elif name == "NotComputable" and texts and len(texts) == len(node.args):
-                yield where, f"reasons.{texts[-1]}", None if None in keywords else keywords
-            elif is_report and name in ("text", "_text") and len(texts) == len(node.args) == 1:
-                path_of = texts[0] if "." in texts[0] else f"reports.{texts[0]}"
-                yield where, path_of, None if None in keywords else keywords
+        texts = [each.value for each in node.args if isinstance(each, ast.Constant) and isinstance(each.value, str)]
+        keywords = {each.arg for each in node.keywords}
+        where, name = f"{path.relative_to(ROOT)}:{node.lineno}", called(node)
+        if name == "Message" and texts:
+            yield where, texts[0], keys_of(node.args[1]) if len(node.args) > 1 else set()
+        elif name == "NotComputable" and texts and len(texts) == len(node.args):
+            yield where, f"reasons.{texts[-1]}", None if None in keywords else keywords
+        elif is_report and name in ("text", "_text") and len(texts) == len(node.args) == 1:
+            path_of = texts[0] if "." in texts[0] else f"reports.{texts[0]}"
+            yield where, path_of, None if None in keywords else keywords
 
 
 def keys_of(node: ast.expr) -> set[str] | None:

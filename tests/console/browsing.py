@@ -1,15 +1,28 @@
 """Steps and checks that the tests of all pages share."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page
 
+from tests.conftest import LiveService, live_service
+from tests.preloaded import python
+
 AXE = Axe()
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 PATIENCE_MS = 120_000
+
+
+@contextmanager
+def console_service(home: Path, *, environment: dict[str, str] | None = None) -> Iterator[LiveService]:
+    """A service whose console files a browser keeps from one page to the next, see `lasting`."""
+    command = (python(), str(Path(__file__).with_name("lasting.py")))
+    with live_service(home, environment=environment, command=command) as running:
+        yield running
 
 
 def new_context(browser: Browser, url: str, **more: Any) -> BrowserContext:

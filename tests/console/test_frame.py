@@ -10,8 +10,8 @@ from scheduler_service.http.routes.console import FOLDER
 from scheduler_service.http.routes.docs import SCALAR
 from scheduler_service.keys import digest_of
 from scheduler_service.words import WORDS
-from tests.conftest import LiveService, live_service
-from tests.console.browsing import check_both_sizes, new_context
+from tests.conftest import LiveService
+from tests.console.browsing import check_both_sizes, console_service, new_context
 from tests.waiting import HANG_S
 
 PAGES = ("schedule", "models", "experiments", "monitoring")
@@ -71,7 +71,7 @@ def test_the_key_is_requested_once_and_sent_with_every_request(browser, tmp_path
     environment = {"SCHED_HOST": "127.0.0.2", "SCHED_API_KEYS": f"planner:read+run:{digest_of(key)}"}
     # Every address 127.x.x.x counts as loopback; only a service that listens everywhere requires keys.
     environment["SCHED_HOST"] = "0.0.0.0"
-    with live_service(tmp_path, environment=environment) as running:
+    with console_service(tmp_path, environment=environment) as running:
         context = new_context(browser, running.url)
         page = context.new_page()
         page.clock.install()
@@ -103,7 +103,7 @@ def test_the_key_is_requested_once_and_sent_with_every_request(browser, tmp_path
 def test_a_planner_sees_only_actions_allowed_by_the_key(browser, tmp_path):
     keys = {"planner:read+run": "a-key-of-the-planners-0123456789", "boss:admin": "a-key-of-the-boss-0123456789"}
     entries = ",".join(f"{name}:{digest_of(key)}" for name, key in keys.items())
-    with live_service(tmp_path, environment={"SCHED_HOST": "0.0.0.0", "SCHED_API_KEYS": entries}) as running:
+    with console_service(tmp_path, environment={"SCHED_HOST": "0.0.0.0", "SCHED_API_KEYS": entries}) as running:
         context = new_context(browser, running.url)
         page = context.new_page()
         page.goto("/#/models/DDQN_v1.0")
@@ -149,7 +149,7 @@ DOT = "header .dot"
 
 def key_service(home, **options):
     entry = f"planner:read+run:{digest_of(KEY)}"
-    return live_service(home, environment={"SCHED_HOST": "0.0.0.0", "SCHED_API_KEYS": entry} | options)
+    return console_service(home, environment={"SCHED_HOST": "0.0.0.0", "SCHED_API_KEYS": entry} | options)
 
 
 def opened(browser, running, key=""):
@@ -266,7 +266,7 @@ def test_too_many_requests_are_reported_with_the_waiting_time(browser, tmp_path)
         "SCHED_API_KEYS": entry,
         "SCHED_RATE_LIMIT": "1",
     }  # one more a minute; the test is over before
-    with live_service(tmp_path, environment=environment) as running:
+    with console_service(tmp_path, environment=environment) as running:
         context = new_context(browser, running.url)
         context.add_init_script(f"sessionStorage.setItem('scheduler.api_key', '{key}')")
         page = context.new_page()
@@ -312,17 +312,17 @@ def test_an_unknown_address_is_reported(page: Page):
     expect(page).to_have_url(re.compile("#/schedule$"))
 
 
-def test_files_are_compressed_and_requested_again_only_after_a_change(console: LiveService):
-    first = requests.get(f"{console.url}/console/app.js", timeout=HANG_S)
+def test_files_are_compressed_and_requested_again_only_after_a_change(service: LiveService):
+    first = requests.get(f"{service.url}/console/app.js", timeout=HANG_S)
     assert first.headers["Content-Encoding"] == "gzip"
     assert first.headers["Cache-Control"] == "no-cache"
     again = requests.get(
-        f"{console.url}/console/app.js", headers={"If-None-Match": first.headers["ETag"]}, timeout=HANG_S
+        f"{service.url}/console/app.js", headers={"If-None-Match": first.headers["ETag"]}, timeout=HANG_S
     )
     assert (again.status_code, again.content) == (304, b"")
     library = next(FOLDER.glob("vendor/vue-3*/*.js")).relative_to(FOLDER)
-    assert "immutable" in requests.get(f"{console.url}/console/{library}", timeout=HANG_S).headers["Cache-Control"]
-    plain = requests.get(f"{console.url}/console/app.js", headers={"Accept-Encoding": "identity"}, timeout=HANG_S)
+    assert "immutable" in requests.get(f"{service.url}/console/{library}", timeout=HANG_S).headers["Cache-Control"]
+    plain = requests.get(f"{service.url}/console/app.js", headers={"Accept-Encoding": "identity"}, timeout=HANG_S)
     assert plain.content == (FOLDER / "app.js").read_bytes() == first.content
 
 
