@@ -102,7 +102,7 @@ def test_all_intervals_hold_together_as_often_as_they_should():
     # Of an examination the breakdown reads the metric, the arms and their shares, which are those of every seed.
     examined = examine(experiment(), frame(times=equal), None, START + pd.Timedelta("2D"))
     for seed in range(60):
-        found = breakdown(examined, "model_b", frame(users_per_size=40, seed=seed, times=equal), None)
+        found = breakdowns(examined, frame(users_per_size=40, seed=seed, times=equal), None)["model_b"]
         wrong += any(each.finding.side in ("better", "worse") for each in found.classes)
     assert wrong <= 9  # more has a chance of 0.1 % where each is wrong with 5 %
 
