@@ -1,8 +1,8 @@
 """Logging: targets, formats, rotation, and protection against log injection.
 
 `logs/flask_service.log` rotates by size and by local day, also with several processes. Every line has the request's id,
-and its trace. After each run there is one line `... 算法执行完成 ... <seconds>`, which people search for. The formatters keep that
-marker, line breaks, secrets and long parameter dumps out of all other lines.
+and its trace. After each run there is one line `... 算法执行完成 ... <seconds>`, which people search for. The
+formatters keep that marker, line breaks, secrets and long parameter dumps out of all other lines.
 """
 
 import contextvars
@@ -135,8 +135,8 @@ class LineFormatter(_OnceFormatter):
 class JsonFormatter(_OnceFormatter):
     """One JSON object per line: time (ISO-8601, local, with offset), level, request_id, logger, message.
 
-    Lines of requests also have `trace_id`, and `span_id` if spans are recorded. Failures have `exception`, the traceback
-    as a string; lines of runs have `execution_time_s`, a number.
+    Lines of requests also have `trace_id`, and `span_id` if spans are recorded. Failures have `exception`, the
+    traceback as a string; lines of runs have `execution_time_s`, a number.
     """
 
     def line_of(self, record: logging.LogRecord) -> str:

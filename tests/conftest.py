@@ -110,7 +110,9 @@ def live_service(
     command = command or ((python(), NEW_PROCESS[1]) if workers == "1" else NEW_PROCESS)
     home.mkdir(parents=True, exist_ok=True)
     output = home / "output.txt"
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("SCHED_", "PROMETHEUS_"))}
+    clean = {
+        name: value for name, value in os.environ.items() if not name.startswith(("SCHED_", "PROMETHEUS_", "OTEL_"))
+    }
     clean["MPLCONFIGDIR"] = str(_fonts_known())  # otherwise the first chart of each home starts with a search for fonts
     with output.open("wb") as file:
         process = subprocess.Popen(
