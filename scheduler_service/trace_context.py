@@ -8,7 +8,7 @@ import contextvars
 import re
 import secrets
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -86,7 +86,8 @@ def read_headers(traceparent: str, tracestate: str = "") -> Trace | None:
 
 def new_trace() -> Trace:
     """A trace that begins here and is not recorded."""
-    return Trace(secrets.token_hex(16), secrets.token_hex(8))
+    ids = secrets.token_hex(24)
+    return Trace(ids[:32], ids[32:])
 
 
 def outgoing_headers() -> dict[str, str]:
@@ -97,8 +98,7 @@ def outgoing_headers() -> dict[str, str]:
     return {"traceparent": trace.traceparent} | ({"tracestate": trace.state} if trace.state else {})
 
 
-@contextmanager
-def span(name: str, *, since_s: float | None = None) -> Iterator[Attributes]:
+def span(name: str, *, since_s: float | None = None) -> AbstractContextManager[Attributes]:
     """Record the block as a part of the current span; does nothing if that is not recorded.
 
     The block may put attributes into what it gets. Log lines and calls of the block have its position.
@@ -106,12 +106,15 @@ def span(name: str, *, since_s: float | None = None) -> Iterator[Attributes]:
     Args:
         since_s: when the part began, of `time.perf_counter`; None: now.
     """
-    trace, attributes = trace_var.get(), Attributes()
+    trace = trace_var.get()
     if trace is None or trace.recorded is None:
-        yield attributes
-        return
-    recorded, error = trace.recorded.child(name, since_s), None
-    token = trace_var.set(recorded.trace)
+        return nullcontext(Attributes())
+    return _while_recorded(trace.recorded.child(name, since_s))
+
+
+@contextmanager
+def _while_recorded(recorded: RecordedSpan) -> Iterator[Attributes]:
+    attributes, error, token = Attributes(), None, trace_var.set(recorded.trace)
     try:
         yield attributes
     except BaseException as err:
