@@ -147,12 +147,14 @@ class WrittenStep:
         loc: its path in the request.
         read: None if it has a mistake of its own. Then `id`, `name` and `team` are as far as they can be read: others
             may refer to them.
+        sizes_team: whether it has a `team_size`.
     """
 
     loc: Loc
     id: str
     name: str | None
     team: str | None
+    sizes_team: bool
     read: StepRequest | None
 
 

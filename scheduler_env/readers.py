@@ -209,10 +209,10 @@ def _repeated(entries: Sequence[Entry]) -> Iterator[Entry]:
 def _written_step(entry: object, loc: Loc, number: int, mistakes: Mistakes) -> WrittenStep:
     read = mistakes.read(StepRequest, entry, loc)
     if read is not None:
-        return WrittenStep(loc, read.id or str(number), read.name, read.team, read)
-    return WrittenStep(
-        loc, _name_in(entry, "id") or str(number), _name_in(entry, "name"), _name_in(entry, "team"), None
-    )
+        return WrittenStep(loc, read.id or str(number), read.name, read.team, read.team_size is not None, read)
+    step_id, name, team = (_name_in(entry, key) for key in ("id", "name", "team"))
+    sizes_team = isinstance(entry, dict) and entry.get("team_size") is not None
+    return WrittenStep(loc, step_id or str(number), name, team, sizes_team, None)
 
 
 def _name_in(entry: object, field: str) -> str | None:

@@ -35,7 +35,7 @@ def plant(value: object, steps: Sequence[WrittenStep], mistakes: Mistakes) -> di
         is_dedicated = all(step.read is not None and step.read.dedicated for step in steps if step.team == name)
         found[name] = Team(name, size, is_dedicated) if team is None else replace(team, headcount=size)
     for step in steps:
-        if step.read is None and step.team is not None:
+        if step.read is None and step.team is not None and (step.sizes_team or step.team not in found):
             found[step.team] = Team(step.team, MAX_HEADCOUNT)
     if len(found) > MAX_TEAMS:
         mistakes.stop(InvalidInstance("too_many_teams", ("workpoints",), n=len(found), limit=MAX_TEAMS))

@@ -113,6 +113,14 @@ def test_at_most_a_hundred_mistakes_are_told():
 def test_a_step_with_a_mistake_of_its_own_is_not_held_against_the_others():
     steps = [step("a", "welders", 0, team_size=3, id="x"), step("b", "welders", predecessors=["a", "x"], min_crew=2)]
     assert mistakes_in(one_workpoint(*steps)) == [("workpoints", 0, "steps", 0, "duration")]
+    steps = [step("a", "team2", 0, team_size=20), step("b", "team2", min_crew=15)]
+    assert mistakes_in(one_workpoint(*steps)) == [("workpoints", 0, "steps", 0, "duration")]
+
+
+def test_the_others_of_its_team_are_checked_all_the_same():
+    steps = [step("a", "team2", 0), step("b", "team2", min_crew=50)]
+    places = [("workpoints", 0, "steps", 0, "duration"), ("workpoints", 0, "steps", 1, "min_crew")]
+    assert mistakes_in(one_workpoint(*steps)) == places
 
 
 @pytest.mark.parametrize("team", [["team2"], {"name": "team2"}, None, 3.5])

@@ -94,7 +94,7 @@ def test_all_mistakes_of_a_form_are_listed_in_order_and_each_links_to_its_field(
             f"工作点 1 的工序“拆保温” 工时: {zh('greater_than', value=0, gt=0.0)}",
             "工作点 1 的工序“打磨” 最少人数: 50 人超过班组“2 班 保温打磨”的总人数 10",
             f"工作点 1 的工序“5” 工序: {zh('missing')}",
-            "3 班 检验人数: 应在 1 到 1000 之间，现在是 0",
+            "3 班 检验人数: 应不小于 1，现在是 0",
         ]
     )
     expect(page.get_by_label("工时 2", exact=True)).to_be_focused()
@@ -102,7 +102,7 @@ def test_all_mistakes_of_a_form_are_listed_in_order_and_each_links_to_its_field(
     team = page.get_by_label("3 班 检验", exact=True)
     expect(team).to_be_focused()
     expect(team).to_be_in_viewport()
-    expect(beside(team)).to_have_text("应在 1 到 1000 之间，现在是 0")
+    expect(beside(team)).to_have_text("应不小于 1，现在是 0")
     entries.nth(1).press("Enter")
     expect(page.get_by_label("最少人数 3", exact=True)).to_be_focused()
     page.keyboard.press("Delete")
@@ -154,7 +154,7 @@ def test_mistakes_without_a_field_are_listed_too(schedule: Page, mistakes: list[
 
     schedule.route("**/run_algorithm", spoil)
     run(schedule)
-    expect(listed(schedule)).to_contain_text("有 1 处需要改正：welders人数: 应在 1 到 1000 之间，现在是 0")
+    expect(listed(schedule)).to_contain_text("有 1 处需要改正：welders人数: 应不小于 1，现在是 0")
     assert "422" in mistakes.pop()
 
 
@@ -163,9 +163,9 @@ REFUSED = [
     ("最多人数 2", "1", "工作点 1 的工序“拆保温” 最多人数: 最多人数 1 少于最少人数 2"),
     ("最多人数 1", "3", zh("dedicated_above_max_crew", team="team1", headcount=5, people=3)),
     ("次序 2", "1.5", "工作点 1 的工序“拆保温” 次序: 应为整数，现在是 1.5"),
-    ("最少人数 2", "0", "最少人数: 应在 1 到 1000 之间，现在是 0"),
+    ("最少人数 2", "0", "最少人数: 应不小于 1，现在是 0"),
     ("编号", "2", zh("workpoint_id_twice", id="2")),
-    ("3 班 检验", "0", "3 班 检验人数: 应在 1 到 1000 之间，现在是 0"),
+    ("3 班 检验", "0", "3 班 检验人数: 应不小于 1，现在是 0"),
 ]
 
 
