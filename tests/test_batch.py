@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -17,15 +18,10 @@ from tests.codes import coded
 from tests.conftest import ROOT
 from tests.waiting import HANG_S, until
 
-EXECUTORS = [
-    "local",
-    pytest.param(
-        "ray",
-        marks=pytest.mark.skipif(
-            importlib.util.find_spec("ray") is None, reason="Ray is not installed (requirements-ray.txt)"
-        ),
-    ),
-]
+needs_ray = pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason="Ray is not installed (requirements-ray.txt)"
+)
+EXECUTORS = ["local", pytest.param("ray", marks=needs_ray)]
 
 
 @pytest.fixture(params=EXECUTORS)
@@ -166,3 +162,23 @@ def test_without_ray_the_error_names_the_remedy(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(BatchFailed, match=r"pip install -r requirements-ray\.txt"):
         map_all("tests.chunks:square", [1])
+
+
+@needs_ray
+def test_ray_listens_only_on_loopback_and_needs_a_token(monkeypatch):
+    monkeypatch.setenv("SCHED_BATCH", "ray")
+    map_all("tests.chunks:square", [1])
+    import ray
+
+    (node,) = ray.nodes()
+    ports = [
+        node["NodeManagerPort"],
+        node["ObjectManagerPort"],
+        int(ray.get_runtime_context().gcs_address.split(":")[1]),
+    ]
+    for port in ports:
+        socket.create_connection(("127.0.0.1", port)).close()
+        with pytest.raises(ConnectionRefusedError):  # an open port would accept every address of this machine
+            socket.create_connection(("127.0.0.2", port))
+    assert os.environ["RAY_AUTH_MODE"] == "token"
+    assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"

@@ -8,7 +8,7 @@ number of workers.
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -22,7 +22,7 @@ __all__ = ["START_S", "input_file", "keep", "map_all", "map_unordered"]
 
 START_S = 2.0
 """Time that a worker needs to start and to import the solver."""
-EXECUTORS: dict[str, Callable[[Iterator[Task]], Iterator[tuple[Task, str]]]] = {
+EXECUTORS: dict[str, Callable[[Iterator[Task]], Generator[tuple[Task, str], None, None]]] = {
     "local": run_on_processes,
     "ray": run_on_ray,
 }
@@ -30,7 +30,7 @@ EXECUTORS: dict[str, Callable[[Iterator[Task]], Iterator[tuple[Task, str]]]] = {
 
 def map_unordered(
     function: str, chunks: Iterable[Any], *, inputs: Sequence[str] = (), here_s: float = 0.0
-) -> Iterator[tuple[int, Any]]:
+) -> Generator[tuple[int, Any], None, None]:
     """(number, result) of each chunk, in the order in which they are finished.
 
     If the iterator is closed, for example by Ctrl-C, the running workers are killed.
@@ -82,7 +82,7 @@ def map_all(
     return [found[number] for number in range(len(chunks))]
 
 
-def _executor() -> Callable[[Iterator[Task]], Iterator[tuple[Task, str]]]:
+def _executor() -> Callable[[Iterator[Task]], Generator[tuple[Task, str], None, None]]:
     name = os.environ.get("SCHED_BATCH", "local")
     if name not in EXECUTORS:
         raise BatchFailed("unknown_executor", value=name, known=list(EXECUTORS))

@@ -7,7 +7,7 @@ Python processes: the threads of PyTorch, numba and gevent do not survive a fork
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -64,7 +64,7 @@ class Worker:
 _idle: list[Worker] = []
 
 
-def run_on_processes(tasks: Iterator[Task], workers: int | None = None) -> Iterator[tuple[Task, str]]:
+def run_on_processes(tasks: Iterator[Task], workers: int | None = None) -> Generator[tuple[Task, str], None, None]:
     """(task, reply) of each task, computed by at most `workers` processes; None: one for each usable core.
 
     Raises:

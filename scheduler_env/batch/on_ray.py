@@ -7,7 +7,7 @@ version of the code, at the same path or installed.
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ AHEAD = 2
 """Tasks per core that are given to Ray, so that no core waits for this process."""
 
 
-def run_on_ray(tasks: Iterator[Task]) -> Iterator[tuple[Task, str]]:
+def run_on_ray(tasks: Iterator[Task]) -> Generator[tuple[Task, str], None, None]:
     """(task, reply) of each task.
 
     Raises:
@@ -82,8 +82,12 @@ def code_digest() -> str:
 
 def _connected() -> Any:
     """The module `ray`, connected."""
+    address = os.environ.get("RAY_ADDRESS")
     os.environ["RAY_AUTH_MODE"] = "token"
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if not address:
+        # Otherwise Ray replaces a loopback address by that of the machine, and listens on every interface.
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     try:
         import ray
     except ImportError as err:
@@ -92,15 +96,15 @@ def _connected() -> Any:
         raise BatchFailed("ray_too_old", found=ray.__version__, oldest=".".join(map(str, OLDEST)))
     if not ray.is_initialized():
         try:
-            ray.init(**_place(), log_to_driver=False, logging_level="ERROR")
+            ray.init(**_place(address), log_to_driver=False, logging_level="ERROR")
         except Exception as err:  # of many types
             raise BatchFailed("ray_not_reached", reason=str(err)) from err
     return ray
 
 
-def _place() -> dict[str, Any]:
-    """The arguments of `ray.init` for the cluster in `RAY_ADDRESS`, or for a new one on this machine."""
-    if address := os.environ.get("RAY_ADDRESS"):
+def _place(address: str | None) -> dict[str, Any]:
+    """The arguments of `ray.init` for the cluster at `address`, or for a new one on this machine."""
+    if address:
         return {"address": address}
     return {
         "address": "local", "num_cpus": usable_cores(), "include_dashboard": False, "_node_ip_address": "127.0.0.1"
