@@ -33,10 +33,8 @@ from scheduler_env.training import (
     PolishingConfig,
     TrainingConfig,
     Validation,
-    command_parser,
-    config_in,
-    reported_errors,
 )
+from scheduler_env.training_options import command_parser, config_in, reported_errors
 
 VALIDATION_SIZES = (1, 2, 5, 10, 20)
 

@@ -4,15 +4,28 @@ import json
 import os
 import signal
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from model_manager import ModelVersionManager
 from monitoring import PerformanceMonitor
+from scheduler_env.batch import local
+from scheduler_service.clock import utc_now
+from scheduler_service.experiments.replay import (
+    Contest,
+    ReplayOptions,
+    in_this_thread,
+    on_workers,
+    plan_replay,
+    run_replay,
+)
 from tests import preloaded
 from tests.conftest import ROOT
 from tests.instances import params_of
 from tests.parts import parts_over
+from tests.test_batch import needs_ray
 from tests.test_replay import log_runs
 from tests.waiting import HANG_S, until
 
@@ -162,3 +175,24 @@ def test_a_folder_without_a_service_is_refused(tmp_path):
     assert status == 1
     assert "there is no service in" in err
     assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize(
+    ("executor", "cores"),
+    [("local", 1), ("local", 3), pytest.param("ray", 2, marks=needs_ray)],
+)
+def test_the_pairs_are_the_same_with_every_executor_and_number_of_workers(home, monkeypatch, executor, cores):
+    monkeypatch.setenv("SCHED_BATCH", executor)
+    monkeypatch.setattr(local, "usable_cores", lambda: cores)
+    monitor = PerformanceMonitor(home / "logs" / "performance.db", reports_dir=home)
+    with closing(monitor):
+        models = [ModelVersionManager(home / "models").load_model(name) for name in ("DDQN_v1.0", "DDQN_v2.0")]
+        found = []
+        for experiment, compute in ((None, in_this_thread(*models)), ("e", on_workers(*models, here_s=0.0))):
+            contest = Contest(models[0].key, models[1].key, experiment)
+            plan = plan_replay(monitor.replays, contest, ReplayOptions(), utc_now())
+            run_replay(plan, monitor, *models, progress=lambda done, total: None, compute=compute)
+            pairs = monitor.get_pairs(replay=plan.id).set_index("request_id").sort_index()
+            found.append(pairs[["user_id", "makespan_a", "makespan_b", "lower_bound", "input_digest"]])
+    assert len(found[0]) == 40
+    assert found[1].equals(found[0])
