@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from scheduler_env.batch import keep, local, map_all, map_unordered
+from scheduler_env.batch import keep, local, map_all, map_unordered, on_ray
 from scheduler_env.batch.inputs import folder
 from scheduler_env.cores import usable_cores
 from scheduler_env.errors import BatchFailed
@@ -182,3 +182,11 @@ def test_ray_listens_only_on_loopback_and_needs_a_token(monkeypatch):
             socket.create_connection(("127.0.0.2", port))
     assert os.environ["RAY_AUTH_MODE"] == "token"
     assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
+
+
+@needs_ray
+def test_a_ray_node_with_other_code_is_refused(monkeypatch):
+    monkeypatch.setenv("SCHED_BATCH", "ray")
+    monkeypatch.setattr(on_ray, "code_digest", lambda: "other")
+    with pytest.raises(BatchFailed, match="has another version of the code"):
+        map_all("tests.chunks:square", [1])

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from scheduler_env.batch.inputs import folder, is_kept, keep
-from scheduler_env.batch.work import ATTEMPTS, Task, compute, lost
+from scheduler_env.batch.work import ATTEMPTS, Task, compute, failed, lost
 from scheduler_env.cores import usable_cores
 from scheduler_env.errors import BatchFailed
 
@@ -51,8 +51,6 @@ def run_on_ray(tasks: Iterator[Task]) -> Generator[tuple[Task, str], None, None]
             start()
             try:
                 yield task, ray.get(finished)
-            except ray.exceptions.RayTaskError as err:
-                raise err.as_instanceof_cause() from None
             except ray.exceptions.RayError as err:
                 raise lost(task) from err
     finally:
@@ -62,13 +60,16 @@ def run_on_ray(tasks: Iterator[Task]) -> Generator[tuple[Task, str], None, None]
 
 def _compute(task: str, contents: Mapping[str, Any], code: str) -> str:
     """`compute` on a node: the inputs that it does not have come from Ray's object store."""
-    import ray
+    try:
+        import ray
 
-    if code != code_digest():
-        raise BatchFailed("node_has_other_code", node=os.uname().nodename)
-    for digest, reference in contents.items():
-        if not is_kept(digest):
-            keep(ray.get(reference))
+        if code != code_digest():
+            raise BatchFailed("node_has_other_code", node=os.uname().nodename)
+        for digest, reference in contents.items():
+            if not is_kept(digest):
+                keep(ray.get(reference))
+    except Exception as err:
+        return failed(err)
     return compute(Task.from_json(task))
 
 

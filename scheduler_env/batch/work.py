@@ -51,7 +51,12 @@ def compute(task: Task) -> str:
             result = getattr(importlib.import_module(module), name)(task.chunk)
         return json.dumps({"result": result})
     except Exception as err:
-        return json.dumps({"error": f"{type(err).__name__}: {err}", "traceback": traceback.format_exc()})
+        return failed(err)
+
+
+def failed(err: Exception) -> str:
+    """The reply for an error that was just caught."""
+    return json.dumps({"error": f"{type(err).__name__}: {err}", "traceback": traceback.format_exc()})
 
 
 def result_of(task: Task, reply: str) -> Any:
