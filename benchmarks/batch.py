@@ -25,6 +25,7 @@ from benchmarks.machine import markdown_table, write_results
 from benchmarks.requests import bodies
 from model_manager import ModelVersionManager
 from monitoring import PerformanceMonitor, PerformanceRecord
+from scheduler_env.batch.worker import NICENESS
 from scheduler_env.cores import usable_cores
 from scheduler_service.clock import utc_now
 from scheduler_service.experiments.replay import (
@@ -85,6 +86,7 @@ def fill(home: Path, n_requests: int) -> None:
 
 def replayed(way: str, home: Path, n_requests: int, budget_ms: float) -> dict[str, Any]:
     """Run one replay; seconds until the first pair and until the end."""
+    os.nice(NICENESS)  # as the workers
     models = [ModelVersionManager(home / "models").load_model(name) for name in MODELS]
     monitor = _monitor(home)
     plan = plan_replay(
