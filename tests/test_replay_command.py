@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import subprocess
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -30,6 +30,8 @@ from tests.test_replay import log_runs
 from tests.waiting import HANG_S, until
 
 LARGE = 16  # requests of large plants
+MARK = "TEST_OF_REPLAYS"
+"""An environment variable, by which the workers of a command are found."""
 
 
 @pytest.fixture
@@ -59,7 +61,7 @@ def command(home: Path, *arguments: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        env=os.environ | {"OMP_NUM_THREADS": "1", MARK: str(home)},
         # As in a terminal: background processes of a shell ignore Ctrl-C, and so would their children.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
@@ -77,6 +79,17 @@ def pairs_in(home: Path):
 
 def wait_for_pairs(home: Path, number: int) -> None:
     until(lambda: len(pairs_in(home)) >= number)
+
+
+def workers_of(home: Path) -> list[int]:
+    """Process ids of the workers of a command for this home."""
+    found = []
+    for process in Path("/proc").iterdir():
+        with suppress(OSError):
+            is_worker = process.name.isdigit() and b"scheduler_env.batch.worker" in (process / "cmdline").read_bytes()
+            if is_worker and f"{MARK}={home}".encode() in (process / "environ").read_bytes().split(b"\0"):
+                found.append(int(process.name))
+    return found
 
 
 def test_the_command_shows_progress_and_the_verdict(home):
@@ -137,6 +150,19 @@ def test_kill_9_loses_and_duplicates_nothing(large):
     kept = pairs.set_index("request_id").loc[before["request_id"], ["makespan_a", "makespan_b"]]
     assert kept.equals(before.set_index("request_id")[["makespan_a", "makespan_b"]])
     assert json.loads(out)["verdict"]["pairs"] == LARGE
+
+
+@pytest.mark.slow
+def test_a_killed_worker_loses_and_duplicates_nothing(large):
+    process = command(large, "e", "--limit", str(LARGE), "--time-budget-ms", "200", "--json")
+    victim = until(lambda: workers_of(large))[0]
+    os.kill(victim, signal.SIGKILL)
+    status, out, err = finished(process)
+    assert status == 0, err
+    pairs = pairs_in(large)
+    assert len(pairs) == pairs["request_id"].nunique() == LARGE
+    assert json.loads(out)["verdict"]["pairs"] == LARGE
+    until(lambda: not workers_of(large))
 
 
 @pytest.mark.slow
