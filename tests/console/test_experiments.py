@@ -11,8 +11,8 @@ from playwright.sync_api import Browser, Page, Response, Route, expect
 from monitoring import PerformanceMonitor, PerformanceRecord
 from scheduler_service.http.runs.shadowing import MAX_WAITING
 from scheduler_service.keys import digest_of
-from tests.conftest import LiveService
-from tests.console.browsing import NARROW, check_both_sizes, console_service, new_context
+from tests.conftest import LiveService, live_service
+from tests.console.browsing import NARROW, check_both_sizes, new_context
 from tests.console.experimenting import agree, ask, configured, create, said, signed, takes_out
 from tests.waiting import until
 
@@ -318,7 +318,7 @@ def test_a_replay_is_followed_to_its_end_despite_a_failed_request(page: Page, co
 def test_with_an_api_key_the_report_of_an_experiment_opens(browser: Browser, tmp_path: Path):
     key = "a-key-of-the-engineers-0123456789"
     environment = {"SCHED_HOST": "0.0.0.0", "SCHED_API_KEYS": f"ml:admin:{digest_of(key)}"}
-    with console_service(tmp_path, environment=environment) as running:
+    with live_service(tmp_path, environment=environment) as running:
         running.session.headers["Authorization"] = f"Bearer {key}"
         running.url = running.url.replace("0.0.0.0", "127.0.0.1")
         create(running, "with_a_key")
