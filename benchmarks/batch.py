@@ -112,6 +112,7 @@ def measured(way: str, home: Path, options: argparse.Namespace) -> dict[str, Any
     """Run one replay in a process of its own, and compare its pairs with those of one thread."""
     command = [sys.executable, "-m", "benchmarks.batch", "--way", way, "--home", str(home)]
     command += ["--requests", str(options.requests), "--budget-ms", str(options.budget_ms)]
+    load = os.getloadavg()[0]
     with ExitStack() as stack:
         environment = stack.enter_context(two_nodes()) if way.startswith("ray") else {"SCHED_BATCH": "local"}
         process = subprocess.Popen(command, env=os.environ | environment, stdout=subprocess.PIPE, text=True)
@@ -138,6 +139,7 @@ def measured(way: str, home: Path, options: argparse.Namespace) -> dict[str, Any
         "pairs": len(pairs),
         "same": bool(pairs.index.is_unique and pairs[same].equals(expected[same])),
         "equal_makespans": float(equal),
+        "load_before": load,
     }
 
 
@@ -217,16 +219,28 @@ def report(found: dict[str, dict[str, Any]], options: argparse.Namespace) -> str
             "yes" if each["same"] else "NO",
             f"{each['equal_makespans']:.1%}",
             each["killed"],
+            f"{each['load_before']:.1f}",
         ]
         for way, each in found.items()
     ]
-    header = ["how", "seconds", "first pair after, s", "pairs", "same pairs", "equal makespans", "workers killed"]
+    header = [
+        "how",
+        "seconds",
+        "first pair after, s",
+        "pairs",
+        "same pairs",
+        "equal makespans",
+        "workers killed",
+        "load before",
+    ]
     return "\n\n".join(
         [
             "# Batch work: one replay with every executor",
             f"{options.requests} recorded requests of the kind `{KIND}`, {MODELS[0]} and {MODELS[1]}, "
             f"{options.budget_ms:g} ms for each model. Same pairs: each request once, with the same models, input and "
-            "lower bound as with one thread. With a time budget, makespans depend on the speed of the machine.",
+            "lower bound as with one thread. With a time budget, makespans depend on the speed of the machine. "
+            "Everything runs with the lowest priority, so other processes delay it. Load: their number in the minute "
+            "before.",
             markdown_table(header, rows),
         ]
     )

@@ -18,9 +18,8 @@ from tests.codes import coded
 from tests.conftest import ROOT
 from tests.waiting import HANG_S, until
 
-needs_ray = pytest.mark.skipif(
-    importlib.util.find_spec("ray") is None, reason="Ray is not installed (requirements-ray.txt)"
-)
+has_ray = importlib.util.find_spec("ray") is not None
+needs_ray = pytest.mark.skipif(not has_ray, reason="Ray is not installed (requirements-ray.txt)")
 EXECUTORS = ["local", pytest.param("ray", marks=needs_ray)]
 
 
@@ -161,7 +160,7 @@ def test_without_ray_the_error_names_the_remedy(monkeypatch):
     monkeypatch.setenv("SCHED_BATCH", "ray")
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(BatchFailed, match=r"pip install -r requirements-ray\.txt"):
-        map_all("tests.chunks:square", [1])
+        map_all("tests.chunks:square", [1], here_s=HANG_S)
 
 
 @needs_ray

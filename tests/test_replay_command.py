@@ -25,7 +25,7 @@ from tests import preloaded
 from tests.conftest import ROOT
 from tests.instances import params_of
 from tests.parts import parts_over
-from tests.test_batch import needs_ray
+from tests.test_batch import has_ray, needs_ray
 from tests.test_replay import log_runs
 from tests.waiting import HANG_S, until
 
@@ -54,14 +54,14 @@ def large(home) -> Path:
     return home
 
 
-def command(home: Path, *arguments: str) -> subprocess.Popen[str]:
+def command(home: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [preloaded.python(), "-m", "ab_testing", "replay", "--home", str(home), *arguments],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1", MARK: str(home)},
+        env=os.environ | {"OMP_NUM_THREADS": "1", MARK: str(home)} | environment,
         # As in a terminal: background processes of a shell ignore Ctrl-C, and so would their children.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
@@ -194,6 +194,14 @@ def test_an_error_is_one_line(home, arguments, expected):
     assert err.startswith("error: ")
     assert expected in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.skipif(has_ray, reason="Ray is installed")
+def test_an_executor_that_cannot_be_used_is_refused_in_one_line(home):
+    status, out, err = finished(command(home, "e", SCHED_BATCH="ray"))
+    assert (status, out) == (1, "")
+    assert "error: SCHED_BATCH is ray, but Ray is not installed; run pip install -r requirements-ray.txt" in err
+    assert "Traceback" not in err
 
 
 def test_a_folder_without_a_service_is_refused(tmp_path):

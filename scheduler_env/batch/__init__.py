@@ -39,14 +39,16 @@ def map_unordered(
         function: "module:function"; it takes a chunk and returns its result.
         chunks: JSON values, numbered from 0; read when a worker is free.
         inputs: what `keep` returned for the files that the function reads with `input_file`.
-        here_s: chunks are computed in this process for so many seconds before workers are started, so that a small job
-            does not wait for them. 0.0 if a chunk takes long.
+        here_s: chunks are computed in this process for so many seconds before local workers are started, so that a
+            small job does not wait for them. 0.0 if a chunk takes long.
 
     Raises:
         BatchFailed: a chunk failed, or its workers were killed several times; the text names the chunk. Or the executor
             cannot be used.
     """
     run = _executor()
+    if run is not run_on_processes:
+        here_s = 0.0
     tasks = (Task(number, function, chunk, tuple(inputs)) for number, chunk in enumerate(chunks))
     began_s = time.monotonic()
     while time.monotonic() - began_s < here_s:
