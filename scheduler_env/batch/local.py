@@ -64,13 +64,13 @@ class Worker:
 _idle: list[Worker] = []
 
 
-def run_on_processes(tasks: Iterator[Task], workers: int | None = None) -> Generator[tuple[Task, str], None, None]:
-    """(task, reply) of each task, computed by at most `workers` processes; None: one for each usable core.
+def run_on_processes(tasks: Iterator[Task]) -> Generator[tuple[Task, str], None, None]:
+    """(task, reply) of each task, computed by one process for each usable core.
 
     Raises:
         BatchFailed: the workers of a task were killed `ATTEMPTS` times.
     """
-    limit = workers or usable_cores()
+    limit = usable_cores()
     waiting = ((task, 1) for task in tasks)  # with the number of the attempt
     again: list[tuple[Task, int]] = []
     busy: dict[Connection, tuple[Worker, Task, int]] = {}

@@ -84,8 +84,7 @@ def code_digest() -> str:
 def _connected() -> Any:
     """The module `ray`, connected."""
     address = os.environ.get("RAY_ADDRESS")
-    os.environ["RAY_AUTH_MODE"] = "token"
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0"}
     if not address:
         # Otherwise Ray replaces a loopback address by that of the machine, and listens on every interface.
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
