@@ -14,7 +14,7 @@ from typing import Any
 
 from scheduler_env.batch.inputs import folder, is_kept, keep
 from scheduler_env.batch.work import ATTEMPTS, Task, compute, failed, lost
-from scheduler_env.cores import usable_cores
+from scheduler_env.cores import SOLVER_THREADS, usable_cores
 from scheduler_env.errors import BatchFailed
 
 OLDEST = (2, 52)
@@ -70,6 +70,7 @@ def _compute(task: str, contents: Mapping[str, Any], code: str) -> str:
                 keep(ray.get(reference))
     except Exception as err:
         return failed(err)
+    SOLVER_THREADS.limit = 1
     return compute(Task.from_json(task))
 
 
