@@ -208,7 +208,7 @@ def test_an_experiment_stopped_by_a_guardrail_shows_which_one_and_its_figures(pa
     expect(page.locator(".page-head")).to_contain_text("自动中止")
     expect(page.locator("[data-guardrail=makespan]")).to_have_attribute("data-state", "breached")
     line = page.locator("[data-event=aborted]")
-    expect(line).to_contain_text("护栏被突破：总工期延长")
+    expect(line).to_contain_text("护栏被突破：总工期平均延长")
     expect(line).to_contain_text("候选份额 0 %")
     line.get_by_text("依据的数据").click()
     samples = console.get("/experiments/harmful/history").json()["history"][-1]["figures"]["samples"]
