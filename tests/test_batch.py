@@ -150,6 +150,27 @@ def test_the_workers_end_with_their_program(tmp_path, number):
     until(lambda: not any(map(is_alive, pids)))
 
 
+def test_the_inputs_of_a_killed_program_are_removed_by_the_next_one(tmp_path):
+    def start(code: str) -> subprocess.Popen[str]:
+        program = f"import time; from scheduler_env.batch.inputs import *; keep(b'x'); {code}"
+        environment = os.environ | {"TMPDIR": str(tmp_path)}
+        return subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, env=environment)
+
+    running = start("time.sleep(600)")
+    (used,) = until(lambda: [path.parent for path in tmp_path.glob("*/*") if path.suffix == ""])
+    os.utime(used, (0, 0))
+    assert start("").wait() == 0
+    assert list(tmp_path.iterdir()) == [used]  # its process runs
+    running.kill()
+    running.wait()
+    os.utime(used)
+    assert start("").wait() == 0
+    assert list(tmp_path.iterdir()) == [used]  # too new: a process locks its folder after it has made it
+    os.utime(used, (0, 0))
+    assert start("").wait() == 0
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_unknown_executor_is_refused(monkeypatch):
     monkeypatch.setenv("SCHED_BATCH", "dask")
     with pytest.raises(BatchFailed, check=coded("unknown_executor", value="dask", known=["local", "ray"])):
