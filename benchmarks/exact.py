@@ -10,12 +10,14 @@ import json
 import os
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from benchmarks.machine import RESULTS, machine
+from scheduler_env.batch import map_unordered
 from scheduler_env.bounds import lower_bound
 from scheduler_env.exact import improve_exactly
 from scheduler_env.generator import random_instance
@@ -36,13 +38,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     known = json.loads(FILE.read_text(encoding="utf-8"))["instances"] if FILE.exists() else {}
     # Seed by seed over all sizes, so that a run that was stopped has measured every size.
     wanted = [(size, seed) for seed in range(options.instances) for size in options.sizes]
-    for size, seed in tqdm([key for key in wanted if f"{key[0]}/{key[1]}" not in known], unit="instance"):
-        known[f"{size}/{seed}"] = measure(size, seed)
-        _write(FILE, {"command": "python -m benchmarks.exact", "machine": machine(), "instances": known})
+    missing = [key for key in wanted if f"{key[0]}/{key[1]}" not in known]
+    with (
+        closing(map_unordered("benchmarks.exact:measure", missing)) as results,
+        tqdm(total=len(missing), unit="instance") as bar,
+    ):
+        for number, found in results:
+            size, seed = missing[number]
+            known[f"{size}/{seed}"] = found
+            _write(FILE, {"command": "python -m benchmarks.exact", "machine": machine(), "instances": known})
+            bar.update()
 
 
-def measure(size: int, seed: int) -> dict[str, Any]:
-    """Makespan after each of `SECONDS`, hours; what was proved; and the seconds it took."""
+def measure(chunk: Sequence[int]) -> dict[str, Any]:
+    """Makespan after each of `SECONDS`, hours; what was proved; and the seconds it took.
+
+    Args:
+        chunk: of batch work: (work points, seed) of the instance.
+    """
+    size, seed = chunk
     problem = compile_instance(random_instance(size, seed))
     incumbent = empty_incumbent(problem)
     improve_by_rules(problem, incumbent)

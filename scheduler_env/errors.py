@@ -91,3 +91,7 @@ class InvalidSchedule(SchedulingError):
 
 class InvalidCheckpoint(SchedulingError):
     """A weights file is not one that this version can use: format, features, shapes, or values not finite."""
+
+
+class BatchFailed(SchedulingError):
+    """Batch work cannot be completed: a chunk failed, its workers were killed, or the executor cannot be used."""

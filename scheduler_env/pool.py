@@ -28,8 +28,7 @@ class Pool:
         self.problems, self.states = numba.typed.List(), numba.typed.List()
         self.outlooks, self.workspaces = numba.typed.List(), numba.typed.List()
         self.n_activities = 0
-        self.sizes = sorted(set(sizes))
-        self.per_size = -(-instances // len(self.sizes))
+        self.sizes, self.per_size = layout(sizes, instances)
         for size in self.sizes:
             for number in range(self.per_size):
                 instance = random_instance(size, TRAINING_SEEDS_FROM + seed * 1_000_000 + number)
@@ -49,6 +48,12 @@ class Pool:
         weights = 1.0 / np.array(self.sizes[:n_open], dtype=np.float64)
         size = int(chooser.choice(n_open, p=weights / weights.sum()))
         return size * self.per_size + int(chooser.integers(self.per_size))
+
+
+def layout(sizes: Sequence[int], instances: int) -> tuple[list[int], int]:
+    """The sizes of a pool in ascending order, and the number of instances of each."""
+    different = sorted(set(sizes))
+    return different, -(-instances // len(different))
 
 
 class Demonstrations:

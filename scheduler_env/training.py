@@ -6,27 +6,27 @@ computed in the compiled kernel; torch is used only to fit the network. All rand
 configuration, so a run is reproducible, and a resumed run gives the same result as an uninterrupted one.
 """
 
-import argparse
+import base64
 import csv
 import json
 import math
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 from tqdm import tqdm
 
+from scheduler_env.batch import map_all
 from scheduler_env.compilation import source_digest
 from scheduler_env.generator import random_instance
 from scheduler_env.kernel import BOUND, Floats, Problem, compile_instance, makespan, new_outlook, new_state, observe
-from scheduler_env.network import QNetwork, save_atomically, save_checkpoint
+from scheduler_env.network import QNetwork, read_checkpoint, save_atomically, save_checkpoint
 from scheduler_env.observation import N_STATE, Network, new_workspace
 from scheduler_env.policy import run_policy
 from scheduler_env.pool import NO_DEMONSTRATION, Demonstrations, Pool
@@ -42,9 +42,11 @@ from scheduler_env.replay_buffer import (
 )
 from scheduler_env.rules import ALL_RULES, build
 from scheduler_env.standard_cycle import SAMPLE_PARAMS, standard_instance
-from scheduler_env.values import strict_json
+from scheduler_env.training_options import command_parser, config_in, reported_errors
 
 VALIDATION_SEEDS_FROM = 500_000
+STATE_FILE = "state.pt"
+"""In the folder of a run."""
 
 
 class PolishingConfig(BaseModel):
@@ -313,7 +315,7 @@ def train(config: TrainingConfig, out: Path, run_dir: Path, *, resume: bool, val
     Writes to `run_dir`: `state.pt` (for `resume`), `learning_curve.csv`, `.json` (for the registration) and `.png`.
     """
     run_dir.mkdir(parents=True, exist_ok=True)
-    state_file, curve_file = run_dir / "state.pt", run_dir / "learning_curve.csv"
+    state_file, curve_file = run_dir / STATE_FILE, run_dir / "learning_curve.csv"
     print("computing the baselines on the validation instances ...", file=sys.stderr)
     validation = Validation()
     for group, (rule, gap) in validation.best_rule.items():
@@ -359,6 +361,42 @@ def train(config: TrainingConfig, out: Path, run_dir: Path, *, resume: bool, val
     return rows[-1] if rows else {}
 
 
+def train_seeds(
+    config: TrainingConfig, seeds: Sequence[int], out: Path, run_dir: Path, *, resume: bool, validate_every: int
+) -> dict[str, Any]:
+    """Train with each seed at once on the workers of `scheduler_env.batch`; writes the best validated weights to `out`.
+
+    Returns the best seed and the mean gap of each. Each run has the folder `seed-<seed>` in `run_dir`, on the machine
+    of its worker. A run whose worker was killed continues from its last validation.
+    """
+    chunks = []
+    for seed in seeds:
+        folder = (run_dir / f"seed-{seed}").absolute()
+        if not resume:
+            (folder / STATE_FILE).unlink(missing_ok=True)
+        of_seed = TrainingConfig.model_validate(config.model_dump() | {"seed": seed})
+        chunks.append(
+            {"config": of_seed.model_dump(mode="json"), "run_dir": str(folder), "validate_every": validate_every}
+        )
+    with tqdm(total=len(seeds), unit="seed", dynamic_ncols=True) as bar:
+        found = map_all("scheduler_env.training:train_chunk", chunks, progress=lambda done, _: bar.update(done - bar.n))
+    best = min(range(len(seeds)), key=lambda number: found[number]["mean_gap"])
+    out.write_bytes(base64.b64decode(found[best]["weights"]))
+    gaps = {str(seed): each["mean_gap"] for seed, each in zip(seeds, found, strict=True)}
+    return {"seed": seeds[best], "mean_gaps": gaps}
+
+
+def train_chunk(chunk: dict[str, Any]) -> dict[str, Any]:
+    """A chunk of batch work: one training run; its best weights (base64) and their mean gap."""
+    folder, config = Path(chunk["run_dir"]), TrainingConfig.model_validate(chunk["config"])
+    out = folder / "best.pth"
+    train(config, out, folder, resume=True, validate_every=chunk["validate_every"])
+    return {
+        "weights": base64.b64encode(out.read_bytes()).decode(),
+        "mean_gap": read_checkpoint(out).training["mean_gap"],
+    }
+
+
 def _write_curve(rows: list[dict[str, Any]], validation: Validation, run_dir: Path) -> None:
     from matplotlib.figure import Figure
 
@@ -380,49 +418,11 @@ def _write_curve(rows: list[dict[str, Any]], validation: Validation, run_dir: Pa
     figure.savefig(run_dir / "learning_curve.png", dpi=120)
 
 
-def config_in(path: Path, parser: argparse.ArgumentParser) -> dict[str, Any]:
-    """The training configuration in a JSON file: the file itself, or the `training_params` of a model description.
-
-    Ends the program with a message if the file has none.
-    """
-    try:
-        content = strict_json(path.read_bytes())
-    except (OSError, ValueError) as err:
-        parser.error(f"{path} cannot be read: {err}")
-    found = content.get("training_params", content) if isinstance(content, dict) else content
-    if not isinstance(found, dict):
-        parser.error(f"{path} does not contain a JSON object")
-    return found
-
-
-@contextmanager
-def reported_errors(parser: argparse.ArgumentParser) -> Iterator[None]:
-    """Within the block, a ValueError (also of pydantic) ends the program with its message."""
-    try:
-        yield
-    except ValidationError as err:
-        parser.error("; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in err.errors()))
-    except ValueError as err:
-        parser.error(str(err))
-
-
-def command_parser(program: str, description: str, unit: str, validate_every: int) -> argparse.ArgumentParser:
-    """The options that training and polishing share; `unit` is what `--validate-every` counts."""
-    parser = argparse.ArgumentParser(prog=f"python -m scheduler_env.{program}", description=description)
-    parser.add_argument("--config", type=Path, help="JSON file with fields of TrainingConfig (default: its defaults)")
-    parser.add_argument("--out", type=Path, required=True, help="file for the best validated weights, e.g. best.pth")
-    parser.add_argument("--run-dir", type=Path, help="folder for the run's state (default: training_runs/<out's name>)")
-    parser.add_argument("--resume", action="store_true", help="continue the run saved in the run folder")
-    parser.add_argument(
-        "--validate-every", type=int, default=validate_every, metavar=unit, help="between validations (%(default)s)"
-    )
-    return parser
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; see the module's docstring."""
     parser = command_parser("training", __doc__.split("\n\n")[0], "UPDATES", 1_000)
     parser.add_argument("--updates", type=int, help="overrides the number of learning steps of the configuration")
+    parser.add_argument("--seeds", type=int, nargs="+", help="train with each of these seeds and keep the best weights")
     options = parser.parse_args(arguments)
     content = config_in(options.config, parser) if options.config else {}
     if options.updates:
@@ -430,7 +430,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run_dir = options.run_dir or Path("training_runs") / options.out.stem
     with reported_errors(parser):
         config = TrainingConfig.model_validate(content)
-        last = train(config, options.out, run_dir, resume=options.resume, validate_every=options.validate_every)
+        how = {"resume": options.resume, "validate_every": options.validate_every}
+        if options.seeds:
+            last = train_seeds(config, list(dict.fromkeys(options.seeds)), options.out, run_dir, **how)
+        else:
+            last = train(config, options.out, run_dir, **how)
     print(json.dumps({"out": str(options.out), **last}))
     return 0
 

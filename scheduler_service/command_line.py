@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from scheduler_env.errors import CodedError
 from scheduler_env.vocabulary import half_width, number_of
-from scheduler_service.errors import ServiceError
 
 Outcome = tuple[Any, str, int]
 """The value that `--json` prints, the text for people, and the exit status."""
@@ -33,7 +33,7 @@ def run(command: Callable[[], Outcome], *, as_json: bool, interrupted: str = "")
     except BrokenPipeError:  # for example `| head`; without dup2, Python would report the error again at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except ServiceError as err:
+    except CodedError as err:
         print(f"error: {err}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -46,6 +46,11 @@ class Settings(BaseSettings):
         default=PROJECT_ROOT.parent / "shared" / "data",
         description="Reference data (PSPLIB, hash vectors) for tests and benchmarks; not needed for serving.",
     )
+    batch: Literal["local", "ray"] = Field(
+        default="local",
+        description="Executor of batch work on the command line: processes of this machine, or the Ray cluster in "
+        "RAY_ADDRESS.",
+    )
     api_keys: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
         description="API keys, comma-separated: <name>:<scope>[+<scope>]:<sha256 hex>, scopes run, read, admin.",

@@ -64,6 +64,7 @@ LAYERS: dict[str, int] = {
     "scheduler_env.validation": 0,
     "scheduler_env.words": 0,
     "scheduler_env.cores": 0,
+    "scheduler_env.batch": 0,
     "scheduler_service.errors": 0,
     "scheduler_service.settings": 0,
     "scheduler_service.clock": 0,

@@ -14,6 +14,7 @@ from gymnasium.utils.env_checker import check_env
 
 from scheduler_env import SAMPLE_PARAMS, InvalidCheckpoint, standard_instance
 from scheduler_env.agent import load_agent
+from scheduler_env.batch import local
 from scheduler_env.environment import SchedulingEnv
 from scheduler_env.generator import random_instance
 from scheduler_env.kernel import candidates, compile_instance, new_outlook, new_state, observe
@@ -26,13 +27,14 @@ from scheduler_env.observation import (
     score_candidates,
     state_value,
 )
-from scheduler_env.polishing import Polishing
+from scheduler_env.polishing import Evaluation, Polishing
 from scheduler_env.random_numbers import new_random, uniform
 from scheduler_env.replay_buffer import draw, new_episodes, play_episode, set_priority
 from scheduler_env.rules import ALL_RULES, build
 from scheduler_env.training import PolishingConfig, Training, TrainingConfig
 from tests import preloaded
 from tests.codes import coded
+from tests.conftest import ROOT
 from tests.waiting import HANG_S
 
 SMALL = TrainingConfig(updates=30, batch_size=16, sizes=(1, 2), instances=4, replay_steps=2**12, hidden=(8, 8, 8))
@@ -323,6 +325,27 @@ def test_the_command_line_trains_a_model_that_schedules(tmp_path):
     assert (tmp_path / "run" / "learning_curve.csv").read_text().count("\n") == 3
 
 
+def test_several_seeds_are_trained_at_once_and_the_best_is_kept(tmp_path):
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(SMALL.model_dump(mode="json")), encoding="utf-8")
+    out, runs = tmp_path / "best.pth", tmp_path / "runs"
+    arguments = ["--config", str(config), "--out", str(out), "--run-dir", str(runs), "--validate-every", "15"]
+    command = [preloaded.python(), "-m", "scheduler_env.training", *arguments, "--seeds", "3", "4"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=HANG_S, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    gaps = {}
+    for seed in (3, 4):
+        alone = SMALL.model_copy(update={"seed": seed})
+        weights = runs / f"seed-{seed}" / "best.pth"
+        resumed = Training.resume(runs / f"seed-{seed}" / "state.pt", alone)
+        assert np.array_equal(_weights(resumed), _weights(_train(alone, SMALL.updates)))
+        gaps[str(seed)] = load_agent(weights).training["mean_gap"]
+    assert found["mean_gaps"] == gaps
+    assert found["seed"] == int(min(gaps, key=gaps.__getitem__))
+    assert out.read_bytes() == (runs / f"seed-{found['seed']}" / "best.pth").read_bytes()
+
+
 # --- polishing ---
 
 POLISHED = SMALL.model_copy(
@@ -362,11 +385,24 @@ def test_polishing_reduces_the_gap_of_its_instances():
     )
     torch.manual_seed(1)
     run = Polishing(config, QNetwork((8, 8, 8)))
-    everything = np.arange(4)
-    before = run._gaps(run.weights, everything).mean()
+    evaluation, everything = Evaluation(run.config, config.seed, run.network), np.arange(4)
+    before = evaluation.gaps(run.weights, everything).mean()
     for _ in range(60):
         run.step()
-    assert run._gaps(run.mean, everything).mean() < before
+    assert evaluation.gaps(run.mean, everything).mean() < before
+
+
+def test_the_number_of_workers_does_not_change_the_polished_weights(monkeypatch):
+    several = _polish(3)
+    monkeypatch.setattr(local, "usable_cores", lambda: 1)
+    assert np.array_equal(_polish(3).weights, several.weights)
+    evaluation = Evaluation(several.config, POLISHED.seed, several.network)
+    monkeypatch.setattr(
+        Polishing,
+        "_differences",
+        lambda run: np.array([evaluation.difference(run.weights, run.generation, pair) for pair in range(3)]),
+    )
+    assert np.array_equal(_polish(3).weights, several.weights)  # in this process
 
 
 # --- the shipped models ---

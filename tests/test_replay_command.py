@@ -4,19 +4,34 @@ import json
 import os
 import signal
 import subprocess
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
+from model_manager import ModelVersionManager
 from monitoring import PerformanceMonitor
+from scheduler_env.batch import local
+from scheduler_service.clock import utc_now
+from scheduler_service.experiments.replay import (
+    Contest,
+    ReplayOptions,
+    in_this_thread,
+    on_workers,
+    plan_replay,
+    run_replay,
+)
 from tests import preloaded
 from tests.conftest import ROOT
 from tests.instances import params_of
 from tests.parts import parts_over
+from tests.test_batch import has_ray, needs_ray
 from tests.test_replay import log_runs
 from tests.waiting import HANG_S, until
 
 LARGE = 16  # requests of large plants
+MARK = "TEST_OF_REPLAYS"
+"""An environment variable, by which the workers of a command are found."""
 
 
 @pytest.fixture
@@ -39,14 +54,14 @@ def large(home) -> Path:
     return home
 
 
-def command(home: Path, *arguments: str) -> subprocess.Popen[str]:
+def command(home: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [preloaded.python(), "-m", "ab_testing", "replay", "--home", str(home), *arguments],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        env=os.environ | {"OMP_NUM_THREADS": "1", MARK: str(home)} | environment,
         # As in a terminal: background processes of a shell ignore Ctrl-C, and so would their children.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
@@ -64,6 +79,17 @@ def pairs_in(home: Path):
 
 def wait_for_pairs(home: Path, number: int) -> None:
     until(lambda: len(pairs_in(home)) >= number)
+
+
+def workers_of(home: Path) -> list[int]:
+    """Process ids of the workers of a command for this home."""
+    found = []
+    for process in Path("/proc").iterdir():
+        with suppress(OSError):
+            is_worker = process.name.isdigit() and b"scheduler_env.batch.worker" in (process / "cmdline").read_bytes()
+            if is_worker and f"{MARK}={home}".encode() in (process / "environ").read_bytes().split(b"\0"):
+                found.append(int(process.name))
+    return found
 
 
 def test_the_command_shows_progress_and_the_verdict(home):
@@ -127,6 +153,19 @@ def test_kill_9_loses_and_duplicates_nothing(large):
 
 
 @pytest.mark.slow
+def test_a_killed_worker_loses_and_duplicates_nothing(large):
+    process = command(large, "e", "--limit", str(LARGE), "--time-budget-ms", "200", "--json")
+    victim = until(lambda: workers_of(large))[0]
+    os.kill(victim, signal.SIGKILL)
+    status, out, err = finished(process)
+    assert status == 0, err
+    pairs = pairs_in(large)
+    assert len(pairs) == pairs["request_id"].nunique() == LARGE
+    assert json.loads(out)["verdict"]["pairs"] == LARGE
+    until(lambda: not workers_of(large))
+
+
+@pytest.mark.slow
 def test_ctrl_c_keeps_the_finished_pairs_and_prints_how_to_resume(large):
     process = command(large, "e", "--time-budget-ms", "100")
     wait_for_pairs(large, 5)
@@ -157,8 +196,37 @@ def test_an_error_is_one_line(home, arguments, expected):
     assert err.count("\n") == 1
 
 
+@pytest.mark.skipif(has_ray, reason="Ray is installed")
+def test_an_executor_that_cannot_be_used_is_refused_in_one_line(home):
+    status, out, err = finished(command(home, "e", SCHED_BATCH="ray"))
+    assert (status, out) == (1, "")
+    assert "error: SCHED_BATCH is ray, but Ray is not installed; run pip install -r requirements-ray.txt" in err
+    assert "Traceback" not in err
+
+
 def test_a_folder_without_a_service_is_refused(tmp_path):
     status, _, err = finished(command(tmp_path / "nowhere", "e"))
     assert status == 1
     assert "there is no service in" in err
     assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize(
+    ("executor", "cores"),
+    [("local", 1), ("local", 3), pytest.param("ray", 2, marks=needs_ray)],
+)
+def test_the_pairs_are_the_same_with_every_executor_and_number_of_workers(home, monkeypatch, executor, cores):
+    monkeypatch.setenv("SCHED_BATCH", executor)
+    monkeypatch.setattr(local, "usable_cores", lambda: cores)
+    monitor = PerformanceMonitor(home / "logs" / "performance.db", reports_dir=home)
+    with closing(monitor):
+        models = [ModelVersionManager(home / "models").load_model(name) for name in ("DDQN_v1.0", "DDQN_v2.0")]
+        found = []
+        for experiment, compute in ((None, in_this_thread(*models)), ("e", on_workers(*models, here_s=0.0))):
+            contest = Contest(models[0].key, models[1].key, experiment)
+            plan = plan_replay(monitor.replays, contest, ReplayOptions(), utc_now())
+            run_replay(plan, monitor, *models, progress=lambda done, total: None, compute=compute)
+            pairs = monitor.get_pairs(replay=plan.id).set_index("request_id").sort_index()
+            found.append(pairs[["user_id", "makespan_a", "makespan_b", "lower_bound", "input_digest"]])
+    assert len(found[0]) == 40
+    assert found[1].equals(found[0])

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from benchmarks.experiments import days, errors, guards, live, pair_errors, price, ramps
 from benchmarks.experiments.tables import Figures, quantiles, told, told_beside
@@ -30,6 +29,8 @@ from benchmarks.experiments.text import (
     SPLIT_TEXT,
 )
 from benchmarks.machine import markdown_table, write_results
+from scheduler_env.batch import map_all
+from scheduler_service.command_line import progress_bar
 from scheduler_service.experiments.ramp import SHORT_STAGES
 from scheduler_service.experiments.rollout import DEFAULT_STAGES
 
@@ -83,16 +84,23 @@ def _errors(options: argparse.Namespace) -> Section:
     splits = [f"{100 * (1 - share):g}/{100 * share:g}" for share in errors.SPLITS]
     cells: dict[str, Figures] = {}
     rows = []
-    for cell in tqdm(errors.CELLS, desc="equal models"):
-        found = {each: errors.equal_models(cell, share, n) for each, share in zip(splits, errors.SPLITS, strict=True)}
+    equal = _measured("equal", [(number, share, n) for number in range(len(errors.CELLS)) for share in errors.SPLITS])
+    same_chunks = [
+        (number, users, _fewer(returning, users))
+        for number in range(len(errors.OF_SERVICES))
+        for users in errors.SERVICES
+    ]
+    returned = _measured("same", same_chunks)
+    for number, cell in enumerate(errors.CELLS):
+        found = {each: equal[number, share, n] for each, share in zip(splits, errors.SPLITS, strict=True)}
         cells |= {f"{cell[1]}, {cell[0].name}, {each}": figure for each, figure in found.items()}
         rows.append([f"`{cell[1]}`, {cell[0].name}", *(told_beside(figure) for figure in found.values())])
     services: dict[str, Figures] = {}
     service_rows = []
-    for cell, share in errors.OF_SERVICES:
+    for number, (cell, share) in enumerate(errors.OF_SERVICES):
         name = f"{cell[1]}, {cell[0].name}, {100 * (1 - share):g}/{100 * share:g}"
         new = errors.new_users(cell, share, n)
-        same = {u: errors.same_users(cell, share, u, _fewer(returning, u)) for u in errors.SERVICES}
+        same = {u: returned[number, u, _fewer(returning, u)] for u in errors.SERVICES}
         services |= {f"{name}, {users} new users a day": each for users, each in new.items()}
         services |= {f"{name}, {users} same users": each for users, each in same.items()}
         service_rows += [
@@ -112,6 +120,13 @@ def _errors(options: argparse.Namespace) -> Section:
         ),
     ]
     return texts, {"wrong": {**cells, **services, **{f"changed split, {k}": v for k, v in changed.items()}}}
+
+
+def _measured(kind: str, chunks: Sequence[tuple[Any, ...]]) -> dict[tuple[Any, ...], Figures]:
+    """The figures of each chunk of `errors.<kind>_chunk`, on all cores."""
+    with progress_bar(kind, "cell") as progress:
+        found = map_all(f"{errors.__name__}:{kind}_chunk", chunks, progress=progress)
+    return dict(zip(chunks, found, strict=True))
 
 
 def _fewer(returning: int, users: int) -> int:

@@ -93,6 +93,12 @@ def equal_models(cell: Cell, share: float, experiments: int) -> Figures:
     return {**share_of(wrong, experiments), **beside}
 
 
+def equal_chunk(chunk: tuple[int, float, int]) -> Figures:
+    """A chunk of batch work: `equal_models` of one of `CELLS`, by its index."""
+    number, share, experiments = chunk
+    return equal_models(CELLS[number], share, experiments)
+
+
 def _first_alarm(requests: Requests, in_b: Flags, share: Values, metric: str) -> int:
     """The number of users who had taken part, or `NEVER`."""
     y, limits, counts = values_of(requests, metric)
@@ -154,6 +160,13 @@ def same_users(cell: Cell, share: float, users: int, experiments: int) -> Figure
             if runs["variant"].nunique() == 2:
                 must_agree(at != NEVER, runs, metric)
     return share_of(wrong, experiments)
+
+
+def same_chunk(chunk: tuple[int, int, int]) -> Figures:
+    """A chunk of batch work: `same_users` of one of `OF_SERVICES`, by its index."""
+    number, users, experiments = chunk
+    cell, share = OF_SERVICES[number]
+    return same_users(cell, share, users, experiments)
 
 
 def days_of(rng: np.random.Generator, users: int, days: int = DAYS, requests: int = REQUESTS_A_DAY) -> Ints:

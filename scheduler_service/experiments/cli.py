@@ -26,6 +26,7 @@ from scheduler_service.experiments.replay import (
     Contest,
     ReplayOptions,
     contest_of,
+    on_workers,
     plan_replay,
     replay_status,
     run_replay,
@@ -364,7 +365,7 @@ def _replay(doors: Doors, options: argparse.Namespace) -> Output:
     plan = plan_replay(doors.monitor.replays, contest, chosen, utc_now())
     print(f"replay {plan.id}: {plan.total} requests, {contest.key_a} against {contest.key_b}", file=sys.stderr)
     with progress_bar("replaying", "request", leave=True) as progress:
-        run_replay(plan, doors.monitor, *models, progress=progress)
+        run_replay(plan, doors.monitor, *models, progress=progress, compute=on_workers(*models))
     value = replay_status(contest, plan.record, "done", plan.total, doors.monitor)
     return value, _replay_text(value)
 

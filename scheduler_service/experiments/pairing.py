@@ -2,10 +2,13 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
+from scheduler_env.errors import InvalidInstance
+from scheduler_env.readers import instance_from_request
 from scheduler_service.experiments.assignment import bucket
+from scheduler_service.registry.loading import shared_model
 from scheduler_service.stats.arms import BASELINE
 from scheduler_service.telemetry.record import PairRecord
 
@@ -107,6 +110,47 @@ def pair_record(
         time_budget_ms=time_budget_ms,
         input_digest=digest,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Repetition:
+    """A recorded request that both models of a replay shall run; JSON values."""
+
+    problem: object  # the recorded input
+    request_id: str
+    user_id: str | None
+    experiment: str | None
+    candidate: str
+    replay: str
+    time_budget_ms: float
+    digest: str  # of the input
+
+
+def repeat(repetition: Repetition, models: "Sequence[LoadedModel]") -> PairRecord | None:
+    """The pair of a recorded request, by the baseline and the candidate; None if its input is invalid."""
+    instance = instance_of(repetition.problem)
+    if instance is None:
+        return None
+    a, b = models
+    facts = asdict(repetition)
+    del facts["problem"]
+    load = {model.key: model for model in models}.__getitem__
+    sides = solve_both((a.key, b.key), load, instance, facts["time_budget_ms"], request_id=facts["request_id"])
+    return pair_record(sides, instance, source="replay", **facts)
+
+
+def repeat_chunk(chunk: dict[str, Any]) -> dict[str, Any] | None:
+    """A chunk of batch work: `repeat` of one request."""
+    pair = repeat(Repetition(**chunk["repetition"]), [shared_model(model) for model in chunk["models"]])
+    return None if pair is None else asdict(pair)
+
+
+def instance_of(problem: object) -> "Instance | None":
+    """The instance of a recorded input; None for an invalid one: programs may record any input."""
+    try:
+        return instance_from_request(problem) if isinstance(problem, dict) else None
+    except InvalidInstance:
+        return None
 
 
 def is_shadowed(experiment: str, share: float, request_id: str) -> bool:

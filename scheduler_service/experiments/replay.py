@@ -8,19 +8,20 @@ import hashlib
 import json
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from scheduler_env.errors import InvalidInstance
-from scheduler_env.problem import Instance
-from scheduler_env.readers import instance_from_request
+from scheduler_env.batch import START_S, map_unordered
 from scheduler_service.clock import to_iso
 from scheduler_service.command_line import Progress
 from scheduler_service.errors import InvalidExperiment, InvalidInput, NothingToReplay
+from scheduler_service.experiments import pairing
 from scheduler_service.experiments.experiment import Experiment
-from scheduler_service.experiments.pairing import pair_record, solve_both
+from scheduler_service.experiments.pairing import Repetition, instance_of, repeat
+from scheduler_service.registry.loading import share
 from scheduler_service.stats.arms import BASELINE
 from scheduler_service.stats.metrics import PAIRED, paired_metric
 from scheduler_service.stats.spending import replay_alpha
@@ -39,7 +40,7 @@ RESUME_WITHIN = timedelta(days=1)
 """If a replay is started again within this time, it continues with the requests of its first selection."""
 READ_BATCH = 200
 COMMIT_AFTER, COMMIT_AFTER_S = 25, 1.0
-"""After a kill, at most this many pairs, or seconds of work, are computed again."""
+"""After a kill, at most this many pairs, or seconds of work (of each worker), are computed again."""
 
 ReplayState = Literal["identical", "running", "done", "unfinished", "failed"]
 """`unfinished`: interrupted, or running in another process; it continues when it is started again."""
@@ -169,6 +170,10 @@ def plan_replay(log: ReplayLog, contest: Contest, options: ReplayOptions, now: d
     return ReplayPlan(last, _selected(log, last, own, options), options)
 
 
+Compute = Callable[[Iterator[Repetition]], Generator[tuple[int, PairRecord | None], None, None]]
+"""Gives (number from 0, pair) of each repetition, in any order; no pair for an invalid input."""
+
+
 def run_replay(
     plan: ReplayPlan,
     monitor: "PerformanceMonitor",
@@ -177,6 +182,7 @@ def run_replay(
     *,
     progress: Progress,
     may_continue: Callable[[], bool] = lambda: True,
+    compute: Compute | None = None,
 ) -> bool:
     """Run both models on the remaining requests of the plan; returns False if `may_continue` ended it.
 
@@ -184,49 +190,102 @@ def run_replay(
 
     Args:
         may_continue: called before each request; it may block.
+        compute: for example `on_workers`; by default one request after the other in this thread.
 
     Raises:
         StorageUnavailable: the database cannot be used; committed pairs remain.
     """
-    log, models = monitor.replays, {model.key: model for model in (model_a, model_b)}
-    done = log.done(plan.id)
-    n_done = len(done)
-    known: dict[tuple[str, float], PairRecord] = {}
-    pending: list[PairRecord] = []
-    committed_s = time.monotonic()
-    progress(n_done, plan.total)
+    done = monitor.replays.done(plan.id)
+    work = _Work(plan, monitor, progress, len(done))
+    is_stopped = False
+
+    def repetitions() -> Iterator[Repetition]:
+        nonlocal is_stopped
+        for request in _remaining(monitor.replays, plan, done):
+            if is_stopped := not may_continue():
+                return
+            if (repetition := work.add(request, _budget_ms(request, plan, model_a))) is not None:
+                yield repetition
+
+    progress(len(done), plan.total)
     try:
-        for request in _remaining(log, plan, done):
-            if not may_continue():
-                return False
-            budget_ms = _budget_ms(request, plan, model_a)
-            problem = _problem(request)
-            key = input_digest(problem), budget_ms
-            if (instance := None if key in known else _instance(problem)) is not None:
-                names, request_id = (model_a.key, model_b.key), request.request_id
-                known[key] = pair_record(
-                    solve_both(names, models.__getitem__, instance, budget_ms, request_id=request_id),
-                    instance,
-                    request_id=request_id,
-                    user_id=request.user_id,
-                    experiment=plan.record.experiment,
-                    candidate=plan.record.candidate,
-                    source="replay",
-                    replay=plan.id,
-                    time_budget_ms=budget_ms,
-                    digest=key[0],
-                )
-            n_done += 1
-            if (pair := known.get(key)) is not None:
-                pending.append(replace(pair, request_id=request.request_id, user_id=request.user_id))
-            if len(pending) >= COMMIT_AFTER or time.monotonic() - committed_s > COMMIT_AFTER_S:
-                monitor.record_pair(*pending)
-                pending.clear()
-                committed_s = time.monotonic()
-            progress(n_done, plan.total)
+        with closing((compute or in_this_thread(model_a, model_b))(repetitions())) as pairs:
+            for number, pair in pairs:
+                work.finish(number, pair)
     finally:  # also if the replay is interrupted
-        monitor.record_pair(*pending)
-    return True
+        work.commit()
+    return not is_stopped
+
+
+class _Work:
+    """The requests of a replay that are being computed, and the pairs that are not committed yet."""
+
+    def __init__(self, plan: ReplayPlan, monitor: "PerformanceMonitor", progress: Progress, n_done: int) -> None:
+        self._plan, self._monitor, self._progress, self._n_done = plan, monitor, progress, n_done
+        self._keys: list[tuple[str, float]] = []  # digest of the input and budget of each repetition
+        self._waiting: dict[tuple[str, float], list[LoggedRequest]] = {}  # requests whose pair is being computed
+        self._known: dict[tuple[str, float], PairRecord | None] = {}
+        self._pending: list[PairRecord] = []
+        self._committed_s = time.monotonic()
+
+    def add(self, request: LoggedRequest, budget_ms: float) -> Repetition | None:
+        """What is to be computed for the request; None if the same is computed already."""
+        problem, record = _problem(request), self._plan.record
+        key = input_digest(problem), budget_ms
+        if key in self._known:
+            self._record(request, self._known[key])
+        elif key in self._waiting:
+            self._waiting[key].append(request)
+        else:
+            self._waiting[key] = [request]
+            self._keys.append(key)
+            about = (request.request_id, request.user_id, record.experiment, record.candidate, record.id)
+            return Repetition(problem, *about, budget_ms, key[0])
+        return None
+
+    def finish(self, number: int, pair: PairRecord | None) -> None:
+        """Record the pair for each request of the repetition with this number."""
+        key = self._keys[number]
+        self._known[key] = pair
+        for request in self._waiting.pop(key):
+            self._record(request, pair)
+
+    def commit(self) -> None:
+        self._monitor.record_pair(*self._pending)
+        self._pending.clear()
+        self._committed_s = time.monotonic()
+
+    def _record(self, request: LoggedRequest, pair: PairRecord | None) -> None:
+        self._n_done += 1
+        if pair is not None:
+            self._pending.append(replace(pair, request_id=request.request_id, user_id=request.user_id))
+        if len(self._pending) >= COMMIT_AFTER or time.monotonic() - self._committed_s > COMMIT_AFTER_S:
+            self.commit()
+        self._progress(self._n_done, self._plan.total)
+
+
+def in_this_thread(*models: "LoadedModel") -> Compute:
+    """Computes one request after the other. `models`: baseline and candidate."""
+
+    def compute(repetitions: Iterator[Repetition]) -> Generator[tuple[int, PairRecord | None], None, None]:
+        for number, repetition in enumerate(repetitions):
+            yield number, repeat(repetition, models)
+
+    return compute
+
+
+def on_workers(*models: "LoadedModel", here_s: float = START_S) -> Compute:
+    """Computes with the workers of `scheduler_env.batch`. `models`: baseline and candidate."""
+    shared = [share(model) for model in models]
+
+    def compute(repetitions: Iterator[Repetition]) -> Generator[tuple[int, PairRecord | None], None, None]:
+        chunks = ({"models": shared, "repetition": asdict(each)} for each in repetitions)
+        digests = [model["digest"] for model in shared]
+        with closing(map_unordered(f"{pairing.__name__}:repeat_chunk", chunks, inputs=digests, here_s=here_s)) as found:
+            for number, pair in found:
+                yield number, None if pair is None else PairRecord(**pair)
+
+    return compute
 
 
 def _number_and_alpha(
@@ -301,21 +360,13 @@ def _remaining(log: ReplayLog, plan: ReplayPlan, done: set[str]) -> Iterator[Log
 
 
 def _is_done(log: ReplayLog, plan: ReplayPlan) -> bool:
-    return not any(_instance(_problem(request)) for request in _remaining(log, plan, log.done(plan.id)))
+    return not any(instance_of(_problem(request)) for request in _remaining(log, plan, log.done(plan.id)))
 
 
 def _problem(request: LoggedRequest) -> object:
     """The recorded input; records of the guide's service contain only the 15 durations."""
     problem = json.loads(request.input_params)
     return {"params": problem} if isinstance(problem, list) else problem
-
-
-def _instance(problem: object) -> Instance | None:
-    """None for an invalid input: programs may record any input."""
-    try:
-        return instance_from_request(problem) if isinstance(problem, dict) else None
-    except InvalidInstance:
-        return None
 
 
 def _budget_ms(request: LoggedRequest, plan: ReplayPlan, baseline: "LoadedModel") -> float:

@@ -7,7 +7,6 @@ import argparse
 import getpass
 import json
 import logging
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from scheduler_env.values import strict_json
 from scheduler_service.clock import parse_time, utc_now
-from scheduler_service.command_line import Outcome, integer, run, table
+from scheduler_service.command_line import Outcome, integer, progress_bar, run, table
 from scheduler_service.errors import InvalidInput, ModelNotFound
 from scheduler_service.experiments.changes import Changes
 from scheduler_service.experiments.config import ConfigFile
@@ -240,18 +239,11 @@ def _cleanup(manager: "ModelVersionManager", options: argparse.Namespace) -> Com
 
 
 def _compare(manager: "ModelVersionManager", options: argparse.Namespace) -> CommandOutput:
-    from tqdm import tqdm  # too slow to import for the other commands
-
     if options.instances < 1 or min(options.sizes) < 1 or max(options.sizes) > 50:
         raise InvalidInput("comparison_range", limit=50)
     a, b = manager.load_model(options.a), manager.load_model(options.b)
-    found = compare_models(
-        (a.key, a.agent),
-        (b.key, b.agent),
-        sizes=options.sizes,
-        per_size=options.instances,
-        progress=lambda instances: tqdm(instances, desc="comparing", file=sys.stderr, leave=False),
-    )
+    with progress_bar("comparing", "instance") as progress:
+        found = compare_models(a, b, sizes=options.sizes, per_size=options.instances, progress=progress)
     header = ("work points", "instances", "B wins", "ties", "B loses", "mean A h", "mean B h")
     rows = [
         (

@@ -1,15 +1,15 @@
 """Comparison of two models on the same instances by makespan."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from scheduler_env.batch import START_S, map_all
+from scheduler_service.command_line import Progress
+from scheduler_service.registry.loading import LoadedModel, share, shared_model
 from scheduler_service.stats.outcome import NotComputable
 from scheduler_service.stats.paired import paired
-
-if TYPE_CHECKING:
-    from scheduler_env.solver import Solver
 
 COMPARISON_SEEDS_FROM = 450_000
 """These seeds are used neither for training nor for validation nor for benchmarks."""
@@ -64,28 +64,29 @@ class ModelComparison:
 
 
 def compare_models(
-    a: tuple[str, "Solver"],
-    b: tuple[str, "Solver"],
+    a: LoadedModel,
+    b: LoadedModel,
     *,
     sizes: Sequence[int] = SIZES,
     per_size: int = PER_SIZE,
-    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+    progress: Progress | None = None,
 ) -> ModelComparison:
     """Run both models greedily on `per_size` generated instances of each size; paired t-test on the logarithms.
 
     Args:
-        a, b: (key, agent).
-        progress: wraps the list of instances, as tqdm does.
+        progress: called with the number of finished instances and the total.
     """
     import numpy as np
 
-    from scheduler_env.generator import random_instance
-
-    instances = [(size, COMPARISON_SEEDS_FROM + number) for size in sizes for number in range(per_size)]
-    found = []
-    for size, seed in progress(instances):
-        instance = random_instance(size, seed)
-        found.append((size, *(agent.solve(instance).schedule.makespan_h for _, agent in (a, b))))
+    models = [share(a), share(b)]
+    chunks = [
+        {"models": models, "size": size, "seed": COMPARISON_SEEDS_FROM + number}
+        for size in sizes
+        for number in range(per_size)
+    ]
+    inputs = [model["digest"] for model in models]
+    makespans = map_all(f"{__name__}:makespans_h", chunks, inputs=inputs, here_s=START_S, progress=progress)
+    found = [(chunk["size"], *spans) for chunk, spans in zip(chunks, makespans, strict=True)]
     groups = []
     for size in sizes:
         spans = [(first, second) for n, first, second in found if n == size]
@@ -96,8 +97,8 @@ def compare_models(
     logs = np.log([spans[1:] for spans in found])
     test = paired(logs[:, 0], logs[:, 1], ALPHA)
     return ModelComparison(
-        a=a[0],
-        b=b[0],
+        a=a.key,
+        b=b.key,
         groups=tuple(groups),
         wins=sum(group.wins for group in groups),
         ties=sum(group.ties for group in groups),
@@ -108,3 +109,11 @@ def compare_models(
         p_value=None if isinstance(test, NotComputable) else test.p_value,
         note=test.message if isinstance(test, NotComputable) else None,
     )
+
+
+def makespans_h(chunk: dict[str, Any]) -> list[float]:
+    """A chunk of batch work: the makespans of both models on one instance, hours."""
+    from scheduler_env.generator import random_instance
+
+    instance = random_instance(chunk["size"], chunk["seed"])
+    return [shared_model(model).agent.solve(instance).schedule.makespan_h for model in chunk["models"]]

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 from cachetools import LRUCache
 
+from scheduler_env.batch import input_file, keep
 from scheduler_service.errors import InvalidModel
 from scheduler_service.registry.records import ModelRecord
 from scheduler_service.registry.weights import load, sha256_of
@@ -27,6 +29,17 @@ class LoadedModel:
     algorithm: str
     version: str
     agent: "Solver"
+    weights: Path
+    sha256: str  # of `weights`
+
+
+class SharedModel(TypedDict):
+    """A model in a chunk of batch work; JSON. `digest` is an input of the batch."""
+
+    key: str
+    algorithm: str
+    version: str
+    digest: str
 
 
 class LoadedModels:
@@ -61,10 +74,11 @@ class LoadedModels:
         # Outside the lock, so that lookups of other models do not wait for this file.
         try:
             check_weights(record, weights)
-            loaded = LoadedModel(record.model_key, record.algorithm, record.version, load(record.algorithm, weights))
+            agent = load(record.algorithm, weights)
         except Exception:
             self._callback("failed")
             raise
+        loaded = LoadedModel(record.model_key, record.algorithm, record.version, agent, weights, record.sha256)
         self._callback("miss")
         with self._mutex:
             self._loaded[slot] = loaded
@@ -101,3 +115,38 @@ def check_weights(record: ModelRecord, weights: Path) -> None:
         raise InvalidModel("model_weights_unreadable", model=record.model_key, reason=str(err)) from err
     if digest != record.sha256:
         raise InvalidModel("model_weights_changed", model=record.model_key, found=digest, expected=record.sha256)
+
+
+def share(model: LoadedModel) -> SharedModel:
+    """The model for the workers of a batch, which load it with `shared_model`.
+
+    Raises:
+        InvalidModel: its weights were changed since they were loaded.
+    """
+    try:
+        digest = keep(model.weights.read_bytes())
+    except OSError as err:
+        raise InvalidModel("model_weights_unreadable", model=model.key, reason=str(err)) from err
+    if digest != model.sha256:
+        raise InvalidModel("model_weights_changed", model=model.key, found=digest, expected=model.sha256)
+    return SharedModel(key=model.key, algorithm=model.algorithm, version=model.version, digest=digest)
+
+
+def shared_model(model: SharedModel) -> LoadedModel:
+    """In a worker: the model, ready for measurements of its time.
+
+    Raises:
+        InvalidModel: the weights cannot be used.
+    """
+    return _shared_model(model["key"], model["algorithm"], model["version"], model["digest"])
+
+
+@lru_cache
+def _shared_model(key: str, algorithm: str, version: str, digest: str) -> LoadedModel:
+    from scheduler_env.standard_cycle import SAMPLE_PARAMS, standard_instance
+
+    path = input_file(digest)
+    agent = load(algorithm, path)
+    # The first schedule loads compiled code, which would take most of a time budget.
+    agent.solve(standard_instance(SAMPLE_PARAMS), time_budget_ms=1.0)
+    return LoadedModel(key, algorithm, version, agent, path, digest)
