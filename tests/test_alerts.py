@@ -525,7 +525,7 @@ def test_nothing_is_sent_while_the_outbox_cannot_be_written(monitor, desk, recei
     desk.tell("message")
     with sqlite3.connect(monitor.db_path, isolation_level=None) as other:
         other.execute("BEGIN IMMEDIATE")
-        monkeypatch.setattr("scheduler_service.telemetry.schema.BUSY_TIMEOUT_S", 0.1)
+        monkeypatch.setattr("scheduler_service.telemetry.engines.sqlite.BUSY_TIMEOUT_S", 0.1)
         monitor.close()
         with pytest.raises(StorageUnavailable):
             desk.deliver()

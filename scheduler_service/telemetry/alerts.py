@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from typing import Any, Literal
@@ -14,12 +15,13 @@ from scheduler_service.alerts.notice import Notice
 from scheduler_service.clock import Clock, parse_time, to_iso
 from scheduler_service.errors import AlertNotFound
 from scheduler_service.telemetry import queries
+from scheduler_service.telemetry.database import Lease, changed, database_of
 from scheduler_service.telemetry.schema import alerts, outbox, silences
 from scheduler_service.telemetry.writer import Writer, storable_text
 
 _TIMES = frozenset({"began", "last_beyond", "fired", "ended", "notified", "acknowledged", "until", "written", "due"})
 MAX_ID = 2**63 - 1
-"""SQLite's greatest integer."""
+"""The greatest whole number of a database."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class AlertLog:
 
     def __init__(self, engine: Engine, writer: Writer, clock: Clock) -> None:
         self._engine = engine
+        self._database = database_of(engine)
         self._writer = writer
         self._clock = clock
 
@@ -83,15 +86,27 @@ class AlertLog:
         query = query.group_by(alerts.c.name, alerts.c.subject)
         return {(row.name, row.subject): parse_time(row.last) for row in queries.fetch(self._engine, query) if row.last}
 
-    def store(self, episodes: Sequence[Episode], letters: Callable[[Episode], Sequence[tuple[str, Notice]]]) -> None:
+    def hold(self, name: str, timeout_s: float) -> AbstractContextManager[Lease]:
+        """A lease among all processes that use the database; see `Database.hold`."""
+        return self._database.hold(name, timeout_s)
+
+    def store(
+        self,
+        episodes: Sequence[Episode],
+        letters: Callable[[Episode], Sequence[tuple[str, Notice]]],
+        lease: Lease | None = None,
+    ) -> None:
         """Store changed episodes and their notices in one commit; episodes that ended without firing are deleted.
 
         Args:
             letters: returns the notices to send for an episode with its id: (channel, notice).
+            lease: nothing is stored if it is lost.
         """
         now = to_iso(self._clock())
 
         def change(connection: Connection) -> None:
+            if lease is not None:
+                lease.confirm(connection)
             for episode in episodes:
                 stored = _put(connection, episode)
                 for channel, notice in letters(stored):
@@ -116,7 +131,7 @@ class AlertLog:
 
         def change(connection: Connection) -> None:
             is_open = (alerts.c.id == alert) & (alerts.c.state != "resolved")
-            if connection.execute(update(alerts).where(is_open).values(values)).rowcount == 0:
+            if changed(connection, update(alerts).where(is_open).values(values)) == 0:
                 raise AlertNotFound("alert_not_open", id=alert)
 
         self._writer.write(change)
@@ -144,7 +159,7 @@ class AlertLog:
 
         def change(connection: Connection) -> None:
             in_force = (silences.c.id == silence) & (silences.c.until > now)
-            if connection.execute(update(silences).where(in_force).values(until=now)).rowcount == 0:
+            if changed(connection, update(silences).where(in_force).values(until=now)) == 0:
                 raise AlertNotFound("silence_not_found", id=silence)
 
         self._writer.write(change)
@@ -164,12 +179,13 @@ class AlertLog:
             nonlocal n_added
             n_added = 0  # the writer may apply a change twice
             for row in rows:
+                self._database.serialise(connection, row["digest"])  # others may post the same at the same time
                 same = (outbox.c.digest == row["digest"]) & (outbox.c.channel == row["channel"])
                 # Rows from the future were written before the clock was set back.
                 known = same & (outbox.c.written > to_iso(unless_since)) & (outbox.c.written <= now)
                 values = [literal(value, outbox.c[name].type) for name, value in row.items()]
                 if_new = select(*values).where(~exists(select(outbox.c.id).where(known)))
-                n_added += connection.execute(insert(outbox).from_select(list(row), if_new)).rowcount
+                n_added += changed(connection, insert(outbox).from_select(list(row), if_new))
 
         self._writer.write(change)
         return n_added > 0
@@ -184,9 +200,18 @@ class AlertLog:
             for row in queries.fetch(self._engine, query.order_by(outbox.c.id).limit(limit))
         ]
 
-    def attempt(self, letter: Letter, due: datetime) -> None:
-        """Record an attempt before it is made; `due`: time of the next attempt if the process ends during this one."""
-        self._update(letter, attempts=letter.attempts + 1, due=to_iso(due))
+    def attempt(self, letter: Letter, due: datetime) -> bool:
+        """Record an attempt before it is made; False: another process makes it, or has made it.
+
+        Args:
+            due: time of the next attempt if the process ends during this one.
+        """
+        mine = (outbox.c.id == letter.id) & (outbox.c.attempts == letter.attempts) & outbox.c.due.is_not(None)
+        taken = update(outbox).where(mine).values(attempts=letter.attempts + 1, due=to_iso(due))
+        n_taken: list[int] = []
+        # The writer may apply a change twice; the last number counts.
+        self._writer.write(lambda connection: n_taken.append(changed(connection, taken)))
+        return n_taken[-1] > 0
 
     def delivered(self, letter: Letter) -> None:
         """Record the delivery of a notice."""

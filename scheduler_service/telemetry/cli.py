@@ -67,12 +67,15 @@ def main(door: Door, arguments: Sequence[str] | None = None) -> int:
         settings = settings.model_copy(update={"home": options.home.expanduser().resolve()})
 
     def command() -> Outcome:
-        if options.command != "restore" and not settings.database_file.is_file():
+        records = settings.records
+        if options.command in FILE_COMMANDS and not isinstance(records, Path):
+            raise InvalidInput("database_only_file", database=records.shown)
+        if options.command != "restore" and isinstance(records, Path) and not records.is_file():
             raise InvalidInput("no_records", home=str(settings.home))
         if options.command in FILE_COMMANDS:
             return FILE_COMMANDS[options.command](settings, options)
         monitor = door.open_monitor(
-            settings.database_file,
+            records,
             reports_dir=settings.reports_dir,
             thresholds=settings.alert_thresholds,
             thresholds_file=settings.thresholds_file,

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Table,
     and_,
     case,
+    cast,
     column,
     func,
     select,
@@ -25,7 +26,7 @@ from sqlalchemy import (
 )
 
 from scheduler_service.clock import parse_time, to_iso
-from scheduler_service.telemetry.database import path_of, storage_errors
+from scheduler_service.telemetry.database import database_of
 from scheduler_service.telemetry.schema import feedback, pairs, replays, runs
 
 if TYPE_CHECKING:
@@ -179,7 +180,7 @@ def _by_bucket(rows: Sequence[Row[Any]]) -> dict[int, dict[str, Any]]:
 
 def fetch(engine: Engine, query: Select[Any]) -> Sequence[Row[Any]]:
     """The rows of the query. Raises as `run_frame`."""
-    with storage_errors(path_of(engine)), engine.connect() as connection:
+    with database_of(engine).errors(), engine.connect() as connection:
         return connection.execute(query).all()
 
 
@@ -226,7 +227,8 @@ def _trend_query(bounds: Sequence[datetime], named: Mapping[str, str | None]) ->
         "mean_makespan": func.avg(if_successful(runs.c.makespan)),
         "mean_policy_makespan": func.avg(if_successful(runs.c.policy_makespan)),
         "mean_gap": func.avg(if_successful(runs.c.gap)),
-        "mean_satisfaction": func.avg(feedback.c.user_satisfaction),
+        # The mean of whole numbers is a Decimal in PostgreSQL.
+        "mean_satisfaction": cast(func.avg(feedback.c.user_satisfaction), Float),
         "verdicts": func.count(feedback.c.user_satisfaction),
     }
     source = buckets.join(runs, _is_in(buckets)).outerjoin(feedback, feedback.c.request_id == runs.c.request_id)
