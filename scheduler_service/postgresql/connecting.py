@@ -14,6 +14,7 @@ from scheduler_service.postgresql.faults import CONNECTION_STATES, READ_ONLY, st
 MIN_VERSION = 13
 POOL_TIMEOUT_S = 4.0
 """Threads wait so long for a free connection."""
+COMMIT_TIMEOUT_S = 10.0
 PARAMETERS = {
     "application_name": "scheduler",
     "target_session_attrs": "read-write",  # of several hosts, the one that accepts writes
@@ -51,6 +52,27 @@ HEALTH = text(
 _NEEDED_STANDBYS = re.compile(r"\s*(?:(?:any|first)\s+)?(\d+)\s*\(", re.IGNORECASE)
 
 
+class _Connection(psycopg.Connection[Any]):
+    """A connection whose commits end: a server waits without limit for a synchronous standby that is gone."""
+
+    _timeout_s: float | None = None
+
+    def commit(self) -> None:
+        """As `psycopg.Connection`; after `COMMIT_TIMEOUT_S` the connection is closed, and the outcome is unknown."""
+        self._timeout_s = COMMIT_TIMEOUT_S
+        try:
+            super().commit()
+        except psycopg.errors._WaitTimeout as err:
+            self.close()
+            raise psycopg.OperationalError(f"no answer to a commit within {COMMIT_TIMEOUT_S:g} s") from err
+        finally:
+            self._timeout_s = None
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        """As `psycopg.Connection`, with the limit of a commit."""
+        return super().wait(gen, interval, self._timeout_s if timeout is None else timeout)
+
+
 class _Text(StrDumperUnknown):
     """A text as PostgreSQL accepts it: with U+FFFD instead of NUL."""
 
@@ -66,8 +88,8 @@ def postgresql_engine(url: DatabaseUrl, connections: int) -> Engine:
     pool: dict[str, Any] = {"max_overflow": 0, "pool_timeout": POOL_TIMEOUT_S, "pool_pre_ping": True}
     engine = create_engine("postgresql+psycopg://", use_native_hstore=False, pool_size=connections, **pool)
 
-    def log_in(_dialect: object, _record: object, _arguments: object, parameters: dict[str, Any]) -> None:
-        parameters.update(PARAMETERS | url.arguments())
+    def log_in(_dialect: object, _record: object, _arguments: object, parameters: dict[str, Any]) -> _Connection:
+        return _Connection.connect(**parameters | PARAMETERS | url.arguments())
 
     def configure(connection: psycopg.Connection[Any], _record: object) -> None:
         _configure(connection, url)

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, fields, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from sqlalchemy import Connection, Engine, Row, Table, delete, exists, func, insert, literal, select, update
@@ -45,6 +45,8 @@ class Delivery:
     error: str | None  # of the last attempt
 
 
+CLOCK_TOLERANCE = timedelta(minutes=1)
+"""The clocks of machines that share a database may differ by this much."""
 LOG = "log"
 """The channel of notices that are only logged, since no channel is configured."""
 
@@ -171,7 +173,7 @@ class AlertLog:
 
         Returns whether it was added for any channel.
         """
-        now = to_iso(self._clock())
+        now, latest = to_iso(self._clock()), to_iso(self._clock() + CLOCK_TOLERANCE)
         rows = [_letter(channel, notice, now) for channel in channels or (LOG,)]
         n_added = 0
 
@@ -182,7 +184,7 @@ class AlertLog:
                 self._database.serialise(connection, row["digest"])  # others may post the same at the same time
                 same = (outbox.c.digest == row["digest"]) & (outbox.c.channel == row["channel"])
                 # Rows from the future were written before the clock was set back.
-                known = same & (outbox.c.written > to_iso(unless_since)) & (outbox.c.written <= now)
+                known = same & (outbox.c.written > to_iso(unless_since)) & (outbox.c.written <= latest)
                 values = [literal(value, outbox.c[name].type) for name, value in row.items()]
                 if_new = select(*values).where(~exists(select(outbox.c.id).where(known)))
                 n_added += changed(connection, insert(outbox).from_select(list(row), if_new))
@@ -192,8 +194,8 @@ class AlertLog:
 
     def due(self, channels: Collection[str], limit: int = 100) -> list[Letter]:
         """The notices to send by these channels, oldest first."""
-        now = to_iso(self._clock())
-        is_due = (outbox.c.due <= now) | (outbox.c.written > now)  # or written before the clock was set back
+        now, latest = to_iso(self._clock()), to_iso(self._clock() + CLOCK_TOLERANCE)
+        is_due = (outbox.c.due <= now) | (outbox.c.written > latest)  # or written before the clock was set back
         query = select(outbox).where(outbox.c.due.is_not(None), is_due, outbox.c.channel.in_(list(channels)))
         return [
             Letter(row.id, row.channel, Notice(**json.loads(row.notice)), row.attempts, parse_time(row.written))

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, Executable, Table, insert
 from sqlalchemy.dialects import sqlite
 
 from scheduler_service.database_url import DatabaseUrl
-from scheduler_service.errors import DatabaseDamaged, StorageUnavailable
+from scheduler_service.errors import DatabaseDamaged, InvalidInput, StorageUnavailable
 from scheduler_service.telemetry.engines.sqlite import open_file
 
 log = logging.getLogger(__name__)
@@ -111,9 +111,11 @@ def open_database(where: Path | DatabaseUrl, *, must_open: bool = True) -> Engin
 def _open(where: Path | DatabaseUrl) -> tuple[Engine, Database]:
     if isinstance(where, Path):
         return open_file(where)
-    # Not at the top: its driver is not needed for a file, and takes time to import.
-    from scheduler_service.telemetry.engines.postgresql import open_server
-
+    try:
+        # Not at the top: its driver is not needed for a file, and takes time to import.
+        from scheduler_service.telemetry.engines.postgresql import open_server
+    except ImportError as err:
+        raise InvalidInput("database_driver_missing", reason=str(err)) from err
     return open_server(where)
 
 
