@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from scheduler_service.database_url import DatabaseUrl, parse_database_url
 from tests.waiting import HANG_S, until
@@ -113,7 +114,8 @@ class Server:
         """Execute a statement as the superuser, in its own transaction."""
         import psycopg
 
-        with psycopg.connect("", **parse_database_url(self.address).arguments(), autocommit=True) as connection:
+        arguments: dict[str, Any] = dict(parse_database_url(self.address).arguments())
+        with psycopg.connect(**arguments, autocommit=True) as connection:
             cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
 

@@ -17,6 +17,7 @@ from scheduler_service.alerts.notice import Notice
 from scheduler_service.database_url import parse_database_url
 from scheduler_service.errors import RunNotFound, StorageUnavailable
 from scheduler_service.settings import Settings, settings_from_environment
+from scheduler_service.telemetry.queries import Seen, experiments_since
 from scheduler_service.telemetry.record import ReplayRecord
 from tests.codes import coded
 from tests.conftest import ROOT, live_service
@@ -298,6 +299,24 @@ def test_a_run_that_is_committed_late_does_not_change_a_replay(monitor, open_mon
     assert log.selection("d-1") == chosen
     log.begin(replay, [99])
     assert log.selection("d-1") == chosen, "the first of two that begin the same replay counts"
+
+
+def test_an_experiment_of_a_run_that_is_committed_late_is_noticed(monitor, open_monitor):
+    monitor.record_performance(record(experiment="first"))
+    names, *seen = experiments_since(monitor.engine, Seen(), Seen())
+    assert names == {"first"}
+    with open_monitor().engine.connect() as late:
+        late.exec_driver_sql(
+            "INSERT INTO runs (request_id, timestamp, success, experiment) VALUES ('late', %(now)s, true, 'late')",
+            {"now": NOW.isoformat()},
+        )
+        monitor.record_performance(record(experiment="second"))
+        names, *seen = experiments_since(monitor.engine, *seen)
+        assert names == {"second"}
+        late.commit()
+    names, *seen = experiments_since(monitor.engine, *seen)
+    assert names == {"late"}
+    assert experiments_since(monitor.engine, *seen)[0] == frozenset()
 
 
 def test_each_notice_is_sent_once_by_many_senders(monitor, open_monitor, tmp_path):

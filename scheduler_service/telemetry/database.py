@@ -37,6 +37,9 @@ class Database(Protocol):
     note: str
     """What happened to it since the process started, for users; "" if nothing."""
 
+    late_ids: int
+    """Among so many newest rows of a table, one with a lower id may appear after one with a higher id; 0: never."""
+
     @property
     def name(self) -> str:
         """Its path, or its URL without the password."""

@@ -33,7 +33,7 @@ from scheduler_service.http.services import Services
 from scheduler_service.settings import Settings
 from scheduler_service.stats.breaker import REQUEST_COLUMNS
 from scheduler_service.telemetry.database import Lease
-from scheduler_service.telemetry.queries import experiments_since
+from scheduler_service.telemetry.queries import Seen, experiments_since
 from scheduler_service.words import Lang
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class ExperimentWatch:
 
     def __init__(self, parts: Services) -> None:
         self._parts = parts
-        self._since = (0, 0)  # ids of the last run and pair seen
+        self._seen_rows = (Seen(), Seen())  # of runs and pairs
         self._started: set[str] = set()  # experiments with runs
         self._due: set[str] = set()
         self._seen: dict[str, Experiment] = {}
@@ -126,8 +126,8 @@ class ExperimentWatch:
     def _review_due(self) -> None:
         experiments, monitor = self._parts.experiments, self._parts.monitor
         experiments.settle()
-        new, *since = experiments_since(monitor.engine, *self._since)
-        self._since = (since[0], since[1])
+        new, *seen = experiments_since(monitor.engine, *self._seen_rows)
+        self._seen_rows = (seen[0], seen[1])
         self._started |= new
         active = {
             each.name: each

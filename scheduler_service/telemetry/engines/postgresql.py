@@ -31,6 +31,7 @@ class DatabaseServer:
 
     note = ""
     is_in_place = True
+    late_ids = 1_000  # more rows than those of all transactions that are open at a time, as a rule
 
     def __init__(self, url: DatabaseUrl) -> None:
         self._url = url

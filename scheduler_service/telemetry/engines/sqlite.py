@@ -49,6 +49,8 @@ _files: "WeakValueDictionary[Path, DatabaseFile]" = WeakValueDictionary()
 class DatabaseFile:
     """The file at `path` as this process uses it; safe for threads, and shared by all who open the same path."""
 
+    late_ids = 0  # only one transaction at a time writes
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self.note = ""
