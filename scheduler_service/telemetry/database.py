@@ -4,6 +4,7 @@ What differs between the engines is behind `Database`; all queries are the same.
 """
 
 import logging
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from functools import cache
 from pathlib import Path
@@ -78,6 +79,15 @@ class Database(Protocol):
 
     def sizes(self) -> dict[str, int]:
         """The size of each of its files or tables, bytes."""
+
+    def begin_reading(self, connection: Connection) -> None:
+        """Begin a transaction whose queries all see the state of the same moment."""
+
+    def prepare_fill(self, connection: Connection) -> None:
+        """Prepare the transaction for `fill`, which may take long."""
+
+    def fill(self, connection: Connection, table: Table, rows: Sequence[Sequence[Any]]) -> None:
+        """Insert rows with all columns of the table, in their order, also those that the database generates."""
 
     def vacuum(self, engine: Engine) -> int:
         """Return unused space to the system; returns the bytes."""

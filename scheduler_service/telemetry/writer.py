@@ -285,7 +285,8 @@ def _json(value: object) -> str:
 
 
 def _put_feedback(connection: Connection, request_id: str, rating: int, comment: str | None, now: datetime) -> None:
+    request_id = storable_text(request_id)
     check_run(connection, request_id)
     text = None if comment is None else storable_text(comment)
-    row = {"request_id": storable_text(request_id), "user_satisfaction": rating, "comment": text}
+    row = {"request_id": request_id, "user_satisfaction": rating, "comment": text}
     put(connection, feedback, row | {"timestamp": to_iso(now)})

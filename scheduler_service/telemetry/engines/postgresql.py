@@ -1,10 +1,11 @@
 """The records in PostgreSQL; several machines may use one database."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
-from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy import Connection, Engine, Table, event, text
 
 from scheduler_service.database_url import DatabaseUrl
 from scheduler_service.postgresql import attempts
@@ -20,6 +21,7 @@ SIZES = text(
     "SELECT relname, pg_total_relation_size(oid) FROM pg_class"
     " WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace ORDER BY relname"
 )
+HIGHER = text("SELECT setval(pg_get_serial_sequence(:table, :column), :last)")
 CONNECTIONS, OWN_CONNECTIONS = 16, 4
 """Per process: for records and queries; and for health, leases and new tables, which must not wait for those."""
 FORGET_EVERY = 1_000
@@ -99,6 +101,25 @@ class DatabaseServer:
         """The size of each table with its indexes, bytes."""
         with self.errors(), self._engine.connect() as connection:
             return {row[0]: int(row[1]) for row in connection.execute(SIZES)}
+
+    def begin_reading(self, connection: Connection) -> None:
+        """Begin a transaction whose queries all see the state of the same moment."""
+        connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+
+    def prepare_fill(self, connection: Connection) -> None:
+        """Let the statements of this transaction take as long as they need."""
+        for name in ("statement_timeout", "idle_in_transaction_session_timeout"):
+            connection.execute(text(f"SET LOCAL {name} = 0"))
+
+    def fill(self, connection: Connection, table: Table, rows: Sequence[Sequence[Any]]) -> None:
+        """Insert rows with all columns of the table, in their order; ids that are generated later are higher."""
+        cursor = connection.connection.cursor()
+        names = ", ".join(table.columns.keys())
+        with cursor.copy(f"COPY {table.name} ({names}) FROM STDIN") as copy:
+            for row in rows:
+                copy.write_row(row)
+        if (key := table.autoincrement_column) is not None:
+            connection.execute(HIGHER, {"table": table.name, "column": key.name, "last": rows[-1][0]})
 
     def vacuum(self, engine: Engine) -> int:
         """Free the space of deleted rows for new ones and update the statistics; returns the bytes for the system.

@@ -12,13 +12,14 @@ import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 from weakref import WeakValueDictionary
 
-from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, text
+from sqlalchemy import URL, Connection, Engine, NullPool, Table, create_engine, event, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from scheduler_service.errors import DatabaseDamaged, StorageUnavailable
@@ -156,6 +157,19 @@ class DatabaseFile:
         """The size of each of the database's files, bytes."""
         files = sorted(self.path.parent.glob(f"{self.path.name}*"))
         return {file.name: file.stat().st_size for file in files if file.is_file()}
+
+    def begin_reading(self, connection: Connection) -> None:
+        """Begin a transaction whose queries all see the state of the same moment."""
+        connection.exec_driver_sql("BEGIN")  # the driver would begin it at the first write only
+
+    def prepare_fill(self, _connection: Connection, /) -> None:
+        """Nothing."""
+
+    def fill(self, connection: Connection, table: Table, rows: Sequence[Sequence[Any]]) -> None:
+        """Insert rows with all columns of the table, in their order."""
+        names, marks = ", ".join(table.columns.keys()), ", ".join("?" * len(table.columns))  # names of the schema
+        statement = f"INSERT INTO {table.name} ({names}) VALUES ({marks})"  # noqa: S608
+        connection.exec_driver_sql(statement, [tuple(row) for row in rows])
 
     def vacuum(self, engine: Engine) -> int:
         """Shrink the file; returns the freed bytes. Other writers wait meanwhile, seconds for a large file.
