@@ -119,6 +119,16 @@ class Server:
             cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
 
+    def copy_to(self, standby: "Server") -> None:
+        """Make `standby` a copy that follows this server, as its only synchronous standby."""
+        primary = f"host=127.0.0.1 port={self.port} user=postgres password={self.PASSWORD} application_name=standby"
+        self._run("pg_basebackup", "-D", str(standby.data), "-R", "-c", "fast", "--no-sync", "-d", primary)
+        standby.start()
+        self.execute("ALTER SYSTEM SET synchronous_standby_names = 'FIRST 1 (standby)'")
+        self.execute("SELECT pg_reload_conf()")
+        state = "SELECT sync_state FROM pg_stat_replication"
+        until(lambda: self.execute(state) == [("sync",)], "the standby to follow")
+
     @contextmanager
     def schema(self, parameters: str = "") -> Iterator[DatabaseUrl]:
         """The URL of a new schema, which is deleted at the end of the block."""
@@ -154,17 +164,26 @@ def new_server(*options: str) -> Iterator[Server]:
     Raises:
         NoServer: there is no PostgreSQL on this machine.
     """
+    with new_folder() as folder:
+        server = Server(folder, options=options)
+        try:
+            server.create()
+            server.start()
+            yield server
+        finally:
+            server.stop()
+
+
+@contextmanager
+def new_folder() -> Iterator[Path]:
+    """A folder for a server; not `tmp_path`, which only this user may enter. Raises as `new_server`."""
     programs()
-    folder = Path(tempfile.mkdtemp(prefix="postgresql-"))  # not `tmp_path`: only this user may enter it
+    folder = Path(tempfile.mkdtemp(prefix="postgresql-"))
     if (user := owner()) is not None:
         shutil.chown(folder, user)
-    server = Server(folder, options=options)
     try:
-        server.create()
-        server.start()
-        yield server
+        yield folder
     finally:
-        server.stop()
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -1,11 +1,15 @@
 """Records in PostgreSQL: what differs from a file, what goes wrong, and what several replicas do at once."""
 
 import ast
+import itertools
 import os
+import shutil
 import signal
+import subprocess
 import sys
+import threading
 from collections import Counter
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -21,7 +25,7 @@ from scheduler_service.telemetry.queries import Seen, experiments_since
 from scheduler_service.telemetry.record import ReplayRecord
 from tests.codes import coded
 from tests.conftest import ROOT, live_service
-from tests.postgresql import NoServer, new_server
+from tests.postgresql import NoServer, Server, new_folder, new_server, owner
 from tests.programs import start_python
 from tests.receiver import Receiver
 from tests.waiting import HANG_S, in_threads, until
@@ -253,6 +257,83 @@ def test_of_several_hosts_the_one_that_accepts_writes_is_used(own_server, postgr
         both.record_performance(record())
         assert both.count_runs() == 1
         both.close()
+
+
+def test_a_killed_primary_loses_no_answered_run_and_doubles_none(own_server, tmp_path):
+    """Its synchronous standby is promoted while runs are recorded."""
+    with new_folder() as folder:
+        standby = Server(folder)
+        own_server.copy_to(standby)
+        hosts = f"127.0.0.1:{own_server.port},127.0.0.1:{standby.port}"
+        url = parse_database_url(f"postgresql://postgres:p%40ss%3Aw%2Frd@{hosts}/postgres")
+        monitor = PerformanceMonitor(url, reports_dir=tmp_path)
+        monitor.check_writable()
+        answered: list[str] = []
+        is_over = threading.Event()
+
+        def write(thread: int) -> None:
+            for number in itertools.count():
+                if is_over.is_set():
+                    return
+                with suppress(StorageUnavailable):  # a client would try again with another id
+                    monitor.record_performance(record(f"{thread}-{number}"))
+                    answered.append(f"{thread}-{number}")
+
+        threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+        try:
+            for thread in threads:
+                thread.start()
+            until(lambda: len(answered) > 50)
+            own_server.stop(signal.SIGKILL)
+            standby.execute("ALTER SYSTEM RESET synchronous_standby_names")
+            standby.execute("SELECT pg_promote()")
+            before = len(answered)
+            until(lambda: len(answered) > before + 50)
+        finally:
+            is_over.set()
+            for thread in threads:
+                thread.join()
+            counts = Counter(monitor.get_performance_data()["request_id"])
+            monitor.close()
+            standby.stop()
+    assert set(answered) <= set(counts)
+    assert max(counts.values()) == 1
+
+
+def test_a_full_disk_is_named(monitor):
+    """The server's error, raised by a trigger."""
+    with monitor.engine.begin() as connection:
+        connection.exec_driver_sql(
+            "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN RAISE 'could not extend file' USING ERRCODE = 'disk_full'; END $$"
+        )
+        connection.exec_driver_sql("CREATE TRIGGER fail BEFORE INSERT ON runs EXECUTE FUNCTION fail()")
+    with pytest.raises(StorageUnavailable, check=coded("database_full")):
+        monitor.record_performance(record())
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl")
+def test_a_connection_can_require_a_trusted_certificate(own_server, tmp_path):
+    for name in ("server", "other"):
+        subprocess.run(
+            [*["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"],
+             "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", f"{name}.key", "-out", f"{name}.crt"],
+            cwd=own_server.folder, check=True, capture_output=True,
+        )  # fmt: skip
+    key = own_server.folder / "server.key"
+    key.chmod(0o600)
+    if (user := owner()) is not None:
+        shutil.chown(key, user)
+    own_server.options = ("--ssl=on", f"--ssl_cert_file={own_server.folder}/server.crt", f"--ssl_key_file={key}")
+    own_server.stop()
+    own_server.start()
+    address = f"{own_server.address}?sslmode=verify-full&sslrootcert={own_server.folder}"
+    monitor = PerformanceMonitor(parse_database_url(f"{address}/server.crt"), reports_dir=tmp_path)
+    with monitor.engine.connect() as connection:
+        found = connection.exec_driver_sql("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
+        assert found.scalar() is True
+    with pytest.raises(StorageUnavailable, check=coded("database_unreachable")):
+        PerformanceMonitor(parse_database_url(f"{address}/other.crt"), reports_dir=tmp_path)
 
 
 def _is_refused(monitor: PerformanceMonitor, code: str) -> bool:
