@@ -140,7 +140,8 @@ def click_to_drawn(chromium: Browser, url: str, workpoints: int, rounds: int, *,
             if workpoints > 1:
                 page.evaluate(
                     """async (n) => {
-                    const { newWorkpoint } = await import('/console/pages/schedule/exchange.js');
+                    const own = document.querySelector('script[type=module]').src;
+                    const { newWorkpoint } = await import(new URL('pages/schedule/exchange.js', own));
                     const workpoints = Array.from({ length: n }, (_, at) => newWorkpoint(String(at + 1)));
                     const kept = { mode: 'workpoints', params: Array(15).fill(5), workpoints };
                     localStorage.setItem('scheduler.draft', JSON.stringify(kept));

@@ -1,6 +1,6 @@
 """Converts pydantic's validation errors: its error types become codes, their context the parameters."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from difflib import get_close_matches
 from typing import Annotated, TypeVar
 
@@ -9,6 +9,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from scheduler_env.errors import CodedError, Loc
 from scheduler_env.values import shortened, whole
+from scheduler_env.words import WORDS, Catalogue
 
 MAX_MISTAKES = 100
 """Limit of listed mistakes per input."""
@@ -29,9 +30,17 @@ def mistakes(err: ValidationError, loc: Loc, fields: Iterable[str], cls: type[Re
     return (_mistake(each, loc, fields, cls) for each in err.errors(include_url=False))
 
 
-def invalid(code: str, /, **params: object) -> PydanticCustomError:
-    """An error for pydantic validators to raise; `refusal` converts it."""
-    return PydanticCustomError(code, code, params)
+def invalid_in(words: Catalogue) -> Callable[..., PydanticCustomError]:
+    """A function that makes an error for pydantic validators to raise, from a code of `words` and its parameters."""
+
+    def invalid(code: str, /, **params: object) -> PydanticCustomError:
+        text = words.text(f"errors.{code}", params).replace("{", "{{").replace("}", "}}")
+        return PydanticCustomError(code, text, params)
+
+    return invalid
+
+
+invalid = invalid_in(WORDS)
 
 
 def text_of_id(value: object) -> object:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
-from scheduler_env.validation import invalid
+from scheduler_service.errors import invalid
 
 SCHEMES = ("postgresql+psycopg", "postgresql")
 SECRETS = frozenset({"password", "sslpassword", "passfile"})

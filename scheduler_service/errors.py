@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from scheduler_env.errors import CodedError, Loc
+from scheduler_env.validation import invalid_in
 from scheduler_service.words import WORDS
 
 
@@ -23,6 +24,10 @@ class InvalidInput(ServiceError):
     def errors(self) -> list[tuple[Loc, str]]:
         """(location, text) of each mistake."""
         return [(each.loc, each.text()) for each in self.each]
+
+
+invalid = invalid_in(WORDS)
+"""Makes an error for pydantic validators to raise; `scheduler_env.validation.refusal` converts it."""
 
 
 class NotFound(ServiceError):

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
-from scheduler_env.validation import invalid
+from scheduler_service.errors import invalid
 
 Scope = Literal["run", "read", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)

@@ -17,10 +17,9 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from scheduler_env.cores import usable_cores
-from scheduler_env.validation import invalid
 from scheduler_service.alert_rules import check
 from scheduler_service.database_url import DatabaseUrl, parse_database_url
-from scheduler_service.errors import ServiceError
+from scheduler_service.errors import ServiceError, invalid
 from scheduler_service.keys import ANONYMOUS_SCOPES, parse_keys
 from scheduler_service.words import Message
 

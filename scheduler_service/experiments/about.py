@@ -6,9 +6,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, WithJsonSchema
 
-from scheduler_env.validation import invalid
 from scheduler_env.values import is_printable
-from scheduler_service.errors import InvalidExperiment
+from scheduler_service.errors import InvalidExperiment, invalid
 
 ABOUT: Mapping[str, int] = MappingProxyType({"title": 200, "hypothesis": 2_000, "owner": 200})
 """Field -> maximum length in characters."""

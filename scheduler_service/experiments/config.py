@@ -8,9 +8,9 @@ from typing import Any, cast
 
 from pydantic import Field, ValidationError, field_validator
 
-from scheduler_env.validation import invalid, refusal
+from scheduler_env.validation import refusal
 from scheduler_service.documents import Document, DocumentFile, parse
-from scheduler_service.errors import InvalidExperiment
+from scheduler_service.errors import InvalidExperiment, invalid
 from scheduler_service.experiments.definition import Definition
 from scheduler_service.experiments.experiment import Experiment, ModelName
 

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
 
-from scheduler_env.validation import invalid
+from scheduler_service.errors import invalid
 
 FromList = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
 """For tuples: strict mode refuses JSON's lists."""

@@ -19,9 +19,9 @@ from pydantic import (
     model_validator,
 )
 
-from scheduler_env.validation import Whole, invalid, refusal
+from scheduler_env.validation import Whole, refusal
 from scheduler_service.clock import to_iso
-from scheduler_service.errors import InvalidExperiment
+from scheduler_service.errors import InvalidExperiment, invalid
 from scheduler_service.experiments.about import ABOUT, Hypothesis, Owner, Title
 from scheduler_service.experiments.assignment import Range, bucket, bucket_ranges, choose
 from scheduler_service.experiments.definition import Definition, FromList

@@ -5,8 +5,8 @@ from typing import Annotated
 
 from pydantic import BeforeValidator
 
-from scheduler_env.validation import invalid
 from scheduler_service.clock import parse_time
+from scheduler_service.errors import invalid
 
 
 def _read_moment(value: object) -> object:

@@ -12,8 +12,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from scheduler_env.validation import Whole, invalid
+from scheduler_env.validation import Whole
 from scheduler_service.clock import to_iso
+from scheduler_service.errors import invalid
 from scheduler_service.experiments.definition import Definition, FromList
 from scheduler_service.experiments.moment import Moment
 from scheduler_service.stats.arms import BASELINE

@@ -1,34 +1,24 @@
 """Steps and checks that the tests of all pages share."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page
 
-from tests.conftest import LiveService, live_service
-from tests.preloaded import python
-
 AXE = Axe()
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 PATIENCE_MS = 120_000
-
-
-@contextmanager
-def console_service(home: Path, *, environment: dict[str, str] | None = None) -> Iterator[LiveService]:
-    """A service whose console files a browser keeps from one page to the next, see `lasting`."""
-    command = (python(), str(Path(__file__).with_name("lasting.py")))
-    with live_service(home, environment=environment, command=command) as running:
-        yield running
+OWN_FILE = "window.ownFile = (name) => new URL(name, document.querySelector('script[type=module]').src).href"
+"""A module of the console by the path that the page itself imports, so that both have the same instance."""
 
 
 def new_context(browser: Browser, url: str, **more: Any) -> BrowserContext:
     """A browser context for the console of the service at `url`, with a timeout that a busy machine does not reach."""
     context = browser.new_context(base_url=url.replace("0.0.0.0", "127.0.0.1"), **more)
     context.set_default_timeout(PATIENCE_MS)
+    context.add_init_script(OWN_FILE)
     return context
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, CDPSession, ConsoleMessage, Page, expect
 
-from tests.conftest import LiveService
-from tests.console.browsing import PATIENCE_MS, WIDE, console_service, new_context
+from tests.conftest import LiveService, live_service
+from tests.console.browsing import PATIENCE_MS, WIDE, new_context
 
 expect.set_options(timeout=PATIENCE_MS)
 
@@ -17,7 +17,7 @@ expect.set_options(timeout=PATIENCE_MS)
 @pytest.fixture(scope="module")
 def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveService]:
     """A service for one module; its tests may change records, models and experiments."""
-    with console_service(tmp_path_factory.mktemp("console")) as running:
+    with live_service(tmp_path_factory.mktemp("console")) as running:
         yield running
 
 

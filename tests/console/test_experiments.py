@@ -11,8 +11,8 @@ from playwright.sync_api import Browser, Page, Response, Route, expect
 from monitoring import PerformanceMonitor, PerformanceRecord
 from scheduler_service.http.runs.shadowing import MAX_WAITING
 from scheduler_service.keys import digest_of
-from tests.conftest import LiveService
-from tests.console.browsing import NARROW, check_both_sizes, console_service, new_context
+from tests.conftest import LiveService, live_service
+from tests.console.browsing import NARROW, check_both_sizes, new_context
 from tests.console.experimenting import agree, ask, configured, create, said, signed, takes_out
 from tests.waiting import until
 
@@ -208,7 +208,7 @@ def test_an_experiment_stopped_by_a_guardrail_shows_which_one_and_its_figures(pa
     expect(page.locator(".page-head")).to_contain_text("自动中止")
     expect(page.locator("[data-guardrail=makespan]")).to_have_attribute("data-state", "breached")
     line = page.locator("[data-event=aborted]")
-    expect(line).to_contain_text("护栏被突破：总工期延长")
+    expect(line).to_contain_text("护栏被突破：总工期平均延长")
     expect(line).to_contain_text("候选份额 0 %")
     line.get_by_text("依据的数据").click()
     samples = console.get("/experiments/harmful/history").json()["history"][-1]["figures"]["samples"]
@@ -318,7 +318,7 @@ def test_a_replay_is_followed_to_its_end_despite_a_failed_request(page: Page, co
 def test_with_an_api_key_the_report_of_an_experiment_opens(browser: Browser, tmp_path: Path):
     key = "a-key-of-the-engineers-0123456789"
     environment = {"SCHED_HOST": "0.0.0.0", "SCHED_API_KEYS": f"ml:admin:{digest_of(key)}"}
-    with console_service(tmp_path, environment=environment) as running:
+    with live_service(tmp_path, environment=environment) as running:
         running.session.headers["Authorization"] = f"Bearer {key}"
         running.url = running.url.replace("0.0.0.0", "127.0.0.1")
         create(running, "with_a_key")

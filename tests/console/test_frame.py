@@ -10,8 +10,8 @@ from scheduler_service.http.routes.console import FOLDER
 from scheduler_service.http.routes.docs import SCALAR
 from scheduler_service.keys import digest_of
 from scheduler_service.words import WORDS
-from tests.conftest import LiveService
-from tests.console.browsing import check_both_sizes, console_service, new_context
+from tests.conftest import LiveService, live_service
+from tests.console.browsing import check_both_sizes, new_context
 from tests.waiting import HANG_S
 
 PAGES = ("schedule", "models", "experiments", "monitoring")
@@ -71,7 +71,7 @@ def test_the_key_is_requested_once_and_sent_with_every_request(browser, tmp_path
     environment = {"SCHED_HOST": "127.0.0.2", "SCHED_API_KEYS": f"planner:read+run:{digest_of(key)}"}
     # Every address 127.x.x.x counts as loopback; only a service that listens everywhere requires keys.
     environment["SCHED_HOST"] = "0.0.0.0"
-    with console_service(tmp_path, environment=environment) as running:
+    with live_service(tmp_path, environment=environment) as running:
         context = new_context(browser, running.url)
         page = context.new_page()
         page.clock.install()
@@ -103,7 +103,7 @@ def test_the_key_is_requested_once_and_sent_with_every_request(browser, tmp_path
 def test_a_planner_sees_only_actions_allowed_by_the_key(browser, tmp_path):
     keys = {"planner:read+run": "a-key-of-the-planners-0123456789", "boss:admin": "a-key-of-the-boss-0123456789"}
     entries = ",".join(f"{name}:{digest_of(key)}" for name, key in keys.items())
-    with console_service(tmp_path, environment={"SCHED_HOST": "0.0.0.0", "SCHED_API_KEYS": entries}) as running:
+    with live_service(tmp_path, environment={"SCHED_HOST": "0.0.0.0", "SCHED_API_KEYS": entries}) as running:
         context = new_context(browser, running.url)
         page = context.new_page()
         page.goto("/#/models/DDQN_v1.0")
@@ -125,8 +125,8 @@ def test_a_planner_sees_only_actions_allowed_by_the_key(browser, tmp_path):
             offer.wait_for(state="attached")
             expect(offer).to_be_hidden()
         answer = page.evaluate("""async () => {
-            const { api } = await import('/console/core/api.js');
-            const { refusalText } = await import('/console/core/refusals.js');
+            const { api } = await import(ownFile('core/api.js'));
+            const { refusalText } = await import(ownFile('core/refusals.js'));
             return api.post('/models/rollback', { algorithm: 'DDQN', reason: 'x' }).catch(refusalText);
         }""")
         wanted = {"key": "planner", "wanted": "admin", "held": ["read", "run"]}
@@ -149,7 +149,7 @@ DOT = "header .dot"
 
 def key_service(home, **options):
     entry = f"planner:read+run:{digest_of(KEY)}"
-    return console_service(home, environment={"SCHED_HOST": "0.0.0.0", "SCHED_API_KEYS": entry} | options)
+    return live_service(home, environment={"SCHED_HOST": "0.0.0.0", "SCHED_API_KEYS": entry} | options)
 
 
 def opened(browser, running, key=""):
@@ -266,7 +266,7 @@ def test_too_many_requests_are_reported_with_the_waiting_time(browser, tmp_path)
         "SCHED_API_KEYS": entry,
         "SCHED_RATE_LIMIT": "1",
     }  # one more a minute; the test is over before
-    with console_service(tmp_path, environment=environment) as running:
+    with live_service(tmp_path, environment=environment) as running:
         context = new_context(browser, running.url)
         context.add_init_script(f"sessionStorage.setItem('scheduler.api_key', '{key}')")
         page = context.new_page()
@@ -326,6 +326,19 @@ def test_files_are_compressed_and_requested_again_only_after_a_change(service: L
     assert plain.content == (FOLDER / "app.js").read_bytes() == first.content
 
 
+def test_files_in_the_paths_of_the_page_are_requested_once_per_version(service: LiveService):
+    page = requests.get(service.url, timeout=HANG_S)
+    assert page.headers["Cache-Control"] == "no-cache"
+    (path,) = re.findall(r'src="(console/v-[0-9a-f]{32}/app\.js)"', page.text)
+    present = requests.get(f"{service.url}/{path}", timeout=HANG_S)
+    assert "immutable" in present.headers["Cache-Control"]
+    other = requests.get(f"{service.url}/console/v-{'0' * 32}/app.js", timeout=HANG_S)
+    assert other.headers["Cache-Control"] == "no-cache"
+    assert present.content == other.content == (FOLDER / "app.js").read_bytes()
+    words = requests.get(f"{service.url}/{path.replace('app.js', 'words/zh.json')}", timeout=HANG_S)
+    assert "immutable" in words.headers["Cache-Control"]
+
+
 @pytest.mark.parametrize(
     "name", ["../settings.py", "..%2f..%2fsettings.py", "vendor/vue-3.5.45/LICENSE", "nothing.js", ""]
 )
@@ -362,8 +375,8 @@ def test_every_named_text_exists_in_both_languages(page: Page):
     assert len(named) > 300, "they are found"
     absent = page.evaluate(
         """async ([keys, pages]) => {
-            const { i18n } = await import('/console/core/i18n.js');
-            await Promise.all(pages.map((name) => import(`/console/pages/${name}/index.js`)));
+            const { i18n } = await import(ownFile('core/i18n.js'));
+            await Promise.all(pages.map((name) => import(ownFile(`pages/${name}/index.js`))));
             const { te } = i18n.global;
             return keys.filter((key) => !te(key, 'zh') || !te(key, 'en'));
         }""",

@@ -17,8 +17,8 @@ from playwright.sync_api import Browser, Locator, Page, Route, expect
 from monitoring import PerformanceMonitor
 from scheduler_env.standard_cycle import SAMPLE_PARAMS
 from scheduler_service.keys import digest_of
-from tests.conftest import LiveService
-from tests.console.browsing import WIDE, check_accessibility, check_both_sizes, console_service, new_context
+from tests.conftest import LiveService, live_service
+from tests.console.browsing import WIDE, check_accessibility, check_both_sizes, new_context
 from tests.receiver import Receiver
 from tests.test_trends import fill
 from tests.waiting import until
@@ -45,7 +45,7 @@ def console(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Ite
         "SCHED_ALERT_EVERY_S": "1",
         "SCHED_ALERT_WEBHOOKS": f"json={receiver.url}",
     }
-    with console_service(home, environment=environment) as running:
+    with live_service(home, environment=environment) as running:
         running.run(params=list(SAMPLE_PARAMS))
         running.post("/experiments", json={"experiment_name": "e", "model_a": "DDQN_v1.0", "model_b": "DDQN_v2.0"})
         receiver.wait_for(1)
@@ -180,7 +180,7 @@ def test_days_are_those_of_the_reader(browser: Browser, console: LiveService):
 def test_an_axis_has_few_steps_for_close_values(page: Page):
     page.goto("/#/monitoring")
     steps = page.evaluate("""async () => {
-        const { CHARTS, optionOf } = await import("/console/pages/monitoring/trend_options.js");
+        const { CHARTS, optionOf } = await import(ownFile("pages/monitoring/trend_options.js"));
         const words = { series: String, threshold: String };
         const point = (n) => ({
             start: new Date(n * 6e4).toISOString(), end: new Date((n + 1) * 6e4).toISOString(), runs: 9, failures: 1,
@@ -447,7 +447,7 @@ def test_with_an_api_key_a_report_opens_unchanged_from_memory(browser: Browser, 
     monitor = PerformanceMonitor(tmp_path / "logs" / "performance.db", reports_dir=tmp_path / "reports")
     created = Path(monitor.generate_performance_report())
     monitor.close()
-    with console_service(tmp_path, environment=environment) as running:
+    with live_service(tmp_path, environment=environment) as running:
         context = new_context(browser, running.url, viewport=WIDE)
         context.add_init_script(f"sessionStorage.setItem('scheduler.api_key', '{key}')")
         context.on("console", lambda message: message.type == "error" and complaints.append(message.text))

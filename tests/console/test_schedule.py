@@ -24,7 +24,7 @@ from tests.waiting import until
 
 def test_the_pages_standard_cycle_equals_that_of_the_service(schedule: Page):
     result = schedule.evaluate("""async () => {
-        const { STEPS, TEAMS, MAX_HOURS } = await import('/console/pages/schedule/standard.js');
+        const { STEPS, TEAMS, MAX_HOURS } = await import(ownFile('pages/schedule/standard.js'));
         return { STEPS, TEAMS, MAX_HOURS };
     }""")
     assert result["MAX_HOURS"] == MAX_DURATION_H
@@ -83,7 +83,7 @@ def test_every_bar_of_the_three_views_is_drawn_at_its_scheduled_time(schedule: P
     for view in ("process", "workpoint", "team"):
         bars = schedule.evaluate(
             """async ([result, view]) => {
-            const { gantt } = await import('/console/pages/schedule/gantt.js');
+            const { gantt } = await import(ownFile('pages/schedule/gantt.js'));
             const look = {};
             const { option } = gantt(result, view, { t: (key) => key, lang: 'zh', look, showCritical: true });
             return option.series.find((each) => each.type === 'custom').data.map((each) => each.value);
@@ -111,7 +111,7 @@ def test_rows_of_every_second_work_point_are_shaded(workpoints: Page):
     expect(workpoints.locator(".gantt canvas")).to_be_visible()
     rows, shapes = workpoints.evaluate(
         """async (result) => {
-            const { gantt } = await import('/console/pages/schedule/gantt.js');
+            const { gantt } = await import(ownFile('pages/schedule/gantt.js'));
             const { option } = gantt(result, 'process', { t: (key) => key, lang: 'zh', look: {}, showCritical: true });
             const [, ground] = option.series.filter((each) => each.type === 'custom');
             const size = { coordSys: { x: 100, width: 500 } };

@@ -43,7 +43,7 @@ def verdict(page: Page, a: list[float], b: list[float], **options: Any) -> str:
     """The result for the makespans of two models; `gaps` of all runs, `budget_ms`."""
     found: str = page.evaluate(
         """async ([a, b, gap, budgetMs]) => {
-        const { verdict } = await import('/console/pages/schedule/compare.js');
+        const { verdict } = await import(ownFile('pages/schedule/compare.js'));
         const runs = [a, b].map((each) => each.map((makespan) => ({ makespan, gap })));
         return verdict(runs, budgetMs).kind;
     }""",

@@ -144,7 +144,7 @@ def test_the_list_accepts_the_numbers_that_a_csv_accepts(schedule: Page):
     ]
     taken = schedule.evaluate(
         """async (words) => {
-            const { numbersOf } = await import('/console/pages/schedule/exchange.js');
+            const { numbersOf } = await import(ownFile('pages/schedule/exchange.js'));
             return words.map((word) => { try { return numbersOf(word)[0]; } catch { return null; } });
         }""",
         words,

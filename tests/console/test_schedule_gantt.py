@@ -107,7 +107,7 @@ def test_a_redrawn_chart_keeps_nothing_of_the_previous_one(schedule: Page):
         """async () => {
         const { createApp, h, reactive, nextTick } = await import('vue');
         const { getInstanceByDom } = await import('echarts');
-        const { default: EChart } = await import('/console/parts/chart.js');
+        const { default: EChart } = await import(ownFile('parts/chart.js'));
         const option = (label) => ({
             animation: false, xAxis: {}, yAxis: {},
             series: { type: 'custom', data: [[1, 1]], renderItem: () => ({
@@ -232,7 +232,7 @@ def test_the_equipment_number_is_shown_beside_its_rows_in_the_tooltip_and_in_the
 def test_a_name_containing_its_number_is_shown_without_it(schedule: Page):
     result = schedule.evaluate(
         """async () => {
-        const { placeOf } = await import('/console/pages/schedule/gantt_rows.js');
+        const { placeOf } = await import(ownFile('pages/schedule/gantt_rows.js'));
         const named = [['1', '工作点1'], ['1', '锅炉11'], ['E-1', 'E-1 锅炉'], ['E-1', 'E-11'], ['k', '锅炉']];
         return named.map(([workpoint_id, workpoint_name]) => placeOf({ workpoint_id, workpoint_name }));
     }"""

@@ -12,8 +12,8 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from monitoring import PerformanceMonitor, PerformanceRecord
 from scheduler_env.standard_cycle import SAMPLE_PARAMS
 from scheduler_service.keys import digest_of
-from tests.conftest import LiveService
-from tests.console.browsing import check_both_sizes, console_service, new_context
+from tests.conftest import LiveService, live_service
+from tests.console.browsing import check_both_sizes, new_context
 from tests.waiting import until
 
 RISE = "11–20 个工作点的请求，总工期比同规模以往更长"
@@ -51,7 +51,7 @@ def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveService]:
     environment = {
         "SCHED_ALERT_CONFIRM_S": "0", "SCHED_ALERT_EVERY_S": "1", "SCHED_ALERT_THRESHOLDS": '{"min_free_disk_gib": 0}',
     }  # fmt: skip
-    with console_service(home, environment=environment) as running:
+    with live_service(home, environment=environment) as running:
         running.run(params=list(SAMPLE_PARAMS))
         until(lambda: is_noted(running, "max_makespan_rise"))
         yield running
@@ -193,7 +193,7 @@ def test_the_log_of_a_run_is_shown(page: Page, console: LiveService):
 def test_a_reader_sees_the_thresholds_without_actions(browser: Browser, tmp_path: Path):
     key = "a-key-of-the-readers-0123456789"
     environment = {"SCHED_HOST": "0.0.0.0", "SCHED_API_KEYS": f"reader:read:{digest_of(key)}"}
-    with console_service(tmp_path, environment=environment) as running:
+    with live_service(tmp_path, environment=environment) as running:
         context = new_context(browser, running.url, locale="zh-CN")
         context.add_init_script(f"sessionStorage.setItem('scheduler.api_key', '{key}')")
         page = context.new_page()

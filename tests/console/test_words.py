@@ -41,7 +41,7 @@ def test_every_text_is_the_same_in_browser_and_service(schedule: Page):
                 cases.append((lang, path, Message(path, params).to_dict()["params"], output))
     worded = schedule.evaluate(
         """async (cases) => {
-            const { loadWords, text } = await import("/console/core/words.js");
+            const { loadWords, text } = await import(ownFile("core/words.js"));
             await loadWords();
             return cases.map(([lang, path, params]) => text(path, params, lang));
         }""",

@@ -12,7 +12,7 @@ const texts = {}; // language -> section -> key -> template
 export const loadWords = () =>
   Promise.all(
     ["zh", "en", "definitions"].map(async (name) => {
-      const answer = await fetch(new URL(`console/words/${name}.json`, document.baseURI)).catch(() => null);
+      const answer = await fetch(new URL(`../words/${name}.json`, import.meta.url)).catch(() => null);
       const read = answer?.ok ? await answer.json() : {};
       if (name === "definitions") Object.assign(definitions, read);
       else texts[name] = read;

@@ -19,8 +19,9 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from typing_extensions import TypedDict
 
-from scheduler_env.validation import invalid, text_of_id
+from scheduler_env.validation import text_of_id
 from scheduler_env.values import is_printable, shortened
+from scheduler_service.errors import invalid
 
 MAX_FIELDS = 100
 """Of a body; none has half as many."""

@@ -4,8 +4,9 @@ import base64
 import gzip
 import hashlib
 import re
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import NoReturn
@@ -29,7 +30,10 @@ TYPES = {
     ".css": "text/css; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-"""Endings of the files that are told; licences are there to be read in the repository."""
+"""Endings of the files that are served; the licences can be read in the repository."""
+VERSION = "{version}"
+"""In the page, the place of the version in the paths of the console's own files."""
+_VERSIONED = re.compile(r"v-([0-9a-f]{32})/(.+)")
 LEAST_TO_PACK = 1_000
 
 
@@ -51,8 +55,8 @@ class Asset:
 @api.get("/", lane=None, admission="page", media=("text/html",))
 def get_console(parts: Services) -> Response:  # noqa: ARG001
     """The page for people: schedules, models, experiments, monitoring."""
-    page = _asset("index.html")
-    answer = _told(page)
+    page = _page(_version())
+    answer = _response(page)
     answer.headers["Content-Security-Policy"] = _policy(page.content)
     return answer
 
@@ -60,7 +64,29 @@ def get_console(parts: Services) -> Response:  # noqa: ARG001
 @api.get("/console/{path:name}", lane=None, admission="page", media=("text/javascript",))
 def get_console_file(parts: Services, name: str) -> Response:  # noqa: ARG001
     """A script, a style or a picture of the console."""
-    return _told(_asset(name))
+    versioned = _VERSIONED.fullmatch(name)
+    if versioned is None:
+        return _response(_asset(name))
+    version, name = versioned.groups()
+    # A page of another version that is still open gets the present file.
+    return _response(replace(_asset(name), is_immutable=version == _version()))
+
+
+def _version() -> str:
+    """Digest of the console's own files, so that a browser requests them again only after a change."""
+    return _version_in(int(time.monotonic()))
+
+
+@lru_cache(maxsize=1)
+def _version_in(_second: int) -> str:
+    own = [name for name in (*_files(), *_words()) if not name.startswith("vendor/")]
+    return hashlib.sha256("".join(_asset(name).etag for name in own).encode()).hexdigest()[:32]
+
+
+@lru_cache(maxsize=2)
+def _page(version: str) -> Asset:
+    page = _asset("index.html")
+    return _made("index.html", page.content.replace(VERSION.encode(), f"v-{version}".encode()), page.type)
 
 
 @cache
@@ -108,7 +134,7 @@ def _made(name: str, content: bytes, media_type: str) -> Asset:
     return Asset(content, packed, etag, media_type, name.startswith("vendor/"))
 
 
-def _told(asset: Asset) -> Response:
+def _response(asset: Asset) -> Response:
     packed = asset.packed if request.accept_encodings.quality("gzip") > 0 else None
     answer = Response(packed or asset.content, content_type=asset.type)
     if packed:
