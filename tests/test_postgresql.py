@@ -26,7 +26,7 @@ from scheduler_service.telemetry.record import ReplayRecord
 from tests.codes import coded
 from tests.conftest import ROOT, live_service
 from tests.postgresql import NoServer, Server, new_folder, new_server, owner
-from tests.programs import start_python
+from tests.programs import run_python, start_python
 from tests.receiver import Receiver
 from tests.waiting import HANG_S, in_threads, until
 
@@ -96,6 +96,17 @@ def test_the_password_may_be_in_a_file(postgresql, tmp_path):
     file.write_text("another")  # read again for the next connection
     with pytest.raises(StorageUnavailable, check=coded("database_login_refused")):
         monitor.check_writable()
+
+
+def test_the_password_may_be_in_the_usual_file_of_libpq(postgresql, tmp_path, monkeypatch):
+    file = tmp_path / "pgpass"
+    file.write_text(f"127.0.0.1:*:*:postgres:{SECRET.replace(':', chr(92) + ':')}\n")
+    file.chmod(0o600)
+    url = parse_database_url(f"postgresql://postgres@127.0.0.1:{postgresql.port}/postgres")
+    with pytest.raises(StorageUnavailable, check=coded("database_login_refused")):
+        PerformanceMonitor(url, reports_dir=tmp_path)
+    monkeypatch.setenv("PGPASSFILE", str(file))
+    PerformanceMonitor(url, reports_dir=tmp_path).close()
 
 
 # --- what goes wrong ---
@@ -507,6 +518,17 @@ def test_two_replicas_answer_with_the_same_runs(postgresql, tmp_path):
 
 
 # --- the code ---
+
+
+def test_without_an_address_nothing_of_postgresql_is_imported(tmp_path):
+    code = (
+        "import sys\n"
+        "from monitoring import PerformanceMonitor, PerformanceRecord\n"
+        "PerformanceMonitor(sys.argv[1]).record_performance(PerformanceRecord(request_id='a'))\n"
+        "print([name for name in sys.modules if 'psycopg' in name or 'postgresql' in name])\n"
+    )
+    done = run_python("-c", code, str(tmp_path / "performance.db"))
+    assert done.stdout.strip() == "[]", done.stderr
 
 
 def test_no_code_reads_rowcount_unguarded():

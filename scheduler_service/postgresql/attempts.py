@@ -4,8 +4,6 @@ The client makes the id and writes it in the same transaction. It is safe to try
 commit happened, the id is there; while its outcome is open, the server lets the second one wait.
 """
 
-import secrets
-
 from sqlalchemy import Column, Connection, DateTime, MetaData, String, Table, func, text
 
 metadata = MetaData()
@@ -19,11 +17,6 @@ attempts = Table(
 
 ADD = "INSERT INTO attempts (id) VALUES (%(id)s) ON CONFLICT DO NOTHING RETURNING true"
 FORGET = text("DELETE FROM attempts WHERE at < now() - interval '1 hour'")
-
-
-def new_attempt() -> str:
-    """A unique id."""
-    return secrets.token_hex(16)
 
 
 def is_new(connection: Connection, attempt: str) -> bool:
