@@ -24,7 +24,7 @@ $(VENV)/.runtime: $(VENV)/.serving
 	$(INSTALL) -r requirements.txt
 	@touch $@
 
-$(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
+$(VENV)/.dev: requirements-dev.txt requirements-otlp.txt $(VENV)/.runtime
 	$(INSTALL) -r requirements-dev.txt
 	@touch $@
 

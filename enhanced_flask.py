@@ -43,6 +43,7 @@ from scheduler_service.http.server.processes import gunicorn_settings, serve_wit
 from scheduler_service.http.server.serving import WarmUp, exit_now, serve
 from scheduler_service.http.services import EXTENSION, Services
 from scheduler_service.http.watch.metrics import Metrics
+from scheduler_service.http.watch.spans import check_spans, flush_spans, spans_from
 from scheduler_service.http.watch.state import StateCollector
 from scheduler_service.http.watch.watching import (
     clean_folders,
@@ -98,7 +99,7 @@ def create_app(settings: Settings | None = None, *, limits: Limits | None = None
     app.extensions[EXTENSION] = parts
     parts.metrics.add_collector(StateCollector(parts, alerts=lambda: firing_alerts(parts.monitor)))
     problems.handle_errors(app, settings.home)
-    hygiene.add_ids_and_headers(app, settings, parts.metrics)
+    hygiene.add_ids_and_headers(app, settings, parts.metrics, spans_from(os.environ))
     auth.guard(app, settings, limits or Limits(settings))
     for api in (*APIS, console.api):
         app.register_blueprint(api.blueprint)
@@ -290,6 +291,10 @@ def gunicorn_configuration() -> dict[str, object]:
     make_folders(settings)
     configure_logging(settings)
     warn_of_unknown_variables()
+    try:
+        check_spans(os.environ)
+    except ServiceError as err:
+        raise SystemExit(f"cannot start: {err}") from err
     _limits()  # before the workers are forked
     return {
         **gunicorn_settings(settings, load=load_before_fork),
@@ -349,11 +354,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     limits = Limits(settings)  # before the workers are forked
     try:
+        check_spans(os.environ)
         if settings.workers > 1:
             serve_with_workers(lambda: make_app(settings, limits), settings, load=load_before_fork)
         else:
             app, after_start = make_app(settings, limits)
             serve(app, after_start, settings, reload=lambda: reload(app.extensions[EXTENSION]))
+            flush_spans()
             stop_background_work()
             exit_now()
     except OSError as err:

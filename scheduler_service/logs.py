@@ -1,8 +1,8 @@
 """Logging: targets, formats, rotation, and protection against log injection.
 
-`logs/flask_service.log` rotates by size and by local day, also with several processes. Every line has the request's id.
-After each run there is one line `... 算法执行完成 ... <seconds>`, which people search for. The formatters keep that
-marker, line breaks, secrets and long parameter dumps out of all other lines.
+`logs/flask_service.log` rotates by size and by local day, also with several processes. Every line has the request's id,
+and its trace. After each run there is one line `... 算法执行完成 ... <seconds>`, which people search for. The
+formatters keep that marker, line breaks, secrets and long parameter dumps out of all other lines.
 """
 
 import contextvars
@@ -25,6 +25,7 @@ from queue import SimpleQueue
 from typing import TextIO
 
 from scheduler_service.settings import Settings
+from scheduler_service.trace_context import trace_var
 
 RUN_MARKER = "算法执行完成"
 LOG_FILE_NAME = "flask_service.log"
@@ -117,11 +118,16 @@ class _OnceFormatter(logging.Formatter):
 
 
 class LineFormatter(_OnceFormatter):
-    """`time LEVEL [request id] logger: message`; a traceback follows on lines that start with a bar."""
+    """`time LEVEL [request id] logger: message trace_id=...`; a traceback follows on lines that start with a bar.
+
+    The trace is at the end of the message, before the seconds of a run, because people's expressions know the beginning
+    of a line. Lines outside of requests have no trace.
+    """
 
     def line_of(self, record: logging.LogRecord) -> str:
         at = f"{self.formatTime(record)} {record.levelname} [{request_id_var.get()}] {record.name}: "
-        line = _UNPRINTABLE.sub(_escaped, at + _message(record))
+        trace = trace_var.get()
+        line = _UNPRINTABLE.sub(_escaped, at + _message(record, f" trace_id={trace.trace_id}" if trace else ""))
         line += "".join(f"\n  | {_UNPRINTABLE.sub(_escaped, part)}" for part in _trace(record).splitlines())
         return line if record.name == _runs.name else line.replace(RUN_MARKER, _ESCAPED_MARKER)
 
@@ -129,7 +135,8 @@ class LineFormatter(_OnceFormatter):
 class JsonFormatter(_OnceFormatter):
     """One JSON object per line: time (ISO-8601, local, with offset), level, request_id, logger, message.
 
-    Failures also have `exception`, the traceback as a string; lines of runs have `execution_time_s`, a number.
+    Lines of requests also have `trace_id`, and `span_id` if spans are recorded. Failures have `exception`, the
+    traceback as a string; lines of runs have `execution_time_s`, a number.
     """
 
     def line_of(self, record: logging.LogRecord) -> str:
@@ -140,6 +147,8 @@ class JsonFormatter(_OnceFormatter):
             "logger": record.name,
             "message": _message(record),
         }
+        if at := trace_var.get():
+            entry |= {"trace_id": at.trace_id} | ({"span_id": at.span_id} if at.recorded else {})
         if trace := _trace(record):
             entry["exception"] = trace
         if record.name == _runs.name and hasattr(record, "execution_time_s"):
@@ -365,8 +374,8 @@ def _starred(match: re.Match[str]) -> str:
     return f"{match['name'] or match['scheme']}***"
 
 
-def _message(record: logging.LogRecord) -> str:
-    """The redacted message, at most `MESSAGE_LIMIT` long; a run's message keeps its last word, the seconds."""
+def _message(record: logging.LogRecord, addition: str = "") -> str:
+    """The redacted message, at most `MESSAGE_LIMIT` long, and `addition`; a run's message keeps its last word."""
     text, last = record.getMessage(), ""
     if more := getattr(record, "repetitions", 0):
         last = f" (repeated {more} times meanwhile)"
@@ -376,7 +385,7 @@ def _message(record: logging.LogRecord) -> str:
     more = len(text) - MESSAGE_LIMIT
     # Redact beyond the cut, so that a secret at the cut is still recognised.
     text = redact(text[: 2 * MESSAGE_LIMIT])
-    return f"{text[:MESSAGE_LIMIT]}… ({more} more characters){last}" if more > 0 else text + last
+    return f"{text[:MESSAGE_LIMIT]}… ({more} more characters){addition}{last}" if more > 0 else text + addition + last
 
 
 def _trace(record: logging.LogRecord) -> str:

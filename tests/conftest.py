@@ -112,7 +112,9 @@ def live_service(
     command = command or ((python(), NEW_PROCESS[1]) if workers == "1" else NEW_PROCESS)
     home.mkdir(parents=True, exist_ok=True)
     output = home / "output.txt"
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("SCHED_", "PROMETHEUS_"))}
+    clean = {
+        name: value for name, value in os.environ.items() if not name.startswith(("SCHED_", "PROMETHEUS_", "OTEL_"))
+    }
     clean["MPLCONFIGDIR"] = str(_fonts_known())  # otherwise the first chart of each home starts with a search for fonts
     with output.open("wb") as file:
         process = subprocess.Popen(
@@ -148,12 +150,20 @@ def _url(process: subprocess.Popen[bytes], output: Path) -> str:
     deadline = time.monotonic() + HANG_S
     while time.monotonic() < deadline:
         text = output.read_text(encoding="utf-8", errors="replace")
-        if found := re.search(r"serving on (http://\S+)", text):
+        if found := re.search(r'serving on (http://[^\s"]+)', text):
             return found[1]
         if process.poll() is not None:
             break
         time.sleep(0.02)
     pytest.fail(f"the service did not start (exit status {process.poll()}):\n{output.read_text()[-3_000:]}")
+
+
+@pytest.fixture(autouse=True)
+def outside_of_requests() -> None:
+    """Requests of a test client run in the context of the test, which keeps their trace."""
+    from scheduler_service.trace_context import trace_var
+
+    trace_var.set(None)
 
 
 @pytest.fixture(scope="session")

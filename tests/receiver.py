@@ -14,6 +14,7 @@ class Receiver(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.got: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []  # of each, with lower-case names
         self.status = 200
         threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
@@ -36,6 +37,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if self.server.status == 200:
+            self.server.headers.append({name.lower(): value for name, value in self.headers.items()})
             self.server.got.append(body)
         self.send_response(self.server.status)
         self.end_headers()

@@ -75,6 +75,7 @@ LAYERS: dict[str, int] = {
     "scheduler_service.alert_rules": 0,
     "scheduler_service.loglines": 0,
     "scheduler_service.logs": 0,
+    "scheduler_service.trace_context": 0,
     "scheduler_service": 0,
 }
 """The longest matching prefix decides."""

@@ -18,7 +18,7 @@ FLAGSHIP = standard_instance(SAMPLE_PARAMS)
 OPTIMUM_H = 52.87
 
 
-def written(folder: Path, algorithm: str, described, **changes) -> Path:
+def written(folder: Path, algorithm: str, described, /, **changes) -> Path:
     path = folder / "baseline.json"
     path.write_text(
         json.dumps({"format": "scheduler-baseline/1", "algorithm": algorithm, "parameters": described} | changes)

@@ -41,7 +41,7 @@ def assert_broken(answer):
     assert answer.status_code == 503, answer.request.path
     assert answer.content_type == "application/problem+json"
     assert answer.json["code"] == "file_needs_repair"
-    assert "ab_test_config.json" in answer.json["params"]["problem"]
+    assert "ab_test_config.json" in str(answer.json["params"]["problem"])
     assert "Retry-After" not in answer.headers, "retrying does not help"
 
 

@@ -29,6 +29,7 @@ from scheduler_service.alerts.redaction import redacted
 from scheduler_service.clock import Clock, utc_now
 from scheduler_service.errors import DeliveryFailed
 from scheduler_service.settings import is_loopback
+from scheduler_service.trace_context import outgoing_headers
 
 TIMEOUT_S = 10.0
 ANSWER_LIMIT_BYTES = 64 * 1024
@@ -88,9 +89,8 @@ class JsonWebhook:
         return self._url.get_secret_value()
 
     def _post(self, body: bytes) -> tuple[int, Message, bytes]:
-        request = urllib.request.Request(
-            self._signed_url(), data=body, headers={"Content-Type": "application/json; charset=utf-8"}, method="POST"
-        )
+        headers = {"Content-Type": "application/json; charset=utf-8", **outgoing_headers()}
+        request = urllib.request.Request(self._signed_url(), data=body, headers=headers, method="POST")
         until = time.monotonic() + self._timeout_s
         try:
             with _opener(request.host).open(request, timeout=self._timeout_s) as response:

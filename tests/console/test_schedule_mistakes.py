@@ -62,7 +62,8 @@ def beside(field: Locator) -> Locator:
 
 def test_an_invalid_duration_is_explained_in_the_pages_language_and_focused(schedule: Page, mistakes: list[str]):
     field = schedule.locator("[name=duration-3]")
-    limits = {each: zh("duration_out_of_range", value=each, limit=10_000.0) for each in ("-1", "0", "10001")}
+    limits = {each: zh("greater_than", value=each, gt=0.0) for each in ("-1", "0")}
+    limits["10001"] = zh("less_than_equal", value="10001", le=10_000.0)
     for wrong, text in {"": zh("missing"), **limits}.items():
         field.fill(wrong)
         run(schedule)
@@ -90,7 +91,7 @@ def test_all_mistakes_of_a_form_are_listed_in_order_and_each_links_to_its_field(
     expect(listed(page).locator("strong")).to_have_text("有 4 处需要改正：")
     expect(entries).to_have_text(
         [
-            f"工作点 1 的工序“拆保温” 工时: {zh('duration_out_of_range', value=0, limit=10_000.0)}",
+            f"工作点 1 的工序“拆保温” 工时: {zh('greater_than', value=0, gt=0.0)}",
             "工作点 1 的工序“打磨” 最少人数: 50 人超过班组“2 班 保温打磨”的总人数 10",
             f"工作点 1 的工序“5” 工序: {zh('missing')}",
             "3 班 检验人数: 应在 1 到 1000 之间，现在是 0",

@@ -64,7 +64,7 @@ def test_the_python_client_performs_each_of_its_tasks(plant, python, tmp_path):
 
 def test_the_python_client_shows_why_the_service_refused(plant, python):
     client = python.SchedulerClient(plant.url, key="python")
-    with pytest.raises(python.SchedulerError, match=r"params\.2: the duration -1") as refused:
+    with pytest.raises(python.SchedulerError, match=r"params\.2: must be greater than 0") as refused:
         client.run([*HOURS[:2], -1, *HOURS[3:]])
     assert refused.value.status == 422
     assert [mistake["loc"] for mistake in refused.value.errors] == [["params", 2]]

@@ -13,6 +13,7 @@ from scheduler_env import json_requests, problem, psplib, readers, tables, value
 from scheduler_env.errors import InvalidInstance
 from scheduler_env.psplib import instance_from_psplib
 from scheduler_env.readers import instance_from_request
+from scheduler_service import trace_context
 from scheduler_service.errors import ServiceError
 from scheduler_service.experiments import config, experiment, rollout
 from scheduler_service.http import bodies
@@ -23,6 +24,7 @@ from scheduler_service.http.server.incoming import BadFraming, Incoming, Refused
 from scheduler_service.registry import names, records
 from scheduler_service.registry.names import parse_version, parse_versioned, split_tag
 from scheduler_service.registry.records import plain_object
+from scheduler_service.trace_context import read_headers
 
 
 def read_run(data: bytes) -> None:
@@ -77,6 +79,14 @@ class Sent:
         return piece
 
 
+def read_trace(data: bytes) -> None:
+    """The lines are traceparent and tracestate; what is read is written in the form of version 00."""
+    traceparent, _, tracestate = data.decode("latin-1").partition("\n")
+    trace = read_headers(traceparent, tracestate)
+    if trace is not None and read_headers(trace.traceparent, trace.state) != trace:
+        raise AssertionError(f"{trace} is not read as it is written")
+
+
 def read_requests(data: bytes) -> None:
     incoming = Incoming(Sent(data))  # type: ignore[arg-type]
     with suppress(Refused, BadFraming, OSError):
@@ -92,7 +102,7 @@ def read_requests(data: bytes) -> None:
 
 READERS: tuple[Callable[[bytes], None], ...] = (
     *(read_run, read_experiment, read_registration, read_config, read_psplib, read_name, read_requests),
-    read_planners_file,
+    *(read_planners_file, read_trace),
 )
 
 SEEDS: dict[Callable[[bytes], None], list[bytes]] = {
@@ -126,6 +136,10 @@ SEEDS: dict[Callable[[bytes], None], list[bytes]] = {
         '\x01工作点,工序,班组,工时\n锅炉,返修,返修,７\n,"x",team2,7\n'.encode("gb18030"),
         b'\x02\xef\xbb\xbf{"workpoints": {"a": {"steps": [{"name": "x", "team": "Repair", "duration": 1.5}]}}}',
     ],
+    read_trace: [
+        b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\ncongo=t61rcWkgMzE,rojo=00f067aa0ba902b7",
+        b"01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more\na@b=1 , ,c=2\t",
+    ],
     read_name: [b"DDQN_1a2b3c4d_v2.0.0", b"DDQN:stable", b"v1.2"],
     read_requests: [
         b"\x3fPOST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3;a=b\r\nabc\r\n0\r\nX: y\r\n\r\n"
@@ -154,7 +168,18 @@ def main() -> None:
             for index, seed in enumerate(SEEDS[reader]):
                 Path(folder, f"{number}-{index}").write_bytes(bytes([number]) + seed)
         science = (values, readers, psplib, problem, tables, json_requests, vocabulary)
-        for module in (*science, bodies, experiment_requests, reading, config, experiment, rollout, names, records):
+        for module in (
+            *science,
+            bodies,
+            experiment_requests,
+            reading,
+            config,
+            experiment,
+            rollout,
+            names,
+            records,
+            trace_context,
+        ):
             for member in vars(module).values():
                 if inspect.isfunction(member) and member.__module__ == module.__name__:
                     atheris.instrument_func(member)

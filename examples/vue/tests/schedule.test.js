@@ -69,7 +69,7 @@ describe('a mistake', () => {
     const field = page.findAll('input')[2]
     await field.setValue(-8)
     await submitted(page)
-    expect(page.get('[role=alert]').text()).toContain('the duration -8 is not greater than 0')
+    expect(page.get('[role=alert]').text()).toContain('must be greater than 0, not -8')
     expect(page.findAll('[aria-invalid=true]').map((input) => input.element.value)).toEqual(['-8'])
     await field.setValue(8)
     await submitted(page)

@@ -23,12 +23,18 @@ Schedules inspection shutdowns; registers models; compares them in A/B tests.
 On loopback nobody needs a key; bound elsewhere, every operation names the scope that a key needs. Answers may get
 further members. Errors are problems (RFC 9457): what each `code` means is in the documentation of the HTTP interface.
 """
+TRACEPARENT = "00-[0-9a-f]{32}-[0-9a-f]{16}-0[0-3]"
 _TEXT: Schema = {"type": "string"}
 _HEADERS: dict[str, Schema] = {
     "X-Request-ID": {
         "description": "The client's own id, if it sent a sane one, or a new UUID; the log has it.",
         "required": True,
         "schema": _TEXT,
+    },
+    "Server-Timing": {
+        "description": "The trace of the request: the caller's, or a new one. As traceparent writes it.",
+        "required": True,
+        "schema": {"type": "string", "pattern": f'^traceparent;desc="{TRACEPARENT}"$'},
     },
     "RateLimit-Policy": {"description": "Requests (q) in a window of seconds (w).", "schema": _TEXT},
     "RateLimit": {"description": "Requests left (r), and seconds until there are more (t).", "schema": _TEXT},
@@ -39,12 +45,14 @@ _HEADERS: dict[str, Schema] = {
     },
     "WWW-Authenticate": {"description": "How keys are sent.", "required": True, "schema": _TEXT},
 }
-_REQUEST_ID: Schema = {
-    "name": "X-Request-ID",
-    "in": "header",
-    "description": "An id of the client's: letters, digits and ._:-, at most 100; others are passed over.",
-    "schema": _TEXT,
-}
+_REQUEST_HEADERS: list[Schema] = [
+    {"name": name, "in": "header", "description": description, "schema": _TEXT}
+    for name, description in {
+        "X-Request-ID": "An id of the client's: letters, digits and ._:-, at most 100; others are passed over.",
+        "traceparent": "The caller's position in its trace (W3C Trace Context); an invalid one is passed over.",
+        "tracestate": "Goes with traceparent; passed on in calls that the service makes for the request.",
+    }.items()
+]
 
 
 class _Schemas(GenerateJsonSchema):
@@ -106,7 +114,7 @@ def _operation(contract: Contract, refs: Refs) -> dict[str, Any]:
         "tags": [contract.tag],
         "summary": contract.summary,
         "description": _description(contract),
-        "parameters": [*_path_parameters(contract), *_query_parameters(contract), _REQUEST_ID],
+        "parameters": [*_path_parameters(contract), *_query_parameters(contract), *_REQUEST_HEADERS],
         # The empty requirement: on loopback, and where SCHED_ANONYMOUS_SCOPES has the scope, no key is needed.
         "security": [{}, {"bearer": [scope]}, {"key": [scope]}] if scope else [],
     }
@@ -180,7 +188,9 @@ def statuses(contract: Contract) -> list[int]:
 
 def _headers(contract: Contract, *more: str) -> Schema:
     limits = () if contract.admission in UNCOUNTED else ("RateLimit-Policy", "RateLimit")
-    return {name: {"$ref": f"#/components/headers/{name}"} for name in ("X-Request-ID", *limits, *more)}
+    return {
+        name: {"$ref": f"#/components/headers/{name}"} for name in ("X-Request-ID", "Server-Timing", *limits, *more)
+    }
 
 
 def _success(contract: Contract, refs: Refs) -> Schema:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from scheduler_service.errors import Overloaded
 from scheduler_service.http.contract.problems import kind_of, problem
 from scheduler_service.http.contract.runs import RUN_PATHS
-from scheduler_service.http.guards.hygiene import SECURITY_HEADERS
+from scheduler_service.http.guards.hygiene import SECURITY_HEADERS, trace_header
 from scheduler_service.http.services import Services
+from scheduler_service.trace_context import new_trace, trace_of
 from scheduler_service.words import WORDS
 
 if TYPE_CHECKING:
@@ -49,5 +50,6 @@ class Shedding:
         if time.monotonic() - self._logged_s > LOG_INTERVAL_S:
             self._logged_s = time.monotonic()
             log.warning("overloaded: runs are refused (%s wait or are computed)", self._parts.compute.load)
-        start_response("503 Service Unavailable", [*self._headers, ("X-Request-ID", str(uuid.uuid4()))])
+        ids = [("X-Request-ID", str(uuid.uuid4())), trace_header(trace_of(environ) or new_trace())]
+        start_response("503 Service Unavailable", [*self._headers, *ids])
         return [self._body]

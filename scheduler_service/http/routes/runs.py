@@ -34,10 +34,11 @@ from scheduler_service.http.runs.running import (
     draw,
     recorded_details,
 )
-from scheduler_service.http.server.offload import HAS_CLIENT_LEFT, Ticket
+from scheduler_service.http.server.offload import HAS_CLIENT_LEFT, NativeThreads, Ticket
 from scheduler_service.http.services import Services
 from scheduler_service.logs import log_run
 from scheduler_service.telemetry.history import latest_runs, run_of_request
+from scheduler_service.trace_context import span
 
 api = Api("runs", "Build schedules, and judge them.")
 log = logging.getLogger(__name__)
@@ -61,7 +62,8 @@ def run_algorithm(parts: Services, body: contract.RunRequest) -> contract.RunAns
     outcome, queued_s = _compute(body, own_id, parts)
     total_s = time.perf_counter() - g.begun_s
     records = [replace(each, queue_time=queued_s, total_time=total_s) for each in outcome.records]
-    parts.recorder.record(records, lambda: _log(outcome, own_id))
+    with span("record"):
+        parts.recorder.record(records, lambda: _log(outcome, own_id))
     parts.failed_runs.add(records)
     run = outcome.run
     if run is None:
@@ -143,19 +145,24 @@ def _compute(body: contract.RunRequest, own_id: str, parts: Services) -> tuple[R
     """
     begun_s, ticket, is_gone = g.begun_s, Ticket(), request.environ.get(HAS_CLIENT_LEFT)
 
-    def begin(patience_ms: float = math.inf) -> tuple[RunOutcome, float]:
-        queued_s = time.perf_counter() - begun_s
-        outcome = compute(
-            body, own_id, parts.models, parts.experiments, parts.settings.max_time_budget_ms, parts.answers,
-            patience_ms=patience_ms, waited_ms=1000.0 * queued_s, stop=lambda: ticket.is_dropped,
-        )  # fmt: skip
-        return outcome, queued_s
+    def on(threads: NativeThreads, patience_ms: float = math.inf) -> tuple[RunOutcome, float]:
+        asked_s = time.perf_counter()
+
+        def begin() -> tuple[RunOutcome, float]:
+            with span("queue", since_s=asked_s):
+                queued_s = time.perf_counter() - begun_s
+            outcome = compute(
+                body, own_id, parts.models, parts.experiments, parts.settings.max_time_budget_ms, parts.answers,
+                patience_ms=patience_ms, waited_ms=1000.0 * queued_s, stop=lambda: ticket.is_dropped,
+            )  # fmt: skip
+            return outcome, queued_s
+
+        return threads.run(begin, is_gone=is_gone, ticket=ticket)
 
     if not body.time_budget_ms:
-        at_once = parts.compute if body.size <= SMALL else parts.large
         with suppress(DefaultBudgetTooLong):
-            return at_once.run(lambda: begin(PATIENCE_MS), is_gone=is_gone, ticket=ticket)
-    return parts.improving.run(begin, is_gone=is_gone, ticket=ticket)
+            return on(parts.compute if body.size <= SMALL else parts.large, PATIENCE_MS)
+    return on(parts.improving)
 
 
 def _charts(run: Run, body: contract.RunRequest, parts: Services) -> dict[contract.View, str]:
@@ -164,7 +171,8 @@ def _charts(run: Run, body: contract.RunRequest, parts: Services) -> dict[contra
     def begin() -> dict[contract.View, str]:
         return draw(run.solution, body.views, body.chart_format, lambda: ticket.is_dropped)
 
-    return parts.drawing.run(begin, is_gone=request.environ.get(HAS_CLIENT_LEFT), ticket=ticket)
+    with span("draw"):
+        return parts.drawing.run(begin, is_gone=request.environ.get(HAS_CLIENT_LEFT), ticket=ticket)
 
 
 def _log(outcome: RunOutcome, own_id: str) -> None:

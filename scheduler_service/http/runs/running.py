@@ -22,7 +22,8 @@ from scheduler_env.readers import instance_from_request
 from scheduler_env.schedule import Schedule, Solution
 from scheduler_service.errors import InvalidInput, ModelNotFound, ServiceError, StorageUnavailable
 from scheduler_service.http.contract.runs import RunRequest, View
-from scheduler_service.http.runs.caching import NO_CACHE, AnswerCache, key_of
+from scheduler_service.http.runs.caching import NO_CACHE, AnswerCache, Key, key_of
+from scheduler_service.trace_context import span
 
 NEGLIGIBLE_WAIT_MS = 50.0
 """A shorter wait is normal and is not deducted from the time budget."""
@@ -132,17 +133,20 @@ def compute(
             if request.time_budget_ms is not None and waited_ms > NEGLIGIBLE_WAIT_MS:
                 budget_ms = max(full_ms - waited_ms, min(full_ms, model.agent.default_budget_ms))
             began_s = time.perf_counter()
-            key = key_of(model.key, request.problem, full_ms, request.seed or 0) if cache.is_on else None
-            solution = cache.get(key) if key is not None else None
-            is_cached = solution is not None
-            if solution is None:
-                instance = instance or instance_from_request(request.problem)
-                solution = model.agent.solve(instance, time_budget_ms=budget_ms, seed=request.seed or 0, stop=stop)
-                solution.schedule.check()
-                _ = solution.schedule.critical_steps  # computed and cached here rather than on the event loop
-                # The result of a shortened search must not be cached: later requests have the full budget.
-                if key is not None and budget_ms == full_ms and not (stop is not None and stop()):
-                    cache.put(key, solution)
+            with span("compute") as attributes:
+                attributes |= {"scheduler.model_key": model.key, "scheduler.reason": choice.reason}
+                key, solution = _look_up(cache, model.key, request, full_ms) if cache.is_on else (None, None)
+                is_cached = solution is not None
+                if solution is None:
+                    instance = instance or instance_from_request(request.problem)
+                    solution = model.agent.solve(instance, time_budget_ms=budget_ms, seed=request.seed or 0, stop=stop)
+                    solution.schedule.check()
+                    _ = solution.schedule.critical_steps  # computed and cached here rather than on the event loop
+                    # The result of a shortened search must not be cached: later requests have the full budget.
+                    if key is not None and budget_ms == full_ms and not (stop is not None and stop()):
+                        cache.put(key, solution)
+                attributes["scheduler.steps"] = len(solution.schedule.steps)
+                attributes["scheduler.makespan_h"] = solution.schedule.makespan_h
         except (InvalidInstance, DefaultBudgetTooLong):
             raise
         except Exception as err:  # another model may work
@@ -166,6 +170,15 @@ def compute(
         return RunOutcome(None, (), StorageUnavailable("no_model_registered"))
     reason = records[-1].error_message
     return RunOutcome(None, tuple(records), StorageUnavailable("no_model_answers", reason=reason))
+
+
+def _look_up(cache: AnswerCache, model_key: str, request: RunRequest, budget_ms: float) -> tuple[Key, Solution | None]:
+    """The request's key in the cache, and its solution there."""
+    with span("cache") as attributes:
+        key = key_of(model_key, request.problem, budget_ms, request.seed or 0)
+        solution = cache.get(key)
+        attributes["scheduler.cache_hit"] = solution is not None
+    return key, solution
 
 
 def answer(run: Run, charts: dict[View, str]) -> Any:

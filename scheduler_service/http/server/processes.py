@@ -34,6 +34,7 @@ from scheduler_service.http.server.serving import (
     announce,
     exit_now,
 )
+from scheduler_service.http.watch.spans import flush_spans
 from scheduler_service.settings import Settings
 
 if TYPE_CHECKING:
@@ -201,6 +202,7 @@ def _log_hang(_worker: object) -> None:
 
 
 def _end_worker(_arbiter: object, _worker: object) -> None:
+    flush_spans()
     stop_background_work()
     ending = sys.exc_info()[1]
     if isinstance(ending, SystemExit) and ending.code == 0:
