@@ -135,7 +135,7 @@ def make_services(settings: Settings) -> Services:
     with suppress_storage_errors():
         clean_folders(settings)
     monitor = PerformanceMonitor(
-        settings.database_file,
+        settings.records,
         reports_dir=settings.reports_dir,
         thresholds=settings.alert_thresholds,
         thresholds_file=settings.thresholds_file,

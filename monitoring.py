@@ -25,6 +25,7 @@ from scheduler_service.alerts.limits import LimitFile
 from scheduler_service.alerts.rules import RULES_OF_RUNS
 from scheduler_service.clock import Clock, parse_time, utc_now
 from scheduler_service.command_line import Progress
+from scheduler_service.database_url import DatabaseUrl
 from scheduler_service.errors import InvalidInput
 from scheduler_service.settings import Settings, settings_from_environment
 from scheduler_service.telemetry import queries
@@ -75,17 +76,18 @@ class PerformanceMonitor:
     """Records runs and tells of them; threads and processes may share a database, each process with its own monitor.
 
     Args:
-        db_path: of the SQLite file, made with its folder when missing; `<SCHED_HOME>/logs/performance.db` by default.
+        db_path: of the SQLite file, made with its folder when missing, or the address of a PostgreSQL database;
+            by default `SCHED_DATABASE_URL`, and `<SCHED_HOME>/logs/performance.db` if that is not set.
         reports_dir: where reports go; `<SCHED_HOME>/reports` by default.
         thresholds: instead of the usual ones of the same names; `SCHED_ALERT_THRESHOLDS` by default.
         thresholds_file: what people set, which counts before `thresholds`; `<SCHED_HOME>/alert_thresholds.json` by
-            default, and beside `db_path` if that is given.
+            default, and beside `db_path` if that is given and a file.
         must_open: False: a database that cannot be opened (StorageUnavailable) is tried again whenever it is needed.
     """
 
     def __init__(
         self,
-        db_path: str | Path | None = None,
+        db_path: str | Path | DatabaseUrl | None = None,
         *,
         reports_dir: str | Path | None = None,
         thresholds: Mapping[str, float] | None = None,
@@ -93,15 +95,18 @@ class PerformanceMonitor:
         must_open: bool = True,
         clock: Clock = utc_now,
     ) -> None:
-        self.db_path = Path(db_path) if db_path is not None else settings_from_environment().database_file
+        where = settings_from_environment().records if db_path is None else db_path
+        where = Path(where) if isinstance(where, str) else where
+        is_file = isinstance(where, Path)
+        self.db_path = where if isinstance(where, Path) else settings_from_environment().database_file
         self.reports_dir = Path(reports_dir) if reports_dir is not None else settings_from_environment().reports_dir
         self.clock = clock
         if thresholds_file is None:
             beside = self.db_path.with_name(LIMITS_NAME)
-            thresholds_file = settings_from_environment().thresholds_file if db_path is None else beside
+            thresholds_file = beside if db_path is not None and is_file else settings_from_environment().thresholds_file
         said = settings_from_environment().alert_thresholds if thresholds is None else thresholds
         self.limits = ThresholdsInForce(LimitFile(Path(thresholds_file), clock), said, lambda: PERFORMANCE_THRESHOLDS)
-        self.engine = open_database(self.db_path, must_open=must_open)
+        self.engine = open_database(where, must_open=must_open)
         self.writer = Writer(self.engine)
         self.replays = ReplayLog(self.engine, self.writer, clock)
         self.alerts = AlertLog(self.engine, self.writer, clock)
@@ -288,7 +293,7 @@ class PerformanceMonitor:
         return episode, runs_of(self.engine, episode, self.limits)
 
     def check_writable(self) -> str:
-        """What became of the database's file since this was made, "" if nothing did; runs can be recorded now.
+        """What became of the database since this was made, "" if nothing did; runs can be recorded now.
 
         Raises:
             StorageUnavailable: they cannot.
@@ -297,7 +302,7 @@ class PerformanceMonitor:
         return self.writer.note
 
     def close(self) -> None:
-        """Lets go of the database file; the monitor opens it again when it is used again."""
+        """Lets go of the database; the monitor opens it again when it is used again."""
         self.writer.close()
 
 
@@ -366,9 +371,8 @@ def alert_desk(
 
     settings = settings or settings_from_environment()
     policy = Policy(confirm_s, settings.alert_cool_down_s, settings.alert_remind_h * 3_600.0)
-    lock, lease = (monitor.db_path.with_name(name) for name in ("alerts", "alerts.lease"))
-    chosen: dict[str, Any] = {"policy": policy, "lang": settings.alert_lang, "lease": None if is_service else lease}
-    return AlertDesk(monitor.alerts, channels_from(settings), monitor.clock, lock, **chosen)
+    chosen: dict[str, Any] = {"policy": policy, "lang": settings.alert_lang, "is_service": is_service}
+    return AlertDesk(monitor.alerts, channels_from(settings), monitor.clock, **chosen)
 
 
 @cache

@@ -1,5 +1,7 @@
 """A million records, and ten kills under load: `python -m benchmarks.telemetry [--records 1000000] [--kills 10]`.
 
+With `--database URL` an empty PostgreSQL database is measured beside the file, in turns.
+
 Writes benchmarks/results/telemetry.{md,json}; ends with 1 when an answered request was not recorded, or a database
 was damaged.
 """
@@ -21,7 +23,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,9 @@ from benchmarks.machine import markdown_table, write_results
 from monitoring import PerformanceMonitor, PerformanceRecord
 from scheduler_env.standard_cycle import SAMPLE_PARAMS
 from scheduler_service.clock import utc_now
+from scheduler_service.database_url import DatabaseUrl, parse_database_url
 from scheduler_service.reporting.analysis import SUMMARY_COLUMNS
+from scheduler_service.telemetry.moving import TABLES, move
 from scheduler_service.telemetry.readings import ALERT_COLUMNS
 from scheduler_service.telemetry.trends import trend_of_last
 from scheduler_service.telemetry.writer import run_row
@@ -50,13 +54,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0] if __doc__ else None)
     parser.add_argument("--records", type=int, default=1_000_000, help="(default: %(default)s)")
     parser.add_argument("--kills", type=int, default=10, help="(default: %(default)s)")
+    parser.add_argument("--database", metavar="URL", help="an empty PostgreSQL database; all its records are deleted")
     options = parser.parse_args(arguments)
+    server = None if options.database is None else parse_database_url(options.database)
     with tempfile.TemporaryDirectory(prefix="telemetry-benchmark-") as folder:
         home = Path(folder)
-        durable = [door_rate(home / f"door{threads}.db", threads) for threads in (1, 8, 32)]
+        durable = [
+            door_rate(place, home, threads)
+            for threads in (1, 8, 32)
+            for place in (home / f"door{threads}.db", server)
+            if place is not None
+        ]
         path = home / "million.db"
         bulk = fill(path, options.records)
-        queries = timed_queries(path)
+        now = utc_now()
+        queries = timed_queries(path, home, now)
+        if server is not None:
+            bulk["moved_s"] = take_over(path, server, home)
+            for query, other in zip(queries, timed_queries(server, home, now), strict=True):
+                assert query["rows"] == other["rows"], query["what"]
+                query["ms_postgresql"] = other["ms"]
         reports = [in_a_process(make_report, path, home / "reports")]
         exports = [in_a_process(make_export, path, home / f"runs.{suffix}") for suffix in ("csv", "parquet")]
         compaction = in_a_process(compact_half, path)
@@ -65,13 +82,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         (
             "Recorded through the door, one at a time, each on disk when it returns:",
             markdown_table(
-                ("threads", "records/s", "p50 ms", "p99 ms"),
-                [[d["threads"], f"{d['rate']:.0f}", f"{d['p50_ms']:.2f}", f"{d['p99_ms']:.2f}"] for d in durable],
+                ("engine", "threads", "records/s", "p50 ms", "p99 ms"),
+                [
+                    [d["engine"], d["threads"], f"{d['rate']:.0f}", f"{d['p50_ms']:.2f}", f"{d['p99_ms']:.2f}"]
+                    for d in durable
+                ],
             ),
             f"{options.records:,} records over {DAYS} days were then put in, a thousand to a commit: "
-            f"{bulk['rate']:.0f} records/s, {bulk['bytes'] / 2**20:.0f} MiB.",
+            f"{bulk['rate']:.0f} records/s, {bulk['bytes'] / 2**20:.0f} MiB."
+            + ("" if server is None else f" Moving them to PostgreSQL took {bulk['moved_s']:.0f} s."),
             markdown_table(
-                ("query", "rows", "best of 3, ms"), [[q["what"], q["rows"], f"{q['ms']:.1f}"] for q in queries]
+                ("query", "rows", "best of 3, ms", *([] if server is None else ["PostgreSQL, ms"])),
+                [
+                    [q["what"], q["rows"], *(f"{q[name]:.1f}" for name in ("ms", "ms_postgresql") if name in q)]
+                    for q in queries
+                ],
             ),
             markdown_table(
                 ("in a process of its own", "rows", "CPU s", "elapsed s", "peak MiB"),
@@ -117,9 +142,26 @@ def records(count: int, seed: int = 1) -> Iterator[PerformanceRecord]:
         )  # fmt: skip
 
 
-def door_rate(path: Path, threads: int, seconds: float = 5.0) -> Figures:
+def take_over(path: Path, server: DatabaseUrl, home: Path) -> float:
+    """Move all records of the file to the server; returns the time, s."""
+    source, target = (PerformanceMonitor(place, reports_dir=home) for place in (path, server))
+    empty(target)
+    began_s = time.perf_counter()
+    move(source.engine, target.engine)
+    return time.perf_counter() - began_s
+
+
+def empty(monitor: PerformanceMonitor) -> None:
+    """Delete all records of a server's database."""
+    with monitor.engine.begin() as connection:
+        connection.exec_driver_sql(f"TRUNCATE {', '.join(table.name for table in TABLES)}")
+
+
+def door_rate(place: Path | DatabaseUrl, home: Path, threads: int, seconds: float = 5.0) -> Figures:
     """How many records a second `record_performance` takes from so many threads."""
-    monitor = PerformanceMonitor(path, reports_dir=path.parent)
+    monitor = PerformanceMonitor(place, reports_dir=home)
+    if isinstance(place, DatabaseUrl):
+        empty(monitor)
     waits_ms: list[float] = []
     until_s = time.monotonic() + seconds
 
@@ -139,7 +181,8 @@ def door_rate(path: Path, threads: int, seconds: float = 5.0) -> Figures:
     quantiles = np.percentile(waits_ms, [50, 99])
     assert monitor.count_runs() == len(waits_ms)
     rate, (p50_ms, p99_ms) = len(waits_ms) / seconds, map(float, quantiles)
-    return {"threads": threads, "rate": rate, "p50_ms": p50_ms, "p99_ms": p99_ms}
+    engine = monitor.engine.dialect.name
+    return {"engine": engine, "threads": threads, "rate": rate, "p50_ms": p50_ms, "p99_ms": p99_ms}
 
 
 def fill(path: Path, count: int) -> Figures:
@@ -167,10 +210,9 @@ def _insert(connection: sqlite3.Connection, rows: list[dict[str, object]]) -> No
     connection.commit()
 
 
-def timed_queries(path: Path) -> list[Figures]:
+def timed_queries(place: Path | DatabaseUrl, home: Path, now: datetime) -> list[Figures]:
     """What users ask of a database of this size."""
-    monitor = PerformanceMonitor(path, reports_dir=path.parent, thresholds={})
-    now = monitor.clock()
+    monitor = PerformanceMonitor(place, reports_dir=home, thresholds={}, thresholds_file=home / "thresholds.json")
 
     def data(since: timedelta, **more: Any) -> Callable[[], int]:
         return lambda: len(monitor.get_performance_data(start_time=now - since, **more))

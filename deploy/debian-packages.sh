@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Debian packages that tests need (a browser for the console, HAProxy, Spring's classes): installs what is absent.
+# Debian packages that tests need (a browser for the console, HAProxy, PostgreSQL, Spring's classes): installs what is absent.
 #
 # For `make test`, which goes on whatever happens here: tests that miss something are skipped and say what. Quick and
 # silent when everything is there.
@@ -23,6 +23,7 @@ if ! command -v chromium-headless-shell >/dev/null; then
   fi
 fi
 [ -x /usr/sbin/haproxy ] || absent+=(haproxy)
+compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null || absent+=(postgresql)
 # A small font with Chinese, so that screenshots can be read.
 fc-list :lang=zh 2>/dev/null | grep -q . || absent+=(fontconfig fonts-wqy-zenhei)
 

@@ -22,7 +22,7 @@ from scheduler_service.errors import Conflict, InvalidInput, NotFound, StorageUn
 from scheduler_service.files import LEFTOVER_S, locked, move, write_json
 from scheduler_service.jsonlines import end_of_last_line
 from scheduler_service.settings import Settings
-from scheduler_service.telemetry.database import snapshot
+from scheduler_service.telemetry.engines.sqlite import snapshot
 
 MANIFEST = "backup.json"
 FORMAT = 1

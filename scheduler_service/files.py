@@ -72,8 +72,9 @@ def locked(path: Path, timeout_s: float = 10.0) -> Iterator[None]:
     lock_path = path.with_name(f".{path.name}.lock")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # A new FileLock each time, so that threads and greenlets of this process also exclude each other.
-        lock = FileLock(lock_path, timeout=timeout_s, poll_interval=LOCK_POLL_S)
+        # A new FileLock each time, so that threads and greenlets of this process also exclude each other; any thread
+        # may release it.
+        lock = FileLock(lock_path, timeout=timeout_s, poll_interval=LOCK_POLL_S, thread_local=False)
         lock.acquire()
     except Timeout as err:
         raise StorageUnavailable("locked_by_others", path=str(path), waited=timeout_s) from err

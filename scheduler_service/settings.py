@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from scheduler_env.cores import usable_cores
 from scheduler_service.alert_rules import check
+from scheduler_service.database_url import DatabaseUrl, parse_database_url
 from scheduler_service.errors import ServiceError, invalid
 from scheduler_service.keys import ANONYMOUS_SCOPES, parse_keys
 from scheduler_service.words import Message
@@ -42,6 +43,14 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="Address to listen on; the default is loopback.")
     port: int = Field(default=5001, ge=0, le=65535, description="TCP port; 0 selects a free one.")
     workers: int = Field(default=1, ge=1, le=64, description="Worker processes.")
+    database_url: SecretStr | None = Field(
+        default=None,
+        description="PostgreSQL for the records instead of a file: postgresql+psycopg://user:password@host:5432/name; "
+        "hosts comma-separated, parameters of libpq such as ?sslmode=verify-full.",
+    )
+    database_password_file: Path | None = Field(
+        default=None, description="File with the password for SCHED_DATABASE_URL; read for each connection."
+    )
     data: Path = Field(
         default=PROJECT_ROOT.parent / "shared" / "data",
         description="Reference data (PSPLIB, hash vectors) for tests and benchmarks; not needed for serving.",
@@ -198,7 +207,11 @@ class Settings(BaseSettings):
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().resolve()
 
-    @field_validator("alert_dingtalk_secret", "alert_feishu_secret", "alert_smtp_url", "alert_mail_from", mode="before")
+    @field_validator(
+        *("alert_dingtalk_secret", "alert_feishu_secret", "alert_smtp_url", "alert_mail_from"),
+        *("database_url", "database_password_file"),
+        mode="before",
+    )
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return value.strip() or None if isinstance(value, str) else value
@@ -216,6 +229,13 @@ class Settings(BaseSettings):
     def _harmless_scopes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not set(value) <= set(ANONYMOUS_SCOPES):
             raise invalid("scopes_need_key", known=list(ANONYMOUS_SCOPES))
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _usable_database(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            parse_database_url(value.get_secret_value())
         return value
 
     @field_validator("alert_webhooks")
@@ -298,6 +318,13 @@ class Settings(BaseSettings):
         return self.logs_dir / "performance.db"
 
     @property
+    def records(self) -> Path | DatabaseUrl:
+        """Where the records are: in a file, or in PostgreSQL."""
+        if self.database_url is None:
+            return self.database_file
+        return parse_database_url(self.database_url.get_secret_value(), self.database_password_file)
+
+    @property
     def seed_models_dir(self) -> Path:
         """The trained models that the project ships; read, never written."""
         return PROJECT_ROOT / "models" / "seed"
@@ -341,9 +368,9 @@ def settings_from_environment() -> Settings:
 def _told(loc: tuple[int | str, ...], given: object, message: str) -> str:
     if not loc:  # of several settings together; the message names them
         return message
-    # Alerts' settings hold tokens and passwords, which must not reach the log of whoever starts us; and
-    # somebody may have pasted a key where its digest belongs.
-    shown = "" if str(loc[0]).startswith(("alert_", "api_keys")) else f"={given!r}"
+    # Settings of alerts and of the database hold tokens and passwords, which must not reach the log of whoever starts
+    # us; and somebody may have pasted a key where its digest belongs.
+    shown = "" if str(loc[0]).startswith(("alert_", "api_keys", "database_")) else f"={given!r}"
     return f"SCHED_{str(loc[0]).upper()}{shown}: {message}"
 
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
     from monitoring import PerformanceMonitor
+    from scheduler_service.database_url import DatabaseUrl
+    from tests.postgresql import Server
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -186,15 +188,58 @@ def app(home: Path) -> "Flask":
     return create_app(Settings(home=home))
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test of a module with `ENGINES` runs over each of them, unless it examines the file of SQLite."""
+    engines = getattr(metafunc.module, "ENGINES", ())
+    if engines and "records" in metafunc.fixturenames and not metafunc.definition.get_closest_marker("only_sqlite"):
+        metafunc.parametrize("records", engines, indirect=True)
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator["Server"]:
+    """A PostgreSQL server for all tests of this process."""
+    from tests.postgresql import NoServer, new_server
+
+    try:
+        with new_server() as server:
+            yield server
+    except NoServer as err:
+        pytest.skip(str(err))
+
+
 @pytest.fixture
-def monitor(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator["PerformanceMonitor"]:
-    """A monitor over a new database; its clock stands at the `NOW` of the test's module."""
+def records(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator["Path | DatabaseUrl"]:
+    """Where a new monitor keeps its records: in a file, or in a schema of its own in PostgreSQL."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        yield tmp_path / "performance.db"
+        return
+    server: Server = request.getfixturevalue("postgresql")
+    with server.schema() as url:
+        yield url
+
+
+@pytest.fixture
+def open_monitor(records: "Path | DatabaseUrl", tmp_path: Path) -> Iterator[Callable[..., "PerformanceMonitor"]]:
+    """Open another monitor over `records`."""
     from monitoring import PerformanceMonitor
 
+    opened: list[PerformanceMonitor] = []
+
+    def open_one(**options: Any) -> "PerformanceMonitor":
+        usual = {"reports_dir": tmp_path / "reports", "thresholds_file": tmp_path / "alert_thresholds.json"}
+        opened.append(PerformanceMonitor(records, **(usual | options)))
+        return opened[-1]
+
+    yield open_one
+    for each in opened:
+        each.close()
+
+
+@pytest.fixture
+def monitor(request: pytest.FixtureRequest, open_monitor: Callable[..., "PerformanceMonitor"]) -> "PerformanceMonitor":
+    """A monitor over a new database; its clock stands at the `NOW` of the test's module."""
     now = request.module.NOW
-    opened = PerformanceMonitor(tmp_path / "performance.db", reports_dir=tmp_path / "reports", clock=lambda: now)
-    yield opened
-    opened.close()
+    return open_monitor(clock=lambda: now)
 
 
 @pytest.fixture(scope="session")

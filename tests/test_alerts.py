@@ -32,7 +32,6 @@ from scheduler_service.alerts.rules import RULES_OF_RUNS, Reading
 from scheduler_service.alerts.wording import advice, figure, message, params_of, sizes_of
 from scheduler_service.clock import to_iso
 from scheduler_service.errors import AlertNotFound, StorageUnavailable
-from scheduler_service.files import locked
 from scheduler_service.reporting.facts import AlertRow
 from scheduler_service.settings import Settings
 from scheduler_service.telemetry import queries
@@ -45,6 +44,7 @@ from tests.receiver import Receiver
 from tests.waiting import in_threads
 
 NOON = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
+ENGINES = ("sqlite", "postgresql")
 SAMPLE = [10, 5, 8, 6, 7, 9, 6, 7, 6, 7, 7, 7, 4, 7, 5]
 
 
@@ -344,8 +344,8 @@ def now() -> Clock:
 
 
 @pytest.fixture
-def monitor(tmp_path, now) -> PerformanceMonitor:
-    return PerformanceMonitor(tmp_path / "p.db", reports_dir=tmp_path, thresholds={"min_free_disk_gib": 0}, clock=now)
+def monitor(open_monitor, tmp_path, now) -> PerformanceMonitor:
+    return open_monitor(reports_dir=tmp_path, thresholds={"min_free_disk_gib": 0}, clock=now)
 
 
 def settings_for(tmp_path: Path, *receivers: Receiver, **options: Any) -> Settings:
@@ -456,9 +456,10 @@ def test_without_channels_the_delivery_is_none(monitor, tmp_path, now):
 
 
 def _letters(monitor: PerformanceMonitor) -> list[dict[str, Any]]:
-    with sqlite3.connect(monitor.db_path) as connection:
-        connection.row_factory = sqlite3.Row
-        return [dict(row) for row in connection.execute("SELECT * FROM outbox WHERE due IS NOT NULL")]
+    with monitor.engine.connect() as connection:
+        return [
+            dict(row) for row in connection.exec_driver_sql("SELECT * FROM outbox WHERE due IS NOT NULL").mappings()
+        ]
 
 
 def test_a_permanent_refusal_and_a_day_of_failures_end_the_retries(monitor, desk, now, receiver):
@@ -521,11 +522,12 @@ def test_an_unexpected_error_of_one_channel_does_not_affect_the_others(monitor, 
     assert desk.test() == {"odd": "OverflowError", list(desk.channels)[1]: None}
 
 
+@pytest.mark.only_sqlite
 def test_nothing_is_sent_while_the_outbox_cannot_be_written(monitor, desk, receiver, monkeypatch):
     desk.tell("message")
     with sqlite3.connect(monitor.db_path, isolation_level=None) as other:
         other.execute("BEGIN IMMEDIATE")
-        monkeypatch.setattr("scheduler_service.telemetry.schema.BUSY_TIMEOUT_S", 0.1)
+        monkeypatch.setattr("scheduler_service.telemetry.engines.sqlite.BUSY_TIMEOUT_S", 0.1)
         monitor.close()
         with pytest.raises(StorageUnavailable):
             desk.deliver()
@@ -539,7 +541,7 @@ def test_the_same_text_from_many_threads_is_sent_once(desk):
     assert desk.deliver() == 1
 
 
-def test_texts_that_sqlite_cannot_store_are_sent_escaped(monitor, desk):
+def test_texts_that_a_database_cannot_store_are_sent_escaped(monitor, desk):
     assert desk.tell("half a \ud800 pair")
     assert desk.deliver() == 1
     bad_runs(monitor)
@@ -597,10 +599,9 @@ def test_send_alert_sends_once(monitor, receiver, tmp_path, now, monkeypatch):
         send_alert("  \n", monitor=monitor)
 
 
-def test_two_processes_that_check_at_once_send_once(monitor, receiver, tmp_path):
+def test_two_processes_that_check_at_once_send_once(monitor, open_monitor, receiver, tmp_path):
     bad_runs(monitor)
-    desks = [alert_desk(PerformanceMonitor(monitor.db_path, clock=monitor.clock), settings_for(tmp_path, receiver))
-             for _ in range(4)]  # fmt: skip
+    desks = [alert_desk(open_monitor(clock=monitor.clock), settings_for(tmp_path, receiver)) for _ in range(4)]
     readings = monitor.alert_readings()
     in_threads(lambda desk: (desk.look(readings, RULES_OF_RUNS), desk.deliver()), [(desk,) for desk in desks])
     desks[0].deliver()
@@ -699,7 +700,7 @@ def test_only_one_process_at_a_time_changes_alerts(monitor, receiver, tmp_path):
     """Another process may have other thresholds: two that disagree would end each other's alerts."""
     desk = alert_desk(monitor, settings_for(tmp_path, receiver))
     bad_runs(monitor)
-    with locked(monitor.db_path.with_name("alerts.lease")):
+    with monitor.alerts.hold("alerts.lease", 0.0):
         (seen,) = desk.look(monitor.alert_readings(), RULES_OF_RUNS)
         assert (seen.name, seen.id) == ("max_makespan", None)
         assert monitor.alerts.unended() == []
@@ -724,12 +725,12 @@ def test_a_report_lists_the_alerts_in_its_language(monitor, tmp_path, receiver, 
     assert "平均总工期高于阈值" in chinese
 
 
-def test_an_alert_keeps_its_code_and_parameters(monitor):
+def test_an_alert_keeps_its_code_and_parameters(monitor, tmp_path):
     bad_runs(monitor)
     for number in range(30):
         wide = {"makespan": 90.0, "lower_bound": 60.0, "gap": 0.5, "n_workpoints": 4, "n_steps": 60}
         monitor.record_performance(PerformanceRecord(request_id=f"wide{number}", execution_time=0.1, **wide))
-    alert_desk(monitor, Settings(home=monitor.db_path.parent)).look(monitor.alert_readings(), RULES_OF_RUNS)
+    alert_desk(monitor, Settings(home=tmp_path)).look(monitor.alert_readings(), RULES_OF_RUNS)
     kept = {episode.name: episode for episode in monitor.alerts.unended()}
     assert kept["max_gap"].params == {"sizes": "3–5"}
     assert kept["max_gap"].message == message("max_gap", kept["max_gap"].params, "zh")
@@ -737,11 +738,11 @@ def test_an_alert_keeps_its_code_and_parameters(monitor):
     assert kept["max_makespan"].params == {}
 
 
-def test_an_alert_recorded_without_parameters_shows_its_original_text(monitor):
+def test_an_alert_recorded_without_parameters_shows_its_original_text(monitor, tmp_path):
     bad_runs(monitor)
-    alert_desk(monitor, Settings(home=monitor.db_path.parent)).look(monitor.alert_readings(), RULES_OF_RUNS)
-    with sqlite3.connect(monitor.db_path) as connection:
-        connection.execute("UPDATE alerts SET params = NULL, message = '以前的话'")
+    alert_desk(monitor, Settings(home=tmp_path)).look(monitor.alert_readings(), RULES_OF_RUNS)
+    with monitor.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE alerts SET params = NULL, message = '以前的话'")
     old = next(each for each in monitor.alerts.unended() if each.name == "max_makespan")
     assert old.params is None
     assert AlertRow.of(old, "en").message == "以前的话"

@@ -26,6 +26,7 @@ LAYERS: dict[str, int] = {
     # 3 input and output
     "scheduler_service.backup": 3,
     "scheduler_service.documents": 3,
+    "scheduler_service.postgresql": 3,
     "scheduler_service.registry": 3,
     "scheduler_service.telemetry": 3,
     "scheduler_service.reporting": 3,
@@ -68,6 +69,7 @@ LAYERS: dict[str, int] = {
     "scheduler_service.errors": 0,
     "scheduler_service.settings": 0,
     "scheduler_service.clock": 0,
+    "scheduler_service.database_url": 0,
     "scheduler_service.keys": 0,
     "scheduler_service.files": 0,
     "scheduler_service.jsonlines": 0,

@@ -13,7 +13,7 @@ from scheduler_service.files import locked
 from scheduler_service.http.services import EXTENSION
 from scheduler_service.http.watch.watching import PAUSE_FACTOR, UNCHANGED_INTERVAL_S, ExperimentWatch
 from scheduler_service.settings import Settings
-from scheduler_service.telemetry.queries import experiments_since
+from scheduler_service.telemetry.queries import Seen, experiments_since
 from scheduler_service.telemetry.record import PairRecord
 
 NAMES = ("first", "second", "unguarded", "paused")
@@ -76,9 +76,9 @@ def test_another_database_causes_a_review_of_all(parts, judged):
     run_each(parts, "first", "first", "first")
     watch = ExperimentWatch(parts)
     watch.review()
-    assert experiments_since(parts.monitor.engine, 2, 0) == ({"first"}, 3, 0)
-    assert experiments_since(parts.monitor.engine, 3, 0) == (set(), 3, 0)
-    assert experiments_since(parts.monitor.engine, 9, 9) == ({"first"}, 3, 0)
+    assert experiments_since(parts.monitor.engine, Seen(2), Seen()) == ({"first"}, Seen(3), Seen())
+    assert experiments_since(parts.monitor.engine, Seen(3), Seen()) == (set(), Seen(3), Seen())
+    assert experiments_since(parts.monitor.engine, Seen(9), Seen(9)) == ({"first"}, Seen(3), Seen())
 
 
 def test_a_rollout_is_reviewed_when_its_stage_is_due_and_otherwise_in_rotation(parts, judged, monkeypatch):

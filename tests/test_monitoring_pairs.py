@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from sqlalchemy.exc import IntegrityError
 
 from monitoring import PairRecord, PerformanceMonitor, PerformanceRecord
 from scheduler_service.errors import InvalidInput, StorageUnavailable
@@ -21,6 +22,7 @@ from tests.programs import start_python
 from tests.waiting import HANG_S
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+ENGINES = ("sqlite", "postgresql")
 
 
 def pair(request_id: str = "r1", **fields: object) -> PairRecord:
@@ -86,10 +88,10 @@ def test_a_replay_records_a_request_once_and_a_shadow_run_each_time(monitor):
 
 def test_the_database_refuses_a_second_pair_of_a_replay(monitor):
     monitor.record_pair(pair(source="replay", replay="p"))
-    with sqlite3.connect(monitor.db_path) as connection, pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
-        connection.execute(
+    with monitor.engine.connect() as connection, pytest.raises(IntegrityError, match=r"(?i)unique"):
+        connection.exec_driver_sql(
             "INSERT INTO pairs (timestamp, request_id, source, replay, candidate, success_a, success_b) "
-            "VALUES ('', 'r1', 'replay', 'p', 'model_b', 1, 1)"
+            "VALUES ('', 'r1', 'replay', 'p', 'model_b', true, true)"
         )
 
 

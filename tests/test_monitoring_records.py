@@ -18,6 +18,7 @@ from tests.programs import run_python, start_python
 from tests.waiting import HANG_S, in_threads
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+ENGINES = ("sqlite", "postgresql")
 
 
 def record(request_id: str = "r1", **fields: object) -> PerformanceRecord:
@@ -196,6 +197,7 @@ def test_acknowledged_records_survive_kill_9(tmp_path):
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
+@pytest.mark.only_sqlite
 def test_commits_are_synced_to_disk(monitor):
     with monitor.engine.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
@@ -230,6 +232,7 @@ def test_an_unusable_database_is_reported(tmp_path):
         PerformanceMonitor(not_a_database / "below" / "a.db", reports_dir=tmp_path)
 
 
+@pytest.mark.only_sqlite
 def test_health_notices_a_deleted_database(monitor):
     monitor.check_writable()
     monitor.record_performance(record())

@@ -39,6 +39,7 @@ from tests.parts import parts_over
 from tests.waiting import in_threads, until
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+ENGINES = ("sqlite", "postgresql")
 CONTEST = Contest("A", "B", "e")
 
 

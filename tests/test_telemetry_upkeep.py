@@ -24,12 +24,18 @@ from tests.test_monitoring_pairs import pair
 
 DOOR = Door(PerformanceMonitor, ABTestAnalyzer, alert_desk)
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
+ENGINES = ("sqlite", "postgresql")
 
 
 @pytest.fixture
-def monitor(tmp_path) -> PerformanceMonitor:
+def records(request, tmp_path):
+    """As in `conftest`, but the file is where a service has it."""
     (tmp_path / "logs").mkdir()
-    return PerformanceMonitor(tmp_path / "logs" / "performance.db", reports_dir=tmp_path / "reports", clock=lambda: NOW)
+    if getattr(request, "param", "sqlite") == "sqlite":
+        yield tmp_path / "logs" / "performance.db"
+        return
+    with request.getfixturevalue("postgresql").schema() as url:
+        yield url
 
 
 def fill(monitor: PerformanceMonitor, count: int = 60) -> None:
@@ -49,7 +55,7 @@ def fill(monitor: PerformanceMonitor, count: int = 60) -> None:
 
 
 def days_of(monitor: PerformanceMonitor) -> pd.DataFrame:
-    with sqlite3.connect(monitor.db_path) as connection:
+    with monitor.engine.connect() as connection:
         return pd.read_sql("SELECT * FROM days", connection)
 
 
@@ -116,6 +122,7 @@ def test_simultaneous_compactions_count_each_run_once(tmp_path):
     assert monitor.count_runs() == 1, "the newest run is kept so that no id is reused"
 
 
+@pytest.mark.only_sqlite
 def test_runs_of_experiments_are_not_compacted_while_the_configuration_is_broken(monitor, tmp_path, capsys):
     fill(monitor)
     (tmp_path / "ab_test_config.json").write_text('{"experiments": {"kept"')
@@ -124,6 +131,7 @@ def test_runs_of_experiments_are_not_compacted_while_the_configuration_is_broken
     assert monitor.count_runs() == 60
 
 
+@pytest.mark.only_sqlite
 def test_a_vacuum_without_enough_space_is_refused(monitor, monkeypatch):
     fill(monitor, 3)
     usage = shutil.disk_usage(monitor.db_path.parent)._replace(free=1_000)
@@ -168,6 +176,7 @@ def test_a_kill_during_compaction_loses_and_duplicates_nothing(tmp_path):
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
+@pytest.mark.only_sqlite
 def test_vacuum_frees_space(monitor):
     fill(monitor, 400)
     monitor.upkeep.vacuum()
@@ -242,6 +251,7 @@ def cli(home: Path, *arguments: str, **environment: str) -> subprocess.Completed
     return run_python("-m", "monitoring", *arguments, "--home", str(home), env=clean | environment)
 
 
+@pytest.mark.only_sqlite
 def test_the_command_line_in_typical_use(monitor, tmp_path):
     fill(monitor)
     report = cli(tmp_path, "report", "--days", "30", "--lang", "en", "--pdf")
@@ -260,6 +270,7 @@ def test_the_command_line_in_typical_use(monitor, tmp_path):
     assert len(pd.read_parquet(tmp_path / "out.parquet")) == len(monitor.get_performance_data("2026-11-20"))
 
 
+@pytest.mark.only_sqlite
 def test_the_command_line_keeps_runs_of_configured_experiments(monitor, tmp_path, capsys):
     fill(monitor)
     arguments = ["vacuum", "--keep-days", "7", "--home", str(tmp_path), "--json"]
@@ -296,6 +307,7 @@ def test_the_exit_status_of_alerts_shows_whether_any_fires(tmp_path):
         (["alerts", "--history", "0"], "--history"),
     ],
 )  # fmt: skip
+@pytest.mark.only_sqlite
 def test_an_invalid_command_is_refused_in_one_line(monitor, tmp_path, capsys, arguments, word):
     assert main(DOOR, [*arguments, "--home", str(tmp_path)]) == 1
     output = capsys.readouterr().err

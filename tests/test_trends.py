@@ -3,6 +3,7 @@
 import math
 import os
 import time
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import pairwise
 from zoneinfo import ZoneInfo
@@ -47,12 +48,17 @@ def fill(monitor: PerformanceMonitor, now: datetime, count: int = 800, days: flo
     monitor.record_performance(*records)
 
 
-@pytest.fixture(scope="module")
-def monitor(tmp_path_factory):
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def monitor(request, tmp_path_factory):
     home = tmp_path_factory.mktemp("trends")
-    opened = PerformanceMonitor(home / "performance.db", reports_dir=home, clock=lambda: NOW)
-    fill(opened, NOW)
-    return opened
+    with ExitStack() as held:
+        where = home / "performance.db"
+        if request.param == "postgresql":
+            where = held.enter_context(request.getfixturevalue("postgresql").schema())
+        opened = PerformanceMonitor(where, reports_dir=home, clock=lambda: NOW)
+        fill(opened, NOW)
+        yield opened
+        opened.close()
 
 
 def same(found: float | None, wanted: float) -> bool:

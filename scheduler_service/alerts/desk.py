@@ -1,7 +1,7 @@
 """Turns readings into alerts and notices: it stores, logs and delivers them.
 
 Each notice is written to the outbox in the database before it is sent, so it is not lost by a crash or if a mail server
-is down. Only one process evaluates, and one delivers, at a time.
+is down. Only one process at a time evaluates, and only one sends a notice.
 """
 
 import logging
@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from traceback import format_tb
 
 from scheduler_service.alerts.episodes import Episode, Key, NoticeState, Policy, Silence, Step, step
@@ -19,14 +18,16 @@ from scheduler_service.alerts.rules import Reading
 from scheduler_service.alerts.wording import figure
 from scheduler_service.clock import Clock, to_iso
 from scheduler_service.errors import DeliveryFailed, StorageUnavailable
-from scheduler_service.files import locked
 from scheduler_service.telemetry.alerts import AlertLog, Letter
+from scheduler_service.telemetry.database import Lease
 from scheduler_service.words import WORDS, Lang
 
 FIRST_RETRY_S, MAX_RETRY_S = 30.0, 3_600.0
 GIVE_UP_AFTER = timedelta(hours=24)
 """A notice that could not be delivered for so long is dropped."""
 LOCK_TIMEOUT_S = 30.0
+SERVICE_LEASE, EVALUATION_LEASE = "alerts.lease", "alerts"
+"""Of the service that evaluates periodically, for its life; and of one evaluation."""
 EVERYTHING = Silence(None, None, datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC), "", "")
 LOG_LEVELS = {"critical": logging.ERROR, "warning": logging.WARNING, "info": logging.INFO}
 
@@ -37,9 +38,8 @@ class AlertDesk:
     """The alerts of one database.
 
     Args:
-        lock: file that is locked during evaluation and delivery.
         channels: where notices are sent; they are also logged.
-        lease: file locked by a service that evaluates periodically; None: this is that service.
+        is_service: whether it belongs to a service that evaluates periodically, and holds the lease `SERVICE_LEASE`.
     """
 
     def __init__(
@@ -47,17 +47,15 @@ class AlertDesk:
         alerts: AlertLog,
         channels: Sequence[Channel],
         clock: Clock,
-        lock: Path,
         *,
         policy: Policy,
         lang: Lang,
-        lease: Path | None = None,
+        is_service: bool = False,
     ) -> None:
         self.alerts = alerts
         self.channels = {channel.name: channel for channel in channels}
         self._clock = clock
-        self._lock = lock
-        self._lease = lease
+        self._is_service = is_service
         self._policy = policy
         self._lang: Lang = lang
         self._jitter = random.Random()
@@ -78,16 +76,16 @@ class AlertDesk:
         with ExitStack() as held:
             readings = list(readings)
             requests = {(reading.name, reading.subject): reading.requests for reading in readings}
-            may_store = self._lease is None or _acquired(held, self._lease)
-            held.enter_context(locked(self._lock, LOCK_TIMEOUT_S))
+            may_store = self._is_service or self._takes_the_place_of_a_service(held)
+            lease = held.enter_context(alerts.hold(EVALUATION_LEASE, LOCK_TIMEOUT_S))
             unended, silences = alerts.unended(), alerts.silences()
-            if self._lease is not None and not self.channels:
+            if not self._is_service and not self.channels:
                 # Without channels nothing must be recorded as notified: the service may have channels.
                 silences.append(EVERYTHING)
             known = unended, alerts.last_notified(), silences
             made = step(readings, *known, self._clock(), self._policy, looked=looked)
             if may_store:
-                self._keep(made, requests)
+                self._keep(made, requests, lease)
                 return [episode for episode in alerts.unended() if episode.state == "firing"]
         seen = {episode.key: episode for episode in (*unended, *made.changed)}
         return [episode for episode in seen.values() if episode.state == "firing"]
@@ -109,25 +107,23 @@ class AlertDesk:
         """Send the notices that are due; returns how many were delivered. The others are retried later or dropped.
 
         After a failure, a channel is not used again in this call, so that it does not delay the others. Notices for
-        channels that this process does not have are left to other processes. Nothing is sent while another process
-        delivers.
+        channels that this process does not have are left to other processes.
 
         Raises:
             StorageUnavailable: the database cannot be used.
         """
-        with ExitStack() as held:
-            if not _acquired(held, self._lock.with_name(f"{self._lock.name}.delivery")):
-                return 0
-            self.alerts.give_up(self._clock() - GIVE_UP_AFTER)
-            delivered, failed = 0, set[str]()
-            for letter in self.alerts.due(self.channels):
-                if letter.channel in failed:
-                    continue
-                if self._send(letter):
-                    delivered += 1
-                else:
-                    failed.add(letter.channel)
-            return delivered
+        self.alerts.give_up(self._clock() - GIVE_UP_AFTER)
+        delivered, failed = 0, set[str]()
+        for letter in self.alerts.due(self.channels):
+            # The attempt is recorded first. If that fails, nothing is sent; otherwise the notice would be sent again
+            # and again. After a crash the notice is sent a second time, because a duplicate is better than none.
+            if letter.channel in failed or not self.alerts.attempt(letter, self._clock() + self._wait(letter)):
+                continue
+            if self._send(letter):
+                delivered += 1
+            else:
+                failed.add(letter.channel)
+        return delivered
 
     def test(self) -> dict[str, str | None]:
         """Send a test message through each channel now; returns channel -> error, None if it was delivered."""
@@ -141,24 +137,29 @@ class AlertDesk:
                 errors[name] = _public_text(err)
         return errors
 
-    def _keep(self, made: Step, requests: Mapping[Key, Sequence[str]]) -> None:
+    def _takes_the_place_of_a_service(self, held: ExitStack) -> bool:
+        try:
+            held.enter_context(self.alerts.hold(SERVICE_LEASE, 0.0))
+        except StorageUnavailable:  # a service holds it
+            return False
+        return True
+
+    def _keep(self, made: Step, requests: Mapping[Key, Sequence[str]], lease: Lease) -> None:
         states = {episode.key: state for episode, state in made.notices}
-        notices: list[Notice] = []
+        notices: dict[Key, Notice] = {}
 
         def letters(episode: Episode) -> list[tuple[str, Notice]]:
             if episode.key not in states:
                 return []
-            notices.append(self._notice(episode, states[episode.key], requests.get(episode.key, ())))
-            return [(name, notices[-1]) for name in self.channels]
+            notice = self._notice(episode, states[episode.key], requests.get(episode.key, ()))
+            notices[episode.key] = notice  # once, also if the change is applied twice
+            return [(name, notice) for name in self.channels]
 
-        self.alerts.store(made.changed, letters)
-        for notice in notices:
+        self.alerts.store(made.changed, letters, lease)
+        for notice in notices.values():
             _write_to_log(notice)
 
     def _send(self, letter: Letter) -> bool:
-        # The attempt is recorded first. If that fails, nothing is sent; otherwise the notice would be sent again and
-        # again. After a crash the notice is sent a second time, because a duplicate is better than none.
-        self.alerts.attempt(letter, self._clock() + self._wait(letter))
         try:
             self.channels[letter.channel].send(letter.notice)
         except Exception as err:  # the answer of one channel must not stop the others
@@ -207,15 +208,6 @@ class AlertDesk:
 def _public_text(err: Exception) -> str:
     """The text of `err`; of errors other than DeliveryFailed only the type, as their texts may contain secrets."""
     return str(err) if isinstance(err, DeliveryFailed) else type(err).__name__
-
-
-def _acquired(held: ExitStack, path: Path) -> bool:
-    """Try to lock `path` until `held` is closed."""
-    try:
-        held.enter_context(locked(path, timeout_s=0.0))
-    except StorageUnavailable:  # another process holds it
-        return False
-    return True
 
 
 def as_json(episode: Episode) -> dict[str, object]:

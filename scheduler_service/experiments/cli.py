@@ -83,7 +83,7 @@ class Doors:
     @cached_property
     def monitor(self) -> PerformanceMonitor:
         return PerformanceMonitor(
-            self.settings.database_file,
+            self.settings.records,
             reports_dir=self.settings.reports_dir,
             thresholds_file=self.settings.thresholds_file,
         )

@@ -154,7 +154,7 @@ def plan_replay(log: ReplayLog, contest: Contest, options: ReplayOptions, now: d
     runs = _selected(log, new, own, options)
     last = log.last(definition=definition)
     if last is not None:
-        plan = ReplayPlan(last, _selected(log, last, own, options), options)
+        plan = ReplayPlan(last, _stored(log, last, own, options), options)
         is_recent = last.timestamp is not None and now - last.timestamp < RESUME_WITHIN
         if plan.runs and (plan.runs == runs or (is_recent and not _is_done(log, plan))):
             return plan
@@ -163,11 +163,11 @@ def plan_replay(log: ReplayLog, contest: Contest, options: ReplayOptions, now: d
         if own is None:
             raise NothingToReplay("nothing_to_replay", days=options.days)
         raise NothingToReplay("nothing_of_experiment", experiment=own, days=options.days)
-    log.begin(replace(new, total=len(runs)))
+    log.begin(replace(new, total=len(runs)), runs)
     # If another process has just started the same replay, both use its selection.
     last = log.last(definition=definition)
     assert last is not None
-    return ReplayPlan(last, _selected(log, last, own, options), options)
+    return ReplayPlan(last, _stored(log, last, own, options), options)
 
 
 Compute = Callable[[Iterator[Repetition]], Generator[tuple[int, PairRecord | None], None, None]]
@@ -342,6 +342,10 @@ def replay_status(
         "error": None,
         "verdict": judge_replay(contest, replay, monitor),
     }
+
+
+def _stored(log: ReplayLog, record: ReplayRecord, own: str | None, options: ReplayOptions) -> tuple[int, ...]:
+    return tuple(log.selection(record.id)) or _selected(log, record, own, options)
 
 
 def _selected(log: ReplayLog, record: ReplayRecord, own: str | None, options: ReplayOptions) -> tuple[int, ...]:

@@ -3,8 +3,9 @@
 import hashlib
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, fields, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from sqlalchemy import Connection, Engine, Row, Table, delete, exists, func, insert, literal, select, update
@@ -14,12 +15,13 @@ from scheduler_service.alerts.notice import Notice
 from scheduler_service.clock import Clock, parse_time, to_iso
 from scheduler_service.errors import AlertNotFound
 from scheduler_service.telemetry import queries
+from scheduler_service.telemetry.database import Lease, changed, database_of
 from scheduler_service.telemetry.schema import alerts, outbox, silences
 from scheduler_service.telemetry.writer import Writer, storable_text
 
 _TIMES = frozenset({"began", "last_beyond", "fired", "ended", "notified", "acknowledged", "until", "written", "due"})
 MAX_ID = 2**63 - 1
-"""SQLite's greatest integer."""
+"""The greatest whole number of a database."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,8 @@ class Delivery:
     error: str | None  # of the last attempt
 
 
+CLOCK_TOLERANCE = timedelta(minutes=1)
+"""The clocks of machines that share a database may differ by this much."""
 LOG = "log"
 """The channel of notices that are only logged, since no channel is configured."""
 
@@ -52,6 +56,7 @@ class AlertLog:
 
     def __init__(self, engine: Engine, writer: Writer, clock: Clock) -> None:
         self._engine = engine
+        self._database = database_of(engine)
         self._writer = writer
         self._clock = clock
 
@@ -83,15 +88,27 @@ class AlertLog:
         query = query.group_by(alerts.c.name, alerts.c.subject)
         return {(row.name, row.subject): parse_time(row.last) for row in queries.fetch(self._engine, query) if row.last}
 
-    def store(self, episodes: Sequence[Episode], letters: Callable[[Episode], Sequence[tuple[str, Notice]]]) -> None:
+    def hold(self, name: str, timeout_s: float) -> AbstractContextManager[Lease]:
+        """A lease among all processes that use the database; see `Database.hold`."""
+        return self._database.hold(name, timeout_s)
+
+    def store(
+        self,
+        episodes: Sequence[Episode],
+        letters: Callable[[Episode], Sequence[tuple[str, Notice]]],
+        lease: Lease | None = None,
+    ) -> None:
         """Store changed episodes and their notices in one commit; episodes that ended without firing are deleted.
 
         Args:
             letters: returns the notices to send for an episode with its id: (channel, notice).
+            lease: nothing is stored if it is lost.
         """
         now = to_iso(self._clock())
 
         def change(connection: Connection) -> None:
+            if lease is not None:
+                lease.confirm(connection)
             for episode in episodes:
                 stored = _put(connection, episode)
                 for channel, notice in letters(stored):
@@ -116,7 +133,7 @@ class AlertLog:
 
         def change(connection: Connection) -> None:
             is_open = (alerts.c.id == alert) & (alerts.c.state != "resolved")
-            if connection.execute(update(alerts).where(is_open).values(values)).rowcount == 0:
+            if changed(connection, update(alerts).where(is_open).values(values)) == 0:
                 raise AlertNotFound("alert_not_open", id=alert)
 
         self._writer.write(change)
@@ -144,7 +161,7 @@ class AlertLog:
 
         def change(connection: Connection) -> None:
             in_force = (silences.c.id == silence) & (silences.c.until > now)
-            if connection.execute(update(silences).where(in_force).values(until=now)).rowcount == 0:
+            if changed(connection, update(silences).where(in_force).values(until=now)) == 0:
                 raise AlertNotFound("silence_not_found", id=silence)
 
         self._writer.write(change)
@@ -156,7 +173,7 @@ class AlertLog:
 
         Returns whether it was added for any channel.
         """
-        now = to_iso(self._clock())
+        now, latest = to_iso(self._clock()), to_iso(self._clock() + CLOCK_TOLERANCE)
         rows = [_letter(channel, notice, now) for channel in channels or (LOG,)]
         n_added = 0
 
@@ -164,29 +181,39 @@ class AlertLog:
             nonlocal n_added
             n_added = 0  # the writer may apply a change twice
             for row in rows:
+                self._database.serialise(connection, row["digest"])  # others may post the same at the same time
                 same = (outbox.c.digest == row["digest"]) & (outbox.c.channel == row["channel"])
                 # Rows from the future were written before the clock was set back.
-                known = same & (outbox.c.written > to_iso(unless_since)) & (outbox.c.written <= now)
+                known = same & (outbox.c.written > to_iso(unless_since)) & (outbox.c.written <= latest)
                 values = [literal(value, outbox.c[name].type) for name, value in row.items()]
                 if_new = select(*values).where(~exists(select(outbox.c.id).where(known)))
-                n_added += connection.execute(insert(outbox).from_select(list(row), if_new)).rowcount
+                n_added += changed(connection, insert(outbox).from_select(list(row), if_new))
 
         self._writer.write(change)
         return n_added > 0
 
     def due(self, channels: Collection[str], limit: int = 100) -> list[Letter]:
         """The notices to send by these channels, oldest first."""
-        now = to_iso(self._clock())
-        is_due = (outbox.c.due <= now) | (outbox.c.written > now)  # or written before the clock was set back
+        now, latest = to_iso(self._clock()), to_iso(self._clock() + CLOCK_TOLERANCE)
+        is_due = (outbox.c.due <= now) | (outbox.c.written > latest)  # or written before the clock was set back
         query = select(outbox).where(outbox.c.due.is_not(None), is_due, outbox.c.channel.in_(list(channels)))
         return [
             Letter(row.id, row.channel, Notice(**json.loads(row.notice)), row.attempts, parse_time(row.written))
             for row in queries.fetch(self._engine, query.order_by(outbox.c.id).limit(limit))
         ]
 
-    def attempt(self, letter: Letter, due: datetime) -> None:
-        """Record an attempt before it is made; `due`: time of the next attempt if the process ends during this one."""
-        self._update(letter, attempts=letter.attempts + 1, due=to_iso(due))
+    def attempt(self, letter: Letter, due: datetime) -> bool:
+        """Record an attempt before it is made; False: another process makes it, or has made it.
+
+        Args:
+            due: time of the next attempt if the process ends during this one.
+        """
+        mine = (outbox.c.id == letter.id) & (outbox.c.attempts == letter.attempts) & outbox.c.due.is_not(None)
+        taken = update(outbox).where(mine).values(attempts=letter.attempts + 1, due=to_iso(due))
+        n_taken: list[int] = []
+        # The writer may apply a change twice; the last number counts.
+        self._writer.write(lambda connection: n_taken.append(changed(connection, taken)))
+        return n_taken[-1] > 0
 
     def delivered(self, letter: Letter) -> None:
         """Record the delivery of a notice."""

@@ -11,14 +11,19 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pydantic_core import PydanticCustomError
+
 from scheduler_service.alerts.desk import as_json
 from scheduler_service.alerts.rules import RULES_OF_RUNS
 from scheduler_service.backup import back_up, restore
 from scheduler_service.command_line import Outcome, add_actor, integer, number, progress_bar, run, shared_options, table
+from scheduler_service.database_url import DatabaseUrl, parse_database_url
 from scheduler_service.errors import InvalidInput
 from scheduler_service.experiments.archive import archive_of
 from scheduler_service.experiments.config import ConfigFile
 from scheduler_service.settings import Settings, settings_from_environment
+from scheduler_service.telemetry.database import open_database
+from scheduler_service.telemetry.moving import move
 from scheduler_service.telemetry.record import MAX_REPORT_DAYS
 from scheduler_service.telemetry.repair import repair
 
@@ -39,6 +44,7 @@ examples:
   python -m monitoring repair
   python -m monitoring backup /var/backups/scheduler --keep 14
   python -m monitoring restore /var/backups/scheduler/scheduler-20261125T031500.004Z
+  python -m monitoring move --to postgresql+psycopg://scheduler@db.example:5432/scheduler --password-file password
 """
 
 
@@ -67,12 +73,15 @@ def main(door: Door, arguments: Sequence[str] | None = None) -> int:
         settings = settings.model_copy(update={"home": options.home.expanduser().resolve()})
 
     def command() -> Outcome:
-        if options.command != "restore" and not settings.database_file.is_file():
+        records = settings.records
+        if options.command in FILE_COMMANDS and not isinstance(records, Path):
+            raise InvalidInput("database_only_file", database=records.shown)
+        if options.command != "restore" and isinstance(records, Path) and not records.is_file():
             raise InvalidInput("no_records", home=str(settings.home))
         if options.command in FILE_COMMANDS:
             return FILE_COMMANDS[options.command](settings, options)
         monitor = door.open_monitor(
-            settings.database_file,
+            records,
             reports_dir=settings.reports_dir,
             thresholds=settings.alert_thresholds,
             thresholds_file=settings.thresholds_file,
@@ -160,6 +169,15 @@ def _parser() -> argparse.ArgumentParser:
         "Each file is checked against its digest. Existing files are not overwritten.",
     )
     restored.add_argument("folder", type=Path, metavar="COPY", help="path printed by `backup`")
+
+    moved = command(
+        "move",
+        "copy all records to an empty database of the other engine, and compare rows and digests",
+        "Stop the services first. The source stays as it is. Afterwards set or remove SCHED_DATABASE_URL, and start "
+        "the services.",
+    )
+    moved.add_argument("--to", required=True, metavar="URL", help="postgresql+psycopg://..., or the path of a new file")
+    moved.add_argument("--password-file", type=Path, metavar="FILE", help="file with the password for the URL")
 
     vacuum = command(
         "vacuum",
@@ -296,6 +314,25 @@ def _vacuum(parts: Parts, options: argparse.Namespace) -> Outcome:
     return {"compacted": compacted, "freed_bytes": freed}, text, 0
 
 
+def _move(parts: Parts, options: argparse.Namespace) -> Outcome:
+    target = open_database(_address(options.to, options.password_file))
+    with progress_bar("moving", "row") as progress:
+        moved = move(parts.monitor.engine, target, progress)
+    target.dispose()
+    rows = [(name, content.rows, content.digest[:16]) for name, content in moved.items()]
+    value = {name: {"rows": content.rows, "digest": content.digest} for name, content in moved.items()}
+    return value, f"{table(('table', 'rows', 'digest of both'), rows)}", 0
+
+
+def _address(text: str, password_file: Path | None) -> Path | DatabaseUrl:
+    if "://" not in text:
+        return Path(text).resolve()
+    try:
+        return parse_database_url(text, password_file)
+    except PydanticCustomError as err:
+        raise InvalidInput(err.type, ("--to",), **(err.context or {})) from err
+
+
 def _repair(settings: Settings, _options: argparse.Namespace) -> Outcome:
     with progress_bar("saving", "row") as progress:
         done = repair(settings.database_file, progress)
@@ -332,6 +369,7 @@ COMMANDS: Mapping[str, Callable[[Parts, argparse.Namespace], Outcome]] = {
     "alerts": _alerts,
     "thresholds": _thresholds,
     "export": _export,
+    "move": _move,
     "stats": _stats,
     "vacuum": _vacuum,
 }

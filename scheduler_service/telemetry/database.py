@@ -1,263 +1,118 @@
-"""The database's file: creation, recovery after it was moved or deleted, detection of damage.
+"""The database of the records, in one of two engines: a SQLite file, or PostgreSQL by its URL.
 
-SQLite continues to write to a file that was deleted, moved or replaced, and those records would be lost. Therefore the
-file is checked at each connection and each commit. A deleted file is written again from the open descriptor; a moved
-one is replaced by an empty one; another file in its place is used. Acknowledged records are in one of these files.
+What differs between the engines is behind `Database`; all queries are the same.
 """
 
 import logging
-import os
-import sqlite3
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
-from datetime import datetime
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from functools import cache
 from pathlib import Path
-from weakref import WeakValueDictionary
+from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
-from sqlalchemy import URL, Engine, NullPool, create_engine, event, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Connection, Engine, Executable, Table, insert
+from sqlalchemy.dialects import sqlite
 
-from scheduler_service.errors import DatabaseDamaged, StorageUnavailable
-from scheduler_service.files import locked, move, temporary_beside
-from scheduler_service.telemetry.layout import LAYOUT_SUFFIX, save_layout
-from scheduler_service.telemetry.schema import configure, prepare
+from scheduler_service.database_url import DatabaseUrl
+from scheduler_service.errors import DatabaseDamaged, InvalidInput, StorageUnavailable
+from scheduler_service.telemetry.engines.sqlite import open_file
 
 log = logging.getLogger(__name__)
 
-LOCK_TIMEOUT_S = 10.0
-RECHECK_DAMAGED_S, RECHECK_DAMAGED_FACTOR = 2.0, 20.0
-RECHECK_SOUND_S, RECHECK_SOUND_FACTOR = 30.0, 200.0
-"""A check reads the whole file; it is repeated after this time, or this multiple of its duration if that is longer."""
-MAX_CHECKED_BYTES = 2**30
-"""A larger file is checked only if damage is known."""
 
-_Identity = tuple[int, int]  # device, inode
-_Identities = tuple[_Identity | None, _Identity | None]  # of the file and of its log
-_files: "WeakValueDictionary[Path, DatabaseFile]" = WeakValueDictionary()
+class Lease(Protocol):
+    """The right to do a job alone."""
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it is still held."""
+
+    def confirm(self, connection: Connection) -> None:
+        """Raise StorageUnavailable if it is lost; called in the transaction that rests on it."""
 
 
-class DatabaseFile:
-    """The file at `path` as this process uses it; safe for threads, and shared by all who open the same path."""
+class Database(Protocol):
+    """A database as this process uses it; safe for threads."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.note = ""
-        """What happened to the file since the process started, for users; "" if nothing."""
-        self._mutex = threading.RLock()
-        self._engine = plain_engine(path)  # connects without checking the file
-        self._ready: _Identities | None = None
-        # Held open, so that a deleted file can be read, and no other process closes the log as its last user.
-        self._keeper: sqlite3.Connection | None = None
-        self._handle: int | None = None
-        self._damage: tuple[_Identity | None, str] | None = None
-        self._checked: _Identity | None = None
-        self._checked_at_s = self._check_took_s = 0.0
+    note: str
+    """What happened to it since the process started, for users; "" if nothing."""
+
+    late_ids: int
+    """Among so many newest rows of a table, one with a lower id may appear after one with a higher id; 0: never."""
+
+    @property
+    def name(self) -> str:
+        """Its path, or its URL without the password."""
 
     @property
     def is_in_place(self) -> bool:
-        """Whether the file that was prepared is still at `path`; takes some microseconds."""
-        return self._ready is not None and self._ready == self._identities()
+        """False if a commit may have gone to a file that was moved or deleted meanwhile."""
+
+    def errors(self) -> AbstractContextManager[None]:
+        """Convert errors of the engine to `StorageUnavailable`."""
 
     def make_ready(self, *, check_tables: bool = False) -> None:
-        """Create the file and its tables if the file that was prepared is not in place.
+        """Create what is missing; `check_tables`: also missing tables of a database that is in use."""
 
-        Args:
-            check_tables: also if it is in place, create missing tables and columns.
+    def check_sound(self) -> None:
+        """Raise DatabaseDamaged if damage is known."""
+
+    def check_usable(self) -> None:
+        """Raise StorageUnavailable if records cannot be kept; takes no lock that writers need."""
+
+    def check_lock(self, connection: Connection) -> None:
+        """Raise an error of the engine if another transaction blocks all writers."""
+
+    def is_new(self, connection: Connection, attempt: str, /) -> bool:
+        """Whether the change with this id is not committed yet; called first in its transaction."""
+
+    def serialise(self, connection: Connection, name: str, /) -> None:
+        """Let transactions with the same name write one after the other."""
+
+    def hold(self, name: str, timeout_s: float) -> AbstractContextManager[Lease]:
+        """A lease among all processes that use the database.
 
         Raises:
-            StorageUnavailable, SQLAlchemyError, OSError: it cannot be used or created.
+            StorageUnavailable: others held it for `timeout_s`.
         """
-        if self.is_in_place and not check_tables:
-            return
-        with self._mutex:
-            if self.is_in_place:
-                if check_tables:
-                    self._prepare()
-                return
-            if self._ready is not None or not self.path.exists():
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                with locked(self.path, LOCK_TIMEOUT_S):
-                    self._abandon()
-                    self._prepare()
-            else:
-                self._prepare()
-            self._hold()
 
-    def _prepare(self) -> None:
-        prepare(self._engine, self.path)
-        save_layout(self._engine, beside(self.path, LAYOUT_SUFFIX))
+    def sizes(self) -> dict[str, int]:
+        """The size of each of its files or tables, bytes."""
+
+    def begin_reading(self, connection: Connection) -> None:
+        """Begin a transaction whose queries all see the state of the same moment."""
+
+    def prepare_fill(self, connection: Connection) -> None:
+        """Prepare the transaction for `fill`, which may take long."""
+
+    def fill(self, connection: Connection, table: Table, rows: Sequence[Sequence[Any]]) -> None:
+        """Insert rows with all columns of the table, in their order, also those that the database generates."""
+
+    def vacuum(self, engine: Engine) -> int:
+        """Return unused space to the system; returns the bytes."""
 
     def close(self) -> None:
-        """Close the file; the next connection opens it again."""
-        with self._mutex:
-            self._release()
-
-    # --- damage ---
-
-    def mark_damaged(self, cause: str) -> None:
-        """Note that SQLite reported damage."""
-        if self._damage is None:
-            log.error("%s", self._damaged(cause))
-        self._damage = (_identity(self.path), cause)
-
-    def check_sound(self, *, search_for_damage: bool = False) -> None:
-        """Check for known damage, which ends if the file was replaced or can be read completely.
-
-        Args:
-            search_for_damage: also reads the whole file at intervals, to find damage that no query has met.
-
-        Raises:
-            DatabaseDamaged: it is.
-        """
-        damage, present = self._damage, _identity(self.path)
-        age_s, took_s = time.monotonic() - self._checked_at_s, self._check_took_s
-        if damage is None:
-            is_due = present != self._checked or age_s > max(RECHECK_SOUND_S, RECHECK_SOUND_FACTOR * took_s)
-            if not (search_for_damage and is_due) or self.path.stat().st_size > MAX_CHECKED_BYTES:
-                return
-        elif damage[0] != present:
-            self._damage = None
-            return
-        elif age_s < max(RECHECK_DAMAGED_S, RECHECK_DAMAGED_FACTOR * took_s):
-            raise self._damaged(damage[1])
-        self._check(present)
-
-    def _check(self, present: _Identity | None) -> None:
-        with self._mutex:
-            if time.monotonic() - self._checked_at_s > self._check_took_s:  # otherwise another thread has just checked
-                began_s = time.monotonic()
-                try:
-                    with self._engine.connect() as connection:
-                        found = str(connection.execute(text("PRAGMA quick_check(1)")).scalar())
-                except SQLAlchemyError as err:
-                    found = str(_cause(err))
-                    if not _is_damage(err):  # locked, or no permission: the content is unknown
-                        found = "ok" if self._damage is None else self._damage[1]
-                self._checked, self._checked_at_s = present, time.monotonic()
-                self._check_took_s = self._checked_at_s - began_s
-                if found != "ok":
-                    self.mark_damaged(self._damage[1] if self._damage is not None else found)
-                elif self._damage is not None:
-                    log.warning("%s can be read again", self.path)
-                    self._damage = None
-        if self._damage is not None:
-            raise self._damaged(self._damage[1])
-
-    def _damaged(self, cause: str) -> DatabaseDamaged:
-        return DatabaseDamaged("database_damaged", path=str(self.path), reason=" ".join(cause.split())[:200])
-
-    # --- the file ---
-
-    def _identities(self) -> _Identities:
-        return _identity(self.path), _identity(beside(self.path, "-wal"))
-
-    def _hold(self) -> None:
-        self._release()
-        keeper = sqlite3.connect(self.path, timeout=1.0, check_same_thread=False, isolation_level=None)
-        try:
-            keeper.execute("SELECT version FROM schema_version").fetchall()  # opens the log, too
-            # O_PATH: closing a descriptor that can read would release SQLite's locks on the file.
-            self._handle = os.open(self.path, os.O_PATH) if hasattr(os, "O_PATH") else None
-        except BaseException:
-            keeper.close()
-            raise
-        self._keeper, self._ready = keeper, self._identities()
-
-    def _abandon(self) -> None:
-        """Release a file that is no longer in place; called with the lock held."""
-        former, present, was_deleted = self._ready, _identity(self.path), False
-        if former is not None and self._keeper is not None:
-            was_deleted = self._handle is not None and os.fstat(self._handle).st_nlink == 0
-            if was_deleted:
-                self._rewrite(self._keeper, is_replaced=present is not None)
-            else:
-                with suppress(sqlite3.Error):  # makes the moved file complete without its log
-                    self._keeper.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        self._release()
-        is_missing = _identity(self.path) is None
-        if is_missing or (former is not None and _identity(beside(self.path, "-wal")) == former[1]):
-            # SQLite would apply the log of the former file to the new one.
-            self._set_logs_aside()
-        if former is None or was_deleted:
-            return
-        if is_missing:
-            self._report("was taken away; the records begin anew")
-        elif former[0] != present:
-            self._report("was replaced by another file, which is used from now on")
-
-    def _rewrite(self, keeper: sqlite3.Connection, *, is_replaced: bool) -> None:
-        """Write the deleted file again from the open connection; under another name if there is a new file."""
-        copy = temporary_beside(self.path)
-        target = beside(self.path, f".replaced-{time.time_ns()}") if is_replaced else self.path
-        try:
-            _copy(keeper, copy, self.path)
-            if not is_replaced:
-                self._set_logs_aside()
-            move(copy, target)
-        except (sqlite3.Error, OSError, DatabaseDamaged) as err:
-            log.error(
-                "%s was deleted or replaced, and cannot be written again from what is still open: %s", self.path, err
-            )
-        else:
-            if is_replaced:
-                self._report(
-                    f"was replaced by another file, which is used from now on; what it held is in {target.name}"
-                )
-            else:
-                self._report("was deleted; it was written again from what was still open: nothing is lost")
-        finally:
-            remove(copy)
-
-    def _set_logs_aside(self) -> None:
-        """Delete empty logs and shared memory; rename logs with content."""
-        for suffix in ("-wal", "-shm"):
-            log_file = beside(self.path, suffix)
-            with suppress(FileNotFoundError):
-                if suffix == "-shm" or log_file.stat().st_size == 0:
-                    log_file.unlink()
-                else:
-                    move(log_file, beside(log_file, f".of-a-lost-file-{time.time_ns()}"))
-
-    def _release(self) -> None:
-        if self._keeper is not None:
-            self._keeper.close()
-        if self._handle is not None:
-            os.close(self._handle)
-        self._keeper = self._handle = self._ready = None
-
-    def _report(self, event: str) -> None:
-        log.error("%s %s", self.path, event)
-        self.note = f"at {datetime.now().astimezone():%Y-%m-%d %H:%M:%S %z} {self.path} {event}"
-
-    def __del__(self) -> None:
-        with suppress(Exception):
-            self._release()
+        """Close it; the next connection opens it again."""
 
 
-def open_database(path: Path, *, must_open: bool = True) -> Engine:
-    """The database at `path`, with its folder and current tables. Connections are not pooled.
+_databases: "WeakKeyDictionary[Engine, Database]" = WeakKeyDictionary()
 
-    Each new connection checks the file, and creates it again if necessary.
+
+def open_database(where: Path | DatabaseUrl, *, must_open: bool = True) -> Engine:
+    """The database, with current tables; it is created if it is missing.
 
     Args:
         must_open: False: a database that cannot be used is logged, and each connection tries again.
 
     Raises:
-        StorageUnavailable: the folder or file cannot be written, is not a database, or has a newer version.
+        StorageUnavailable: it cannot be reached or written, is not a database, or has a newer version.
     """
-    engine = plain_engine(path)
-    file = _files.get(path) or DatabaseFile(path)
-    _files[path] = file
-
-    def check_file(*_: object) -> None:  # the engine refers to this function, and thereby to the file
-        file.make_ready()
-
-    event.listen(engine, "do_connect", check_file)
+    engine, database = _open(where)
+    _databases[engine] = database
     try:
-        with storage_errors(path):
-            file.make_ready(check_tables=True)
+        with database.errors():
+            database.make_ready(check_tables=True)
     except StorageUnavailable as err:
         if must_open:
             raise
@@ -266,82 +121,66 @@ def open_database(path: Path, *, must_open: bool = True) -> Engine:
     return engine
 
 
-def file_of(engine: Engine) -> DatabaseFile:
-    """The file of an engine made by `open_database`."""
-    return _files[path_of(engine)]
-
-
-def path_of(engine: Engine) -> Path:
-    """The path of the database's file."""
-    return Path(str(engine.url.database))
-
-
-@contextmanager
-def storage_errors(path: Path) -> Iterator[None]:
-    """Convert errors of the database and the file system to `StorageUnavailable` with `path`."""
+def _open(where: Path | DatabaseUrl) -> tuple[Engine, Database]:
+    if isinstance(where, Path):
+        return open_file(where)
     try:
-        yield
-    except (SQLAlchemyError, sqlite3.Error, OSError) as err:
-        reason = str(_cause(err))
-        if _is_damage(err):
-            if (file := _files.get(path)) is not None:
-                file.mark_damaged(reason)
-            raise DatabaseDamaged("database_damaged", path=str(path), reason=reason) from err
-        raise StorageUnavailable("records_unusable", path=str(path), reason=reason) from err
+        # Not at the top: its driver is not needed for a file, and takes time to import.
+        from scheduler_service.telemetry.engines.postgresql import open_server
+    except ImportError as err:
+        raise InvalidInput("database_driver_missing", reason=str(err)) from err
+    return open_server(where)
 
 
-def snapshot(source: Path, target: Path) -> None:
-    """Write a consistent copy of the database to one file without a log; writers do not wait.
+def database_of(engine: Engine) -> Database:
+    """The database of an engine made by `open_database`."""
+    return _databases[engine]
 
-    Raises:
-        DatabaseDamaged: the copy is not sound.
-        StorageUnavailable: it cannot be read, or the disk is full.
+
+def changed(connection: Connection, statement: Executable) -> int:
+    """The number of rows that an INSERT, UPDATE or DELETE changed; without the option, some drivers do not tell."""
+    return connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount
+
+
+def insert_text(connection: Connection, table: Table, *, unless_exists: bool = False) -> str:
+    """An INSERT for the driver's own `executemany`: SQLAlchemy would process each value again.
+
+    The parameters are named as the columns, except those that the database generates.
+
+    Args:
+        unless_exists: a row whose key exists is passed over.
     """
-    with storage_errors(source), closing(sqlite3.connect(source, timeout=LOCK_TIMEOUT_S)) as connection:
-        _copy(connection, target, source)
+    return _insert_text(connection.dialect.name, table) + (" ON CONFLICT DO NOTHING" if unless_exists else "")
 
 
-def _copy(connection: sqlite3.Connection, target: Path, source: Path) -> None:
-    with closing(sqlite3.connect(target, isolation_level=None)) as written:
-        # In one step: with several, a write by another process would restart the backup.
-        connection.backup(written, pages=-1)
-        found = written.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if found != "ok":
-            raise DatabaseDamaged("database_damaged", path=str(source), reason=str(found))
-        written.execute("PRAGMA journal_mode = DELETE")
+@cache
+def _insert_text(dialect: str, table: Table) -> str:
+    named = sqlite.dialect(paramstyle="named") if dialect == "sqlite" else _psycopg().dialect()
+    return str(insert(table).inline().compile(dialect=named, column_keys=given(table)))
 
 
-def plain_engine(path: Path) -> Engine:
-    """An engine that connects to `path` without checking the file."""
-    engine = create_engine(URL.create("sqlite", database=str(path)), poolclass=NullPool)
-    event.listen(engine, "connect", configure)
-    return engine
+def _psycopg() -> Any:
+    from sqlalchemy.dialects.postgresql import psycopg
+
+    return psycopg
 
 
-def _cause(err: Exception) -> Exception:
-    """The driver's error within one of SQLAlchemy's."""
-    return getattr(err, "orig", None) or err
+def given(table: Table) -> list[str]:
+    """The columns that the database does not generate."""
+    return [column.name for column in table.columns if column is not table.autoincrement_column]
 
 
-def _is_damage(err: Exception) -> bool:
-    name = getattr(_cause(err), "sqlite_errorname", "") or ""
-    return name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))
+def upsert(connection: Connection, table: Table) -> Any:
+    """An INSERT of the engine's dialect, which has `on_conflict_do_update`."""
+    if connection.dialect.name == "sqlite":
+        return sqlite.insert(table)
+    from sqlalchemy.dialects.postgresql import insert as insert_of_postgresql
+
+    return insert_of_postgresql(table)
 
 
-def _identity(path: Path) -> _Identity | None:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
-
-
-def remove(path: Path) -> None:
-    """Delete a database's file, log, shared memory and journal, if they exist."""
-    for suffix in ("", "-wal", "-shm", "-journal"):
-        beside(path, suffix).unlink(missing_ok=True)
-
-
-def beside(path: Path, suffix: str) -> Path:
-    """`path` with `suffix` added to its name."""
-    return path.with_name(f"{path.name}{suffix}")
+def put(connection: Connection, table: Table, row: dict[str, Any]) -> None:
+    """Insert a row, or replace the one with the same primary key."""
+    statement = upsert(connection, table).values(row)
+    new = {name: statement.excluded[name] for name in row if not table.c[name].primary_key}
+    connection.execute(statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=new))

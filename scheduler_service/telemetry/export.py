@@ -14,7 +14,7 @@ from scheduler_service.command_line import Progress
 from scheduler_service.errors import InvalidInput, cannot_write
 from scheduler_service.files import move, temporary_beside
 from scheduler_service.telemetry import queries
-from scheduler_service.telemetry.database import path_of, storage_errors
+from scheduler_service.telemetry.database import database_of
 
 BATCH_SIZE = 10_000
 Rows = Sequence[Sequence[Any]]
@@ -67,7 +67,7 @@ def export(
 
 def _chunks(engine: Engine, query: Select[Any], total: int, progress: Progress | None) -> Iterator[Rows]:
     done = 0
-    with storage_errors(path_of(engine)), engine.connect() as connection:
+    with database_of(engine).errors(), engine.connect() as connection:
         # One statement reads a consistent state of the database.
         found = connection.execution_options(stream_results=True, yield_per=BATCH_SIZE).execute(query)
         for rows in found.partitions(BATCH_SIZE):

@@ -3,10 +3,11 @@
 import unicodedata
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, delete, insert, or_, select
+from sqlalchemy import ColumnElement, Connection, delete, or_, select
 
 from scheduler_service.clock import to_iso
 from scheduler_service.errors import RunNotFound
+from scheduler_service.telemetry.database import put
 from scheduler_service.telemetry.schema import named_runs, runs
 
 MIN_ID_PREFIX = 8
@@ -20,13 +21,24 @@ def put_name(connection: Connection, request_id: str, name: str | None, owner: s
     Raises:
         RunNotFound: no run has this request id.
     """
-    if connection.execute(select(runs.c.id).where(runs.c.request_id == request_id).limit(1)).first() is None:
-        raise RunNotFound("run_not_found", request_id=request_id)
-    connection.execute(delete(named_runs).where(named_runs.c.request_id == request_id))
+    check_run(connection, request_id)
     if name or owner:
         key = _key(f"{name or ''}\n{owner or ''}")
         row = {"request_id": request_id, "name": name, "owner": owner, "search_key": key, "timestamp": to_iso(now)}
-        connection.execute(insert(named_runs), row)
+        put(connection, named_runs, row)
+    else:
+        connection.execute(delete(named_runs).where(named_runs.c.request_id == request_id))
+
+
+def check_run(connection: Connection, request_id: str) -> None:
+    """Check that a run has this request id, and keep it from being compacted before the transaction ends.
+
+    Raises:
+        RunNotFound: there is none.
+    """
+    found = select(runs.c.id).where(runs.c.request_id == request_id).limit(1)
+    if connection.execute(found.with_for_update(read=True)).first() is None:
+        raise RunNotFound("run_not_found", request_id=request_id)
 
 
 def matches_words(text: str) -> ColumnElement[bool]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import (
     CTE,
@@ -18,6 +18,7 @@ from sqlalchemy import (
     Table,
     and_,
     case,
+    cast,
     column,
     func,
     select,
@@ -25,7 +26,7 @@ from sqlalchemy import (
 )
 
 from scheduler_service.clock import parse_time, to_iso
-from scheduler_service.telemetry.database import path_of, storage_errors
+from scheduler_service.telemetry.database import database_of
 from scheduler_service.telemetry.schema import feedback, pairs, replays, runs
 
 if TYPE_CHECKING:
@@ -120,20 +121,36 @@ def count_runs(engine: Engine, experiment: str | None = None) -> int:
     return int(fetch(engine, matching(select(func.count()).select_from(runs), runs, experiment=experiment))[0][0])
 
 
-def experiments_since(engine: Engine, run: int, pair: int) -> tuple[frozenset[str], int, int]:
-    """The experiments with runs or pairs after these ids, and the latest ids. Raises as `run_frame`.
+class Seen(NamedTuple):
+    """The rows of a table that were seen: up to the id `last`, and of the newest ones exactly these ids."""
 
-    Only new rows are read. If the given ids are greater than the latest ones, the database was replaced, and all
+    last: int = 0
+    recent: frozenset[int] = frozenset()
+
+
+def experiments_since(engine: Engine, seen_runs: Seen, seen_pairs: Seen) -> tuple[frozenset[str], Seen, Seen]:
+    """The experiments with runs or pairs that were not seen, and what is seen now. Raises as `run_frame`.
+
+    Only new rows are read. If the seen ids are greater than the latest ones, the database was replaced, and all
     experiments are returned.
     """
-    newest = [int(fetch(engine, select(func.max(table.c.id)))[0][0] or 0) for table in (runs, pairs)]
-    names: set[str] = set()
-    for table, last, since in ((runs, newest[0], run), (pairs, newest[1], pair)):
-        if last != since:
-            query = select(table.c.experiment).distinct().where(table.c.experiment.is_not(None))
-            query = query.where(table.c.id > since) if 0 < since < last else query
-            names.update(row[0] for row in fetch(engine, query))
-    return frozenset(names), newest[0], newest[1]
+    of_runs, runs_now = _unseen(engine, runs, seen_runs)
+    of_pairs, pairs_now = _unseen(engine, pairs, seen_pairs)
+    return of_runs | of_pairs, runs_now, pairs_now
+
+
+def _unseen(engine: Engine, table: Table, seen: Seen) -> tuple[frozenset[str], Seen]:
+    """Several writers may commit a lower id after a higher one, so the newest ids are compared one by one."""
+    width = database_of(engine).late_ids
+    last = int(fetch(engine, select(func.max(table.c.id)))[0][0] or 0)
+    if last == seen.last and width == 0:
+        return frozenset(), seen
+    newest = fetch(engine, select(table.c.id, table.c.experiment).where(table.c.id > last - width)) if width else ()
+    named = select(table.c.experiment).distinct().where(table.c.experiment.is_not(None))
+    named = named.where(table.c.id > seen.last) if 0 < seen.last < last else named
+    names = {row[0] for row in fetch(engine, named)} if last != seen.last else set()
+    names |= {row.experiment for row in newest if row.id not in seen.recent} - {None}
+    return frozenset(names), Seen(last, frozenset(row.id for row in newest))
 
 
 def runs_of_weeks_before(engine: Engine, now: datetime, *, at_least: timedelta) -> tuple[timedelta, list[int]]:
@@ -179,7 +196,7 @@ def _by_bucket(rows: Sequence[Row[Any]]) -> dict[int, dict[str, Any]]:
 
 def fetch(engine: Engine, query: Select[Any]) -> Sequence[Row[Any]]:
     """The rows of the query. Raises as `run_frame`."""
-    with storage_errors(path_of(engine)), engine.connect() as connection:
+    with database_of(engine).errors(), engine.connect() as connection:
         return connection.execute(query).all()
 
 
@@ -226,7 +243,8 @@ def _trend_query(bounds: Sequence[datetime], named: Mapping[str, str | None]) ->
         "mean_makespan": func.avg(if_successful(runs.c.makespan)),
         "mean_policy_makespan": func.avg(if_successful(runs.c.policy_makespan)),
         "mean_gap": func.avg(if_successful(runs.c.gap)),
-        "mean_satisfaction": func.avg(feedback.c.user_satisfaction),
+        # The mean of whole numbers is a Decimal in PostgreSQL.
+        "mean_satisfaction": cast(func.avg(feedback.c.user_satisfaction), Float),
         "verdicts": func.count(feedback.c.user_satisfaction),
     }
     source = buckets.join(runs, _is_in(buckets)).outerjoin(feedback, feedback.c.request_id == runs.c.request_id)

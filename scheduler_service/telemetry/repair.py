@@ -17,7 +17,7 @@ from sqlalchemy.types import TypeEngine
 from scheduler_service.command_line import Progress
 from scheduler_service.errors import StorageUnavailable
 from scheduler_service.files import locked, move, temporary_beside
-from scheduler_service.telemetry.database import beside, plain_engine, remove, storage_errors
+from scheduler_service.telemetry.engines.sqlite import beside, plain_engine, remove, storage_errors
 from scheduler_service.telemetry.layout import CATALOGUE, LAYOUT_SUFFIX, Layout, saved_layout
 from scheduler_service.telemetry.schema import metadata, prepare
 
@@ -161,7 +161,7 @@ def _add_layout(copy: Path, layout: Layout) -> None:
 
 def _create(path: Path) -> None:
     engine = plain_engine(path)
-    prepare(engine, path)
+    prepare(engine, str(path))
     engine.dispose()
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, func, select
 from scheduler_service.clock import Clock, parse_time
 from scheduler_service.telemetry.queries import REPLAY_NUMBERS, between, fetch, matching
 from scheduler_service.telemetry.record import ReplayRecord
-from scheduler_service.telemetry.schema import pairs, replays, runs
+from scheduler_service.telemetry.schema import pairs, replay_runs, replays, runs
 from scheduler_service.telemetry.writer import Writer
 
 BATCH_SIZE = 500
@@ -37,9 +37,17 @@ class ReplayLog:
         self._writer = writer
         self._clock = clock
 
-    def begin(self, replay: ReplayRecord) -> None:
-        """Record the selection of a replay; if its id is recorded already, nothing changes."""
-        self._writer.add_replay(replay, self._clock())
+    def begin(self, replay: ReplayRecord, run_ids: Sequence[int] = ()) -> None:
+        """Record a replay with the runs that it repeats; if its id is recorded already, nothing changes."""
+        self._writer.add_replay(replay, run_ids, self._clock())
+
+    def selection(self, replay: str) -> list[int]:
+        """The ids of the runs that a replay repeats, in its order; empty for a replay recorded before version 9.
+
+        It is stored: of several processes that record runs, one may commit a lower id later than another a higher one.
+        """
+        query = select(replay_runs.c.run).where(replay_runs.c.replay == replay).order_by(replay_runs.c.position)
+        return [row[0] for row in fetch(self._engine, query)]
 
     def last(self, *, definition: str | None = None, experiment: str | None = None) -> ReplayRecord | None:
         """The latest replay with this definition, or of this experiment."""

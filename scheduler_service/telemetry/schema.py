@@ -1,21 +1,20 @@
-"""The tables of the records, and their migration.
+"""The tables of the records, and their migration; the same for every engine.
 
-The SQL is portable; settings of SQLite (WAL, synchronous=FULL, busy_timeout) are made when a connection opens. Times
-are ISO-8601 texts in UTC with microseconds, which sort by time; JSON is text.
+Times are ISO-8601 texts in UTC with microseconds, which sort by time; JSON is text. Texts are compared by their bytes.
 
 A database of an older version is migrated when it is opened: missing tables, indexes and columns are added, nothing is
 rewritten, and older programs that have it open continue to write. Therefore a new column must be nullable. A change
 that is not an addition needs a migration step before the version is updated.
 Versions: 1 runs and feedback; 2 pairs, replays and `runs.time_budget_ms`; 3 alerts, silences, the outbox, `days`, and
 `runs.queue_time` and `runs.total_time`; 4 `policy_makespan` of runs and pairs, and its sums in `days`; 5 `runs.split`;
-6 `runs.placements`; 7 `named_runs`; 8 `alerts.params`.
+6 `runs.placements`; 7 `named_runs`; 8 `alerts.params`; 9 `replay_runs`.
 """
 
-import sqlite3
-import time
-from pathlib import Path
+from collections.abc import Iterable
+from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     Connection,
@@ -28,6 +27,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    TextClause,
     exists,
     insert,
     inspect,
@@ -41,42 +41,49 @@ from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
 from scheduler_service.errors import StorageUnavailable
 
-SCHEMA_VERSION = 8
-BUSY_TIMEOUT_S = 4.0
-"""A connection waits this long for a lock of the database, and clients wait with it."""
+SCHEMA_VERSION = 9
 
 metadata = MetaData()
+
+# SQLite stores whole numbers of 64 bits, compares the bytes of texts and ignores their declared length.
+WHOLE = Integer().with_variant(BigInteger(), "postgresql")
+LONG_TEXT = Text().with_variant(Text(collation="C"), "postgresql")
+
+
+def _text(length: int | None = None) -> String:
+    return String(length).with_variant(Text(collation="C"), "postgresql")
+
 
 runs = Table(
     "runs",
     metadata,
     # Not the request id: a repeated request (a retry) is recorded again.
-    Column("id", Integer, primary_key=True),
-    Column("request_id", String, nullable=False),
-    Column("timestamp", String(32), nullable=False),
-    Column("model_key", String),
-    Column("algorithm", String),
-    Column("experiment", String),
-    Column("variant", String),
-    Column("reason", String),
-    Column("user_id", String),
+    Column("id", WHOLE, primary_key=True),
+    Column("request_id", _text(), nullable=False),
+    Column("timestamp", _text(32), nullable=False),
+    Column("model_key", _text()),
+    Column("algorithm", _text()),
+    Column("experiment", _text()),
+    Column("variant", _text()),
+    Column("reason", _text()),
+    Column("user_id", _text()),
     Column("makespan", Float),
     Column("execution_time", Float),
     Column("lower_bound", Float),
     Column("gap", Float),
     Column("resource_utilization", Float),
-    Column("team_utilization", Text),
-    Column("n_workpoints", Integer),
-    Column("n_steps", Integer),
-    Column("stage", String),
-    Column("input_params", Text),
+    Column("team_utilization", LONG_TEXT),
+    Column("n_workpoints", WHOLE),
+    Column("n_steps", WHOLE),
+    Column("stage", _text()),
+    Column("input_params", LONG_TEXT),
     Column("success", Boolean, nullable=False),
-    Column("error_message", Text),
+    Column("error_message", LONG_TEXT),
     Column("time_budget_ms", Float),
     Column("queue_time", Float),
     Column("total_time", Float),
     Column("policy_makespan", Float),  # also null in runs recorded before version 4
-    Column("split", Text),  # also null in runs recorded before version 5
+    Column("split", LONG_TEXT),  # also null in runs recorded before version 5
     Column("placements", LargeBinary),  # also null in runs recorded before version 6
     Index("runs_by_request", "request_id"),
     Index("runs_by_time", "timestamp"),
@@ -87,48 +94,48 @@ runs = Table(
 feedback = Table(
     "feedback",
     metadata,
-    Column("request_id", String, primary_key=True),  # the last rating counts
-    Column("user_satisfaction", Integer, nullable=False),
-    Column("comment", Text),
-    Column("timestamp", String(32), nullable=False),
+    Column("request_id", _text(), primary_key=True),  # the last rating counts
+    Column("user_satisfaction", Integer, nullable=False),  # 1 to 5
+    Column("comment", LONG_TEXT),
+    Column("timestamp", _text(32), nullable=False),
 )
 
 named_runs = Table(  # names and owners of runs, see `naming`
     "named_runs",
     metadata,
-    Column("request_id", String, primary_key=True),
-    Column("name", String),
-    Column("owner", String),
-    Column("search_key", String, nullable=False),  # both, case-folded and in normal form KC
-    Column("timestamp", String(32), nullable=False),
+    Column("request_id", _text(), primary_key=True),
+    Column("name", _text()),
+    Column("owner", _text()),
+    Column("search_key", _text(), nullable=False),  # both, case-folded and in normal form KC
+    Column("timestamp", _text(32), nullable=False),
 )
 
 pairs = Table(  # two models on the identical instance, for one request
     "pairs",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("timestamp", String(32), nullable=False),
-    Column("request_id", String, nullable=False),
-    Column("experiment", String),
-    Column("source", String(16), nullable=False),  # "shadow" or "replay"
-    Column("replay", String),  # its id; null for a shadow run
-    Column("user_id", String),
-    Column("candidate", String, nullable=False),  # the arm
-    Column("key_a", String),
-    Column("key_b", String),
+    Column("id", WHOLE, primary_key=True),
+    Column("timestamp", _text(32), nullable=False),
+    Column("request_id", _text(), nullable=False),
+    Column("experiment", _text()),
+    Column("source", _text(16), nullable=False),  # "shadow" or "replay"
+    Column("replay", _text()),  # its id; null for a shadow run
+    Column("user_id", _text()),
+    Column("candidate", _text(), nullable=False),  # the arm
+    Column("key_a", _text()),
+    Column("key_b", _text()),
     Column("makespan_a", Float),
     Column("makespan_b", Float),
     Column("success_a", Boolean, nullable=False),
     Column("success_b", Boolean, nullable=False),
     Column("execution_time_a", Float),
     Column("execution_time_b", Float),
-    Column("error_a", Text),
-    Column("error_b", Text),
+    Column("error_a", LONG_TEXT),
+    Column("error_b", LONG_TEXT),
     Column("lower_bound", Float),
-    Column("n_workpoints", Integer),
-    Column("n_steps", Integer),
+    Column("n_workpoints", WHOLE),
+    Column("n_steps", WHOLE),
     Column("time_budget_ms", Float),
-    Column("input_digest", String(64)),
+    Column("input_digest", _text(64)),
     Column("policy_makespan_a", Float),  # also null in pairs recorded before version 4
     Column("policy_makespan_b", Float),
     # A resumed replay stores no request twice. Nulls are distinct, so shadow runs are not restricted.
@@ -139,61 +146,69 @@ pairs = Table(  # two models on the identical instance, for one request
 replays = Table(  # the selection of a replay, so that it continues with the same requests
     "replays",
     metadata,
-    Column("id", String(64), primary_key=True),
-    Column("definition", String(64), nullable=False),  # digest of models, arm and options
-    Column("timestamp", String(32), nullable=False),
-    Column("experiment", String),
-    Column("candidate", String, nullable=False),
-    Column("key_a", String, nullable=False),
-    Column("key_b", String, nullable=False),
-    Column("since", String(32), nullable=False),
-    Column("last_run", Integer, nullable=False),  # id of the newest run that is included
-    Column("total", Integer, nullable=False),  # number of selected requests
-    Column("options", Text, nullable=False),  # JSON
+    Column("id", _text(64), primary_key=True),
+    Column("definition", _text(64), nullable=False),  # digest of models, arm and options
+    Column("timestamp", _text(32), nullable=False),
+    Column("experiment", _text()),
+    Column("candidate", _text(), nullable=False),
+    Column("key_a", _text(), nullable=False),
+    Column("key_b", _text(), nullable=False),
+    Column("since", _text(32), nullable=False),
+    Column("last_run", WHOLE, nullable=False),  # id of the newest run that is included
+    Column("total", WHOLE, nullable=False),  # number of selected requests
+    Column("options", LONG_TEXT, nullable=False),  # JSON
     Index("replays_by_definition", "definition", "timestamp"),
     Index("replays_by_experiment", "experiment", "timestamp"),
+)
+
+replay_runs = Table(  # the selected requests of a replay, in the order of execution
+    "replay_runs",
+    metadata,
+    Column("replay", _text(64), primary_key=True),
+    Column("position", WHOLE, primary_key=True, autoincrement=False),  # from 0
+    Column("run", WHOLE, nullable=False),  # id of the request's last run
 )
 
 days = Table(  # daily sums of compacted runs; all but `runs`, `failures` and ratings are of successful runs
     "days",
     metadata,
-    Column("day", String(10), primary_key=True),  # UTC
-    Column("model_key", String, primary_key=True),  # "" for runs without a model
-    Column("runs", Integer, nullable=False),
-    Column("failures", Integer, nullable=False),
+    Column("day", _text(10), primary_key=True),  # UTC
+    Column("model_key", _text(), primary_key=True),  # "" for runs without a model
+    Column("runs", WHOLE, nullable=False),
+    Column("failures", WHOLE, nullable=False),
     Column("makespan_sum", Float, nullable=False),  # hours
     Column("gap_sum", Float, nullable=False),
-    Column("gaps", Integer, nullable=False),  # runs with a gap
+    Column("gaps", WHOLE, nullable=False),  # runs with a gap
     Column("execution_time_sum", Float, nullable=False),  # seconds
     Column("execution_time_max", Float, nullable=False),
-    Column("verdict_sum", Integer, nullable=False),  # of users' ratings, 1 to 5
-    Column("verdicts", Integer, nullable=False),
+    Column("verdict_sum", WHOLE, nullable=False),  # of users' ratings, 1 to 5
+    Column("verdicts", WHOLE, nullable=False),
     Column("policy_makespan_sum", Float),  # hours; null in days compacted before version 4
-    Column("policy_makespans", Integer),  # runs with a policy_makespan
+    Column("policy_makespans", WHOLE),  # runs with a policy_makespan
 )
 
 alerts = Table(  # one row per episode, from the first reading beyond the threshold to the end
     "alerts",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("name", String(64), nullable=False),  # of the rule
-    Column("subject", String, nullable=False),  # a model, an experiment, a size; "" for rules without subjects
-    Column("severity", String(16), nullable=False),
-    Column("state", String(16), nullable=False),  # "pending", "firing" or "resolved"
-    Column("began", String(32), nullable=False),
-    Column("last_beyond", String(32), nullable=False),  # last reading beyond the threshold
-    Column("fired", String(32)),
-    Column("ended", String(32)),
+    Column("id", WHOLE, primary_key=True),
+    Column("name", _text(64), nullable=False),  # of the rule
+    Column("subject", _text(), nullable=False),  # a model, an experiment, a size; "" for rules without subjects
+    Column("severity", _text(16), nullable=False),
+    Column("state", _text(16), nullable=False),  # "pending", "firing" or "resolved"
+    Column("began", _text(32), nullable=False),
+    Column("last_beyond", _text(32), nullable=False),  # last reading beyond the threshold
+    Column("fired", _text(32)),
+    Column("ended", _text(32)),
     Column("value", Float),
     Column("threshold", Float),
-    Column("message", Text, nullable=False),
-    Column("advice", Text, nullable=False),
-    Column("params", Text),  # JSON: parameters of the texts; also null in alerts from before version 8
-    Column("notified", String(32)),  # time of the last notice
-    Column("notices", Integer, nullable=False),
-    Column("acknowledged", String(32)),
-    Column("acknowledged_by", String),
-    Column("note", Text),
+    Column("message", LONG_TEXT, nullable=False),
+    Column("advice", LONG_TEXT, nullable=False),
+    Column("params", LONG_TEXT),  # JSON: parameters of the texts; also null in alerts from before version 8
+    Column("notified", _text(32)),  # time of the last notice
+    Column("notices", WHOLE, nullable=False),
+    Column("acknowledged", _text(32)),
+    Column("acknowledged_by", _text()),
+    Column("note", LONG_TEXT),
     Index("alerts_by_state", "state"),
     Index("alerts_by_rule", "name", "subject", "began"),
     Index("alerts_by_time", "began"),
@@ -203,28 +218,28 @@ alerts = Table(  # one row per episode, from the first reading beyond the thresh
 silences = Table(
     "silences",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("name", String(64)),  # of the rule; null: every rule
-    Column("subject", String),  # null: every subject
-    Column("began", String(32), nullable=False),
-    Column("until", String(32), nullable=False),
-    Column("actor", String, nullable=False),
-    Column("reason", Text, nullable=False),
+    Column("id", WHOLE, primary_key=True),
+    Column("name", _text(64)),  # of the rule; null: every rule
+    Column("subject", _text()),  # null: every subject
+    Column("began", _text(32), nullable=False),
+    Column("until", _text(32), nullable=False),
+    Column("actor", _text(), nullable=False),
+    Column("reason", LONG_TEXT, nullable=False),
     sqlite_autoincrement=True,
 )
 
 outbox = Table(  # notices to deliver
     "outbox",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("written", String(32), nullable=False),
-    Column("channel", String, nullable=False),
-    Column("digest", String(64), nullable=False),  # of the content, to recognise repetitions
-    Column("notice", Text, nullable=False),  # JSON
-    Column("attempts", Integer, nullable=False),
-    Column("due", String(32)),  # time of the next attempt; null: delivered or given up
-    Column("delivered", String(32)),
-    Column("error", Text),  # of the last attempt
+    Column("id", WHOLE, primary_key=True),
+    Column("written", _text(32), nullable=False),
+    Column("channel", _text(), nullable=False),
+    Column("digest", _text(64), nullable=False),  # of the content, to recognise repetitions
+    Column("notice", LONG_TEXT, nullable=False),  # JSON
+    Column("attempts", WHOLE, nullable=False),
+    Column("due", _text(32)),  # time of the next attempt; null: delivered or given up
+    Column("delivered", _text(32)),
+    Column("error", LONG_TEXT),  # of the last attempt
     Index("outbox_due", "due"),
     Index("outbox_by_time", "written"),
 )
@@ -232,75 +247,78 @@ outbox = Table(  # notices to deliver
 schema_version = Table("schema_version", metadata, Column("version", Integer, primary_key=True, autoincrement=False))
 
 
-def prepare(engine: Engine, path: Path) -> None:
-    """Create the tables of the database at `path`, or migrate those of an older version.
+def prepare(engine: Engine, name: str) -> None:
+    """Create the tables of the database `name`, or migrate those of an older version, in several transactions.
 
     Raises:
         SQLAlchemyError: it cannot be written, or is not a database.
         StorageUnavailable: it has a newer version.
     """
     with engine.begin() as connection:
-        connection.execute(CreateTable(schema_version, if_not_exists=True))
-        _check_version(connection, path)
-        for table in metadata.sorted_tables:
-            connection.execute(CreateTable(table, if_not_exists=True))
+        _create_tables(connection, metadata.sorted_tables, name)
     for table in metadata.sorted_tables:
         _add_missing_columns(engine, table)
     with engine.begin() as connection:
-        for table in metadata.sorted_tables:
-            for index in sorted(table.indexes, key=lambda index: str(index.name)):
-                connection.execute(CreateIndex(index, if_not_exists=True))
-        older = schema_version.c.version < SCHEMA_VERSION
-        connection.execute(update(schema_version).where(older).values(version=SCHEMA_VERSION))
+        _create_indexes(connection)
 
 
-def _check_version(connection: Connection, path: Path) -> None:
+def prepare_at_once(connection: Connection, name: str, more: Iterable[Table] = ()) -> None:
+    """As `prepare`, in the transaction of the connection, with the tables `more`; changes nothing if all is there.
+
+    A user who may not create tables can so use those that somebody else has created.
+    """
+    present = set(inspect(connection).get_table_names())
+    if schema_version.name in present and _check_version(connection, name) == SCHEMA_VERSION:
+        return
+    _create_tables(connection, [*metadata.sorted_tables, *more], name)
+    for table in (table for table in metadata.sorted_tables if table.name in present):
+        for column in _missing_columns(connection, table):
+            connection.execute(_added(connection, column))
+    _create_indexes(connection)
+
+
+def _create_tables(connection: Connection, tables: Iterable[Table], name: str) -> None:
+    connection.execute(CreateTable(schema_version, if_not_exists=True))
+    _check_version(connection, name)
+    for table in tables:
+        connection.execute(CreateTable(table, if_not_exists=True))
+
+
+def _create_indexes(connection: Connection) -> None:
+    for table in metadata.sorted_tables:
+        for index in sorted(table.indexes, key=lambda index: str(index.name)):
+            connection.execute(CreateIndex(index, if_not_exists=True))
+    older = schema_version.c.version < SCHEMA_VERSION
+    connection.execute(update(schema_version).where(older).values(version=SCHEMA_VERSION))
+
+
+def _check_version(connection: Connection, name: str) -> int:
+    """The version of the database, which is written if there is none."""
     # One statement: if several processes start at the same time, only one of them writes the version.
     first = select(literal(SCHEMA_VERSION, Integer)).where(~exists(select(schema_version.c.version)))
     connection.execute(insert(schema_version).from_select(["version"], first))
-    found = connection.execute(select(schema_version.c.version)).scalar_one()
+    found = int(connection.execute(select(schema_version.c.version)).scalar_one())
     if found > SCHEMA_VERSION:
-        raise StorageUnavailable("schema_version", path=str(path), found=found, known=SCHEMA_VERSION)
+        raise StorageUnavailable("schema_version", path=name, found=found, known=SCHEMA_VERSION)
+    return found
 
 
 def _add_missing_columns(engine: Engine, table: Table) -> None:
     """Each in its own transaction: another process that starts at the same time may add a column first."""
-    present = _columns(engine, table)
-    for column in table.columns:
-        if column.name in present:
-            continue
-        definition = CreateColumn(column).compile(dialect=engine.dialect)
+    for column in _missing_columns(engine, table):
         try:
             with engine.begin() as connection:
-                connection.execute(text(f"ALTER TABLE {table.name} ADD COLUMN {definition}"))
+                connection.execute(_added(connection, column))
         except SQLAlchemyError:
-            if column.name not in _columns(engine, table):
+            if column in _missing_columns(engine, table):
                 raise
 
 
-def _columns(engine: Engine, table: Table) -> set[str]:
-    return {str(column["name"]) for column in inspect(engine).get_columns(table.name)}
+def _missing_columns(database: Engine | Connection, table: Table) -> list[Column[Any]]:
+    present = {str(column["name"]) for column in inspect(database).get_columns(table.name)}
+    return [column for column in table.columns if column.name not in present]
 
 
-def configure(connection: sqlite3.Connection, _: object) -> None:
-    """Make the settings of SQLite for a new connection."""
-    connection.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT_S * 1000)}")
-    _set_wal(connection)
-    # FULL: a commit survives a power failure; NORMAL: only a crash of the process.
-    connection.execute("PRAGMA synchronous = FULL")
-
-
-def _set_wal(connection: sqlite3.Connection) -> None:
-    """Use a write-ahead log: readers and the writer do not block each other. The file keeps the setting.
-
-    The change needs an exclusive lock, for which SQLite does not wait as it does for other locks.
-    """
-    until = time.monotonic() + BUSY_TIMEOUT_S
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            return
-        except sqlite3.OperationalError as err:
-            if "locked" not in str(err) or time.monotonic() > until:
-                raise
-            time.sleep(0.01)
+def _added(connection: Connection, column: Column[Any]) -> TextClause:
+    definition = CreateColumn(column).compile(dialect=connection.dialect)
+    return text(f"ALTER TABLE {column.table.name} ADD COLUMN {definition}")

@@ -1,10 +1,8 @@
 """Maintenance of the database: sizes, compaction of old runs, vacuum."""
 
-import shutil
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
@@ -18,25 +16,18 @@ from sqlalchemy import (
     delete,
     exists,
     func,
-    insert,
     or_,
     select,
-    text,
     update,
 )
 
 from scheduler_service.clock import to_iso
 from scheduler_service.command_line import Progress
-from scheduler_service.errors import StorageUnavailable
-from scheduler_service.files import locked
 from scheduler_service.telemetry import queries
-from scheduler_service.telemetry.database import beside, path_of, storage_errors
-from scheduler_service.telemetry.layout import LAYOUT_SUFFIX, save_layout
+from scheduler_service.telemetry.database import database_of, upsert
 from scheduler_service.telemetry.schema import days, feedback, metadata, named_runs, pairs, runs
 from scheduler_service.telemetry.writer import Writer
 
-VACUUM_SPACE_FACTOR = 2.1
-"""VACUUM writes a copy, and then copies it to the write-ahead log."""
 LOCK_TIMEOUT_S = 10.0
 BATCH_SIZE = 1_000
 """Runs per commit; other writers wait about 20 ms for it."""
@@ -47,16 +38,16 @@ class Upkeep:
 
     def __init__(self, engine: Engine, writer: Writer) -> None:
         self._engine = engine
+        self._database = database_of(engine)
         self._writer = writer
 
     def stats(self) -> dict[str, Any]:
-        """Rows by table, the times of the first and last run, and the sizes of the files in bytes."""
+        """Rows by table, the times of the first and last run, and the sizes of the files or tables in bytes."""
         tables = [table for table in metadata.sorted_tables if table.name != "schema_version"]
         counts = {table.name: int(self._scalar(select(func.count()).select_from(table))) for table in tables}
         first, last = (self._scalar(select(end(runs.c.timestamp))) for end in (func.min, func.max))
-        path = self._path
-        sizes = {file.name: file.stat().st_size for file in sorted(path.parent.glob(f"{path.name}*")) if file.is_file()}
-        return {"path": str(path), "rows": counts, "first_run": first, "last_run": last, "bytes": sizes}
+        name, sizes = self._database.name, self._database.sizes()
+        return {"path": name, "rows": counts, "first_run": first, "last_run": last, "bytes": sizes}
 
     def compact(
         self, before: datetime, *, keep_experiments: Sequence[str] = (), progress: Progress | None = None
@@ -73,7 +64,7 @@ class Upkeep:
         # Without the newest run, SQLite would use its id again.
         newest = select(func.max(runs.c.id)).scalar_subquery()
         old = and_(runs.c.timestamp < to_iso(before), kept(runs), runs.c.id < newest)
-        with locked(self._path.with_name("compaction"), LOCK_TIMEOUT_S):
+        with self._database.hold("compaction", LOCK_TIMEOUT_S):
             total = int(self._scalar(select(func.count()).select_from(runs).where(old)))
             done = 0
             for ids in self._batches(old):
@@ -86,26 +77,8 @@ class Upkeep:
         return done
 
     def vacuum(self) -> int:
-        """Shrink the file; returns the freed bytes. Other writers wait meanwhile, seconds for a large file.
-
-        Raises:
-            StorageUnavailable: the disk has no room for the copies that SQLite makes.
-        """
-        path = self._path
-        with storage_errors(path):
-            before, free = path.stat().st_size, shutil.disk_usage(path.parent).free
-            if free < (needed := VACUUM_SPACE_FACTOR * before):
-                raise StorageUnavailable("no_room_to_rewrite", path=str(path), size=before, needed=needed, free=free)
-            with self._engine.connect() as connection:
-                automatic = connection.execution_options(isolation_level="AUTOCOMMIT")
-                for statement in ("VACUUM", "PRAGMA optimize", "PRAGMA wal_checkpoint(TRUNCATE)"):
-                    automatic.execute(text(statement))
-            save_layout(self._engine, beside(path, LAYOUT_SUFFIX))
-            return before - path.stat().st_size
-
-    @property
-    def _path(self) -> Path:
-        return path_of(self._engine)
+        """Return unused space to the system; returns the freed bytes. See `Database.vacuum`."""
+        return self._database.vacuum(self._engine)
 
     def _scalar(self, query: Select[Any]) -> Any:
         return queries.fetch(self._engine, query)[0][0]
@@ -125,8 +98,10 @@ class Upkeep:
 
 
 def _move_to_days(connection: Connection, ids: Sequence[int]) -> None:
-    # An update of no row takes the write lock, so that the runs cannot change between the sums and the deletion.
+    # The runs and their ratings must not change between the sums and the deletion. SQLite takes its write lock for an
+    # update of no row; PostgreSQL locks the rows, so that another compaction waits and then finds them deleted.
     connection.execute(update(days).where(days.c.day == "").values(runs=days.c.runs))
+    connection.execute(select(runs.c.id).where(runs.c.id.in_(ids)).order_by(runs.c.id).with_for_update())
     day, model = func.substr(runs.c.timestamp, 1, 10), func.coalesce(runs.c.model_key, "")
 
     def if_successful(value: Any, otherwise: float | None = None) -> Any:
@@ -154,13 +129,12 @@ def _move_to_days(connection: Connection, ids: Sequence[int]) -> None:
     rated = runs.outerjoin(feedback, feedback.c.request_id == runs.c.request_id)
     for row in connection.execute(select(*chosen).select_from(rated).where(mine).group_by(day, model)).all():
         new = row._asdict()
-        known = and_(days.c.day == new["day"], days.c.model_key == new["model_key"])
+        statement = upsert(connection, days).values(new)
         # A column that was added to the schema later is null in older rows.
-        added: dict[str, Any] = {name: func.coalesce(days.c[name], 0) + new[name] for name in sums}
-        former, longest_s = days.c.execution_time_max, new["execution_time_max"]
+        added = {name: func.coalesce(days.c[name], 0) + statement.excluded[name] for name in sums}
+        former, longest_s = days.c.execution_time_max, statement.excluded.execution_time_max
         added["execution_time_max"] = case((former < longest_s, longest_s), else_=former)
-        if connection.execute(update(days).where(known).values(added)).rowcount == 0:
-            connection.execute(insert(days), new)
+        connection.execute(statement.on_conflict_do_update(index_elements=list(days.primary_key), set_=added))
     requests = select(runs.c.request_id).where(mine)
     for of_run in (feedback, named_runs):
         others = exists(select(runs.c.id).where(runs.c.request_id == of_run.c.request_id, runs.c.id.not_in(ids)))

@@ -1,52 +1,39 @@
 """The only writer of records: on disk when it returns, all records of a call in one commit."""
 
-import errno
 import json
 import math
-import os
 import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
+from uuid import uuid4
 
 import orjson
-from sqlalchemy import (
-    Boolean,
-    Column,
-    Connection,
-    Engine,
-    Float,
-    Insert,
-    Integer,
-    LargeBinary,
-    Table,
-    and_,
-    bindparam,
-    delete,
-    exists,
-    insert,
-    literal,
-    select,
-    text,
-    update,
-)
-from sqlalchemy.dialects import sqlite
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Boolean, Column, Connection, Engine, Float, Integer, LargeBinary, Table, update
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from scheduler_service.clock import to_iso
-from scheduler_service.errors import NotFound, RunNotFound, StorageUnavailable
-from scheduler_service.telemetry.database import file_of, path_of, storage_errors
-from scheduler_service.telemetry.naming import put_name
+from scheduler_service.errors import NotFound, StorageUnavailable
+from scheduler_service.telemetry.database import database_of, given, insert_text, put
+from scheduler_service.telemetry.naming import check_run, put_name
 from scheduler_service.telemetry.record import PairRecord, PerformanceRecord, ReplayRecord, check_satisfaction
-from scheduler_service.telemetry.schema import SCHEMA_VERSION, feedback, pairs, replays, runs, schema_version
+from scheduler_service.telemetry.schema import (
+    SCHEMA_VERSION,
+    feedback,
+    pairs,
+    replay_runs,
+    replays,
+    runs,
+    schema_version,
+)
 
 MAX_BLOCKED, BLOCKED_AFTER_S = 4, 1.0
 """If a commit takes longer than `BLOCKED_AFTER_S`, at most this many writes wait: half of the storage threads."""
 MAX_ATTEMPTS = 3
-MISSING_FOR_S = 2.0
-"""A missing file may be moved back within this time; after it, a new one is created."""
+MAX_WHOLE = 2**63 - 1
+"""The greatest whole number that a database stores."""
 
 Record = PerformanceRecord | PairRecord | ReplayRecord
 Row = dict[str, object]
@@ -57,19 +44,19 @@ class Writer:
 
     One thread at a time commits. Many records should be written in one call (`http/runs/recording.py` does this).
 
-    The file is checked before and after each commit. If it was moved or deleted during the commit, the change is
+    A file is checked before and after each commit. If it was moved or deleted during the commit, the change is
     written again, so that no acknowledged record is lost. If the file is restored later, the change may be there twice.
+
+    If the connection to a server is lost, the change is written once more. Its id keeps it from being there twice.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._file = file_of(engine)
-        self._path = path_of(engine)
+        self._database = database_of(engine)
         self._committing = threading.RLock()
         self._connection: Connection | None = None
         self._pending: set[object] = set()  # changes that wait or are being committed
         self._slow_since_s: float | None = None  # start of the first commit since the last that ended quickly
-        self._missing_since_s: float | None = None
         self._failure: StorageUnavailable | None = None  # of the last commit
 
     def add_runs(self, records: Sequence[PerformanceRecord], now: datetime) -> None:
@@ -81,8 +68,7 @@ class Writer:
         rows = [run_row(record, now) for record in records]
 
         def add(connection: Connection) -> None:
-            # The driver's own `executemany`: SQLAlchemy would process each value again.
-            connection.exec_driver_sql(ADD_RUN, rows)
+            connection.exec_driver_sql(insert_text(connection, runs), rows)
             for record in records:
                 if record.user_satisfaction:
                     _put_feedback(connection, record.request_id, record.user_satisfaction, None, now)
@@ -116,51 +102,53 @@ class Writer:
         Raises:
             StorageUnavailable: the database cannot be written; nothing was recorded.
         """
-        rows = [_parameters(_row(pairs, record, now)) for record in records]
+        rows = [_row(pairs, record, now) for record in records]
         if rows:
-            self.write(lambda connection: connection.execute(ADD_PAIR, rows))
+            self.write(
+                lambda connection: connection.exec_driver_sql(insert_text(connection, pairs, unless_exists=True), rows)
+            )
 
-    def add_replay(self, record: ReplayRecord, now: datetime) -> None:
-        """Record the selection of a replay, unless its id is recorded already. Raises as `add_pairs`."""
+    def add_replay(self, record: ReplayRecord, run_ids: Sequence[int], now: datetime) -> None:
+        """Record a replay with its requests, unless its id is recorded already. Raises as `add_pairs`."""
         row = _row(replays, record, now, since=to_iso(record.since), options=_json(dict(record.options)))
-        self.write(lambda connection: connection.execute(ADD_REPLAY, _parameters(row)))
+        selection = [{"replay": record.id, "position": number, "run": run} for number, run in enumerate(run_ids)]
+
+        def add(connection: Connection) -> None:
+            # The first of two processes that begin the same replay counts; the second one waits for it here.
+            added = connection.exec_driver_sql(
+                insert_text(connection, replays, unless_exists=True) + " RETURNING id", row
+            )
+            if added.first() is not None and selection:
+                connection.exec_driver_sql(insert_text(connection, replay_runs), selection)
+
+        self.write(add)
 
     def check_writable(self) -> None:
         """Check that records can be written.
 
         Raises:
-            StorageUnavailable: they cannot, or the file is missing. After `MISSING_FOR_S` it is created, as by the next
-                record: if clients send no runs while this raises, no record would create it.
+            StorageUnavailable: they cannot.
         """
-        with storage_errors(self._path):
-            if self._path.exists():
-                self._missing_since_s = None
-            else:
-                now_s = time.monotonic()
-                self._missing_since_s = self._missing_since_s or now_s
-                if now_s - self._missing_since_s < MISSING_FOR_S:
-                    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self._path))
-                self._file.make_ready()
-            self._file.check_sound(search_for_damage=True)
+        with self._database.errors():
+            self._database.check_usable()
             if self._failure is None:
                 with self._engine.connect() as connection:
-                    connection.execute(text("PRAGMA busy_timeout = 300"))
-                    connection.execute(text("BEGIN IMMEDIATE"))
-                    connection.rollback()
+                    self._database.check_lock(connection)
                 return
         # Locking may succeed where a commit fails: a full or broken disk.
         self.write(lambda connection: connection.execute(update(schema_version).values(version=SCHEMA_VERSION)))
 
     @property
     def note(self) -> str:
-        """What happened to the database's file since the process started; "" if nothing."""
-        return self._file.note
+        """What happened to the database since the process started; "" if nothing."""
+        return self._database.note
 
     def close(self) -> None:
         """Close the database; the next write opens it again."""
         with self._committing:
             self._disconnect()
-            self._file.close()
+            self._engine.dispose()
+            self._database.close()
 
     def write(self, change: Callable[[Connection], object]) -> None:
         """Commit a change.
@@ -192,17 +180,16 @@ class Writer:
         if since_s is None or time.monotonic() - since_s <= BLOCKED_AFTER_S or len(self._pending) <= limit:
             return
         # A copy of the last failure: several threads raise it.
-        raise StorageUnavailable("commit_blocked", path=str(self._path)) if last is None else last.at(last.loc)
+        raise StorageUnavailable("commit_blocked", path=self._database.name) if last is None else last.at(last.loc)
 
     def _commit(self, change: Callable[[Connection], object]) -> None:
         """Called with the lock held."""
         began_s = time.monotonic()
         self._slow_since_s = self._slow_since_s or began_s
         try:
-            with storage_errors(self._path):
-                self._file.check_sound()
-                if not any(self._commit_once(change) for _ in range(MAX_ATTEMPTS)):
-                    raise StorageUnavailable("database_replaced", path=str(self._path))
+            with self._database.errors():
+                self._database.check_sound()
+                self._commit_surely(change)
         except NotFound:
             self._slow_since_s = None
             if self._connection is not None:
@@ -216,15 +203,29 @@ class Writer:
             raise
         self._failure = self._slow_since_s = None
 
-    def _commit_once(self, change: Callable[[Connection], object]) -> bool:
-        """Whether the committed change is in the file at `path`."""
-        if not self._file.is_in_place:
+    def _commit_surely(self, change: Callable[[Connection], object]) -> None:
+        """Commit the change, again if it did not reach the database or if this is unknown."""
+        attempt = uuid4().hex
+        for number in range(MAX_ATTEMPTS):
+            try:
+                if self._commit_once(change, attempt):
+                    return
+            except DBAPIError as err:
+                self._disconnect()
+                if not err.connection_invalidated or number > 0:
+                    raise
+        raise StorageUnavailable("database_replaced", path=self._database.name)
+
+    def _commit_once(self, change: Callable[[Connection], object], attempt: str) -> bool:
+        """Whether the committed change is in the database; a file may have been moved meanwhile."""
+        if not self._database.is_in_place:
             self._disconnect()
         if self._connection is None:
-            self._connection = self._engine.connect()  # creates or prepares the file
-        change(self._connection)
+            self._connection = self._engine.connect()  # creates or prepares the database
+        if self._database.is_new(self._connection, attempt):
+            change(self._connection)
         self._connection.commit()
-        return self._file.is_in_place
+        return self._database.is_in_place
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
@@ -253,27 +254,6 @@ def _row(table: Table, record: Record, now: datetime, **others: object) -> Row:
     return row
 
 
-def _given(table: Table) -> list[str]:
-    """The columns that the database does not generate."""
-    return [column.name for column in table.columns if column is not table.autoincrement_column]
-
-
-def _insert_once(table: Table, *key: str) -> Insert:
-    """Inserts a row (parameters `new_<column>`), unless a row with the same values in the columns `key` exists."""
-    new = {name: bindparam(f"new_{name}", type_=table.c[name].type) for name in _given(table)}
-    is_known = exists(select(literal(1)).select_from(table).where(and_(*(table.c[name] == new[name] for name in key))))
-    return insert(table).from_select(list(new), select(*new.values()).where(~is_known))
-
-
-ADD_RUN = str(insert(runs).compile(dialect=sqlite.dialect(paramstyle="named"), column_keys=_given(runs)))
-ADD_PAIR = _insert_once(pairs, "replay", "request_id", "candidate")
-ADD_REPLAY = _insert_once(replays, "id")
-
-
-def _parameters(row: dict[str, object]) -> dict[str, object]:
-    return {f"new_{name}": value for name, value in row.items()}
-
-
 def _storable(column: Column[Any]) -> Callable[[Any], object]:
     """The conversion of a value that is not None to the column's type."""
     if isinstance(column.type, Float):
@@ -281,7 +261,7 @@ def _storable(column: Column[Any]) -> Callable[[Any], object]:
     if isinstance(column.type, Boolean):
         return bool
     if isinstance(column.type, Integer):
-        return int
+        return lambda value: int(value) if -MAX_WHOLE <= value <= MAX_WHOLE else None
     if isinstance(column.type, LargeBinary):
         return bytes
     return lambda value: storable_text(str(value))
@@ -293,7 +273,7 @@ def storable_text(text: str) -> str:
 
 
 _STORABLE = {
-    table.name: [(name, _storable(table.c[name])) for name in _given(table)] for table in (runs, pairs, replays)
+    table.name: [(name, _storable(table.c[name])) for name in given(table)] for table in (runs, pairs, replays)
 }
 
 
@@ -305,12 +285,8 @@ def _json(value: object) -> str:
 
 
 def _put_feedback(connection: Connection, request_id: str, rating: int, comment: str | None, now: datetime) -> None:
-    connection.execute(delete(feedback).where(feedback.c.request_id == request_id))
-    row = {"request_id": request_id, "user_satisfaction": rating, "comment": comment, "timestamp": to_iso(now)}
-    values = [
-        literal(None if value is None else _storable(feedback.c[name])(value), feedback.c[name].type)
-        for name, value in row.items()
-    ]
-    if_run_exists = select(*values).where(exists(select(runs.c.id).where(runs.c.request_id == request_id)))
-    if connection.execute(insert(feedback).from_select(list(row), if_run_exists)).rowcount == 0:
-        raise RunNotFound("run_not_found", request_id=request_id)
+    request_id = storable_text(request_id)
+    check_run(connection, request_id)
+    text = None if comment is None else storable_text(comment)
+    row = {"request_id": request_id, "user_satisfaction": rating, "comment": text}
+    put(connection, feedback, row | {"timestamp": to_iso(now)})

@@ -20,6 +20,7 @@ from model_manager import AUTO_ROLLBACK
 from monitoring import PerformanceMonitor
 from scheduler_service.alert_rules import RULES
 from scheduler_service.alerts import rules
+from scheduler_service.alerts.desk import SERVICE_LEASE
 from scheduler_service.clock import to_iso, utc_now
 from scheduler_service.errors import ServiceError, StorageUnavailable
 from scheduler_service.experiments.examination import RUN_COLUMNS
@@ -31,7 +32,8 @@ from scheduler_service.files import locked, remove_leftovers
 from scheduler_service.http.services import Services
 from scheduler_service.settings import Settings
 from scheduler_service.stats.breaker import REQUEST_COLUMNS
-from scheduler_service.telemetry.queries import experiments_since
+from scheduler_service.telemetry.database import Lease
+from scheduler_service.telemetry.queries import Seen, experiments_since
 from scheduler_service.words import Lang
 
 if TYPE_CHECKING:
@@ -82,7 +84,7 @@ class ExperimentWatch:
 
     def __init__(self, parts: Services) -> None:
         self._parts = parts
-        self._since = (0, 0)  # ids of the last run and pair seen
+        self._seen_rows = (Seen(), Seen())  # of runs and pairs
         self._started: set[str] = set()  # experiments with runs
         self._due: set[str] = set()
         self._seen: dict[str, Experiment] = {}
@@ -124,8 +126,8 @@ class ExperimentWatch:
     def _review_due(self) -> None:
         experiments, monitor = self._parts.experiments, self._parts.monitor
         experiments.settle()
-        new, *since = experiments_since(monitor.engine, *self._since)
-        self._since = (since[0], since[1])
+        new, *seen = experiments_since(monitor.engine, *self._seen_rows)
+        self._seen_rows = (seen[0], seen[1])
         self._started |= new
         active = {
             each.name: each
@@ -218,30 +220,34 @@ def watch_alerts(parts: Services) -> None:
 
     One process does this for its whole life: alerts need pandas, which the other processes then need not load.
     """
-    every_s, last_error, next_cleanup_s = parts.settings.alert_every_s, "", 0.0
-    if every_s == 0.0:
-        return
-    with ExitStack() as held:
-        while True:
-            gevent.sleep(every_s)
+    every_s = parts.settings.alert_every_s
+    while every_s > 0.0:
+        gevent.sleep(every_s)
+        with ExitStack() as held:
+            take = partial(held.enter_context, parts.monitor.alerts.hold(SERVICE_LEASE, 0.0))
             try:
-                held.enter_context(locked(parts.settings.logs_dir / "alerts.lease", timeout_s=0.0))
-                break
+                lease = parts.storage.run(take)
             except StorageUnavailable as err:  # usually another process holds it
                 log.debug("%s", err)
-        gevent.spawn(_deliver_alerts, parts)
-        while True:
-            try:
-                parts.storage.run(lambda: evaluate_alerts(parts))
-                last_error = ""
-                if time.monotonic() >= next_cleanup_s:
-                    next_cleanup_s = time.monotonic() + CLEANUP_INTERVAL_S
-                    parts.storage.run(lambda: clean_up(parts))
-            except Exception as err:  # the next evaluation may work
-                if last_error != str(err):
-                    last_error = str(err)
-                    log.warning("alerts could not be evaluated: %s", err, exc_info=not isinstance(err, ServiceError))
-            gevent.sleep(every_s)
+                continue
+            gevent.spawn(_deliver_alerts, parts, lease)
+            _evaluate_alerts(parts, lease)
+
+
+def _evaluate_alerts(parts: Services, lease: Lease) -> None:
+    last_error, next_cleanup_s = "", 0.0
+    while lease.is_held:
+        try:
+            parts.storage.run(lambda: evaluate_alerts(parts))
+            last_error = ""
+            if time.monotonic() >= next_cleanup_s:
+                next_cleanup_s = time.monotonic() + CLEANUP_INTERVAL_S
+                parts.storage.run(lambda: clean_up(parts))
+        except Exception as err:  # the next evaluation may work
+            if last_error != str(err):
+                last_error = str(err)
+                log.warning("alerts could not be evaluated: %s", err, exc_info=not isinstance(err, ServiceError))
+        gevent.sleep(parts.settings.alert_every_s)
 
 
 def evaluate_alerts(parts: Services) -> None:
@@ -251,10 +257,10 @@ def evaluate_alerts(parts: Services) -> None:
     parts.desk.look(readings, frozenset(RULES))
 
 
-def _deliver_alerts(parts: Services) -> None:
+def _deliver_alerts(parts: Services, lease: Lease) -> None:
     """Separate from the evaluation, which a slow channel would delay."""
     last_error = ""
-    while True:
+    while lease.is_held:
         try:
             parts.storage.run(parts.desk.deliver)
             last_error = ""

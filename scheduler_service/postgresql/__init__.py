@@ -1,0 +1,1 @@
+"""What every part that stores in PostgreSQL needs: connections, errors in words, commits of known outcome, leases."""

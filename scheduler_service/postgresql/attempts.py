@@ -1,0 +1,33 @@
+"""Commits of known outcome: if a connection is lost during a commit, the id of the attempt tells whether it happened.
+
+The client makes the id and writes it in the same transaction. It is safe to try again with the same id: if the first
+commit happened, the id is there; while its outcome is open, the server lets the second one wait.
+"""
+
+from sqlalchemy import Column, Connection, DateTime, MetaData, String, Table, func, text
+
+metadata = MetaData()
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("id", String(32, collation="C"), primary_key=True),
+    Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+)
+
+ADD = "INSERT INTO attempts (id) VALUES (%(id)s) ON CONFLICT DO NOTHING RETURNING true"
+FORGET = text("DELETE FROM attempts WHERE at < now() - interval '1 hour'")
+
+
+def is_new(connection: Connection, attempt: str) -> bool:
+    """Write the id of an attempt as the first statement of its transaction; False if it is committed already.
+
+    Raises:
+        SQLAlchemyError: the database cannot be written, or the outcome of the first commit is open for too long.
+    """
+    return connection.exec_driver_sql(ADD, {"id": attempt}).first() is not None
+
+
+def forget_old(connection: Connection) -> None:
+    """Delete the ids that no client will ask for again."""
+    connection.execute(FORGET)

@@ -1,0 +1,1 @@
+"""The engines that store the records; `telemetry.database` selects one."""

@@ -1,0 +1,151 @@
+"""The records in PostgreSQL; several machines may use one database."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Table, event, text
+
+from scheduler_service.database_url import DatabaseUrl
+from scheduler_service.postgresql import attempts
+from scheduler_service.postgresql.connecting import check_keeps_commits, postgresql_engine
+from scheduler_service.postgresql.faults import postgresql_errors
+from scheduler_service.postgresql.leases import Lease, held
+from scheduler_service.telemetry.schema import metadata, prepare_at_once
+
+MIGRATION = 6_105_421_938_775_103_921
+"""The key of the lock under which tables are created; any number that other programs do not use."""
+LOCK_NAME = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
+SIZES = text(
+    "SELECT relname, pg_total_relation_size(oid) FROM pg_class"
+    " WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace ORDER BY relname"
+)
+HIGHER = text("SELECT setval(pg_get_serial_sequence(:table, :column), :last)")
+CONNECTIONS, OWN_CONNECTIONS = 16, 4
+"""Per process: for records and queries; and for health, leases and new tables, which must not wait for those."""
+FORGET_EVERY = 1_000
+"""Commits between two deletions of old ids of attempts."""
+
+
+class DatabaseServer:
+    """The database at `url` as this process uses it; safe for threads."""
+
+    note = ""
+    is_in_place = True
+    late_ids = 1_000  # more rows than those of all transactions that are open at a time, as a rule
+
+    def __init__(self, url: DatabaseUrl) -> None:
+        self._url = url
+        self._engine = postgresql_engine(url, OWN_CONNECTIONS)  # connects without creating tables
+        self._mutex = threading.Lock()
+        self._is_ready = False
+        self._commits = 0
+
+    @property
+    def name(self) -> str:
+        """The URL without the password."""
+        return self._url.shown
+
+    def errors(self) -> AbstractContextManager[None]:
+        """Convert errors of the driver to `StorageUnavailable`."""
+        return postgresql_errors(self._url)
+
+    def make_ready(self, *, check_tables: bool = False) -> None:
+        """Create the tables, or migrate those of an older version, in one transaction; several replicas may do so.
+
+        Raises:
+            StorageUnavailable, SQLAlchemyError, OSError: the database cannot be used.
+        """
+        if self._is_ready and not check_tables:
+            return
+        with self._mutex:
+            with self._engine.begin() as connection:
+                # The transaction's own lock, not the session's: a pooler may give the session to others.
+                connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATION})"))
+                prepare_at_once(connection, self.name, attempts.metadata.sorted_tables)
+            self._is_ready = True
+
+    def check_sound(self) -> None:
+        """Nothing: the server detects damage itself."""
+
+    def check_usable(self) -> None:
+        """Check that the server accepts writes and keeps them, see `check_keeps_commits`."""
+        self.make_ready()
+        with self._engine.connect() as connection:
+            check_keeps_commits(connection, self._url)
+
+    def check_lock(self, connection: Connection) -> None:
+        """Nothing: there is no lock that blocks all writers."""
+
+    def is_new(self, connection: Connection, attempt: str) -> bool:
+        """Whether this attempt is not committed yet; it will be by the connection's transaction."""
+        self._commits += 1
+        if self._commits % FORGET_EVERY == 0:
+            attempts.forget_old(connection)
+        return attempts.is_new(connection, attempt)
+
+    def serialise(self, connection: Connection, name: str) -> None:
+        """Let transactions with the same name write one after the other."""
+        connection.execute(LOCK_NAME, {"name": name})
+
+    @contextmanager
+    def hold(self, name: str, timeout_s: float) -> Iterator[Lease]:
+        """A lease among all replicas for the length of the block; see `leases.held`."""
+        with self.errors():
+            self.make_ready()
+        with held(self._engine, self._url, name, timeout_s) as lease:
+            yield lease
+
+    def sizes(self) -> dict[str, int]:
+        """The size of each table with its indexes, bytes."""
+        with self.errors(), self._engine.connect() as connection:
+            return {row[0]: int(row[1]) for row in connection.execute(SIZES)}
+
+    def begin_reading(self, connection: Connection) -> None:
+        """Begin a transaction whose queries all see the state of the same moment."""
+        connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+
+    def prepare_fill(self, connection: Connection) -> None:
+        """Let the statements of this transaction take as long as they need."""
+        for name in ("statement_timeout", "idle_in_transaction_session_timeout"):
+            connection.execute(text(f"SET LOCAL {name} = 0"))
+
+    def fill(self, connection: Connection, table: Table, rows: Sequence[Sequence[Any]]) -> None:
+        """Insert rows with all columns of the table, in their order; ids that are generated later are higher."""
+        cursor = connection.connection.cursor()
+        names = ", ".join(table.columns.keys())
+        with cursor.copy(f"COPY {table.name} ({names}) FROM STDIN") as copy:
+            for row in rows:
+                copy.write_row(row)
+        if (key := table.autoincrement_column) is not None:
+            connection.execute(HIGHER, {"table": table.name, "column": key.name, "last": rows[-1][0]})
+
+    def vacuum(self, engine: Engine) -> int:
+        """Free the space of deleted rows for new ones and update the statistics; returns the bytes for the system.
+
+        The server's autovacuum does the same from time to time. Nobody waits.
+        """
+        before = sum(self.sizes().values())
+        with self.errors(), engine.connect() as connection:
+            automatic = connection.execution_options(isolation_level="AUTOCOMMIT")
+            automatic.execute(text("SET statement_timeout = 0"))
+            for table in metadata.sorted_tables:
+                automatic.execute(text(f"VACUUM (ANALYZE) {table.name}"))
+            connection.invalidate()  # the setting ends with the session
+        return max(0, before - sum(self.sizes().values()))
+
+    def close(self) -> None:
+        """Close all connections; the next one opens the database again."""
+        self._engine.dispose()
+
+
+def open_server(url: DatabaseUrl) -> tuple[Engine, DatabaseServer]:
+    """An engine for the database at `url`, whose tables are created when it connects. Connections are pooled."""
+    engine, server = postgresql_engine(url, CONNECTIONS), DatabaseServer(url)
+
+    def create_tables(*_: object) -> None:  # the engine refers to this function, and thereby to the server
+        server.make_ready()
+
+    event.listen(engine, "do_connect", create_tables)
+    return engine, server
