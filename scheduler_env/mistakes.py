@@ -6,7 +6,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from scheduler_env.errors import InvalidInstance, Loc
 from scheduler_env.problem_request import Name
-from scheduler_env.validation import MAX_MISTAKES, mistakes
+from scheduler_env.validation import MAX_FIELDS, MAX_MISTAKES, mistakes
 from scheduler_env.values import shortened
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -38,6 +38,9 @@ class Mistakes:
 
     def read(self, model: type[Model], value: object, loc: Loc) -> Model | None:
         """`value` as `model`; None if it is not one, and its mistakes are added."""
+        if isinstance(value, dict) and len(value) > MAX_FIELDS:  # each unknown field would be a mistake of its own
+            self.add(InvalidInstance("too_many_fields", loc, n=len(value), limit=MAX_FIELDS))
+            return None
         try:
             return model.model_validate(value)
         except ValidationError as err:
@@ -46,15 +49,13 @@ class Mistakes:
 
     def entries(self, value: object, loc: Loc, limit: int) -> list[tuple[Loc, str | None, object]]:
         """The entries of a list or an object, at most `limit`: path, key (None in a list), value."""
-        if isinstance(value, dict):
-            found = [((*loc, key), key, entry) for key, entry in value.items() if self._is_name(key, (*loc, key))]
-        elif isinstance(value, list):
-            found = [((*loc, at), None, entry) for at, entry in enumerate(value)]
-        else:
+        if not isinstance(value, dict | list):
             self.stop(InvalidInstance("list_or_dict_type", loc, value=shortened(value)))
-        if len(found) > limit:
-            self.stop(InvalidInstance("too_long", loc, max_length=limit, actual_length=len(found)))
-        return found
+        if len(value) > limit:
+            self.stop(InvalidInstance("too_long", loc, max_length=limit, actual_length=len(value)))
+        if isinstance(value, list):
+            return [((*loc, at), None, entry) for at, entry in enumerate(value)]
+        return [((*loc, key), key, entry) for key, entry in value.items() if self._is_name(key, (*loc, key))]
 
     def _is_name(self, key: object, loc: Loc) -> bool:
         try:

@@ -13,6 +13,8 @@ from scheduler_env.words import WORDS, Catalogue
 
 MAX_MISTAKES = 100
 """Limit of listed mistakes per input."""
+MAX_FIELDS = 100
+"""Of an object; no request has half as many."""
 WHOLE = BeforeValidator(whole)
 Whole = Annotated[int, WHOLE]
 """JSON has one kind of number: 2.0 is as whole as 2. Limits stand before `WHOLE`: after it, JSON Schema loses them."""

@@ -16,6 +16,9 @@ def step(name="A", team="team3", duration=4, **more):
     return {"name": name, "team": team, "duration": duration, **more}
 
 
+MASS = {f"k{number}": 1 for number in range(1_000)}
+
+
 def one_workpoint(*steps, **more):
     return {"workpoints": [{"id": "w", "steps": list(steps)}], **more}
 
@@ -108,6 +111,16 @@ def test_at_most_a_hundred_mistakes_are_told():
     assert len(mistakes_in(one_workpoint(*(step(str(n), duration=0) for n in range(1_000))))) == 100
     assert len(mistakes_in(one_workpoint(*(step(str(n), team="nobody") for n in range(1_000))))) == 100
     assert mistakes_in({"params": [0] * 15}) == [("params", n) for n in range(15)]
+
+
+@pytest.mark.parametrize(
+    "payload", [{"workpoints": [{"steps": [MASS]}]}, {"workpoints": [MASS]}, {"teams": {"a": MASS}, "workpoints": [{}]}]
+)
+def test_a_mass_of_unknown_fields_is_one_mistake(payload):
+    """Or each would be looked up among the known ones: seconds for a body of a megabyte."""
+    with pytest.raises(InvalidInstance) as caught:
+        instance_from_request(payload)
+    assert [each.code for each in caught.value.each] == ["too_many_fields"]
 
 
 def test_a_step_with_a_mistake_of_its_own_is_not_held_against_the_others():

@@ -19,12 +19,10 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from typing_extensions import TypedDict
 
-from scheduler_env.validation import text_of_id
+from scheduler_env.validation import MAX_FIELDS, text_of_id
 from scheduler_env.values import is_printable, shortened
 from scheduler_service.errors import invalid
 
-MAX_FIELDS = 100
-"""Of a body; none has half as many."""
 MAX_ENTRIES = 10_000
 MAX_CHARTS = 100
 READ_ELSEWHERE = frozenset({"params", "workpoints", "teams"})
