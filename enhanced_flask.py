@@ -50,6 +50,7 @@ from scheduler_service.http.watch.watching import (
     firing_alerts,
     watch_alerts,
     watch_experiments,
+    watch_failures,
     watch_live_models,
 )
 from scheduler_service.logs import configure_logging
@@ -277,6 +278,7 @@ def make_app(settings: Settings, limits: Limits) -> tuple[Flask, WarmUp]:
 
     def after_start() -> None:
         warm_up(parts)
+        gevent.spawn(watch_failures, parts)
         gevent.spawn(watch_experiments, parts)
         gevent.spawn(watch_alerts, parts)
         if settings.auto_rollback:

@@ -21,6 +21,7 @@ from scheduler_service.alerts.notice import Notice
 from scheduler_service.database_url import parse_database_url
 from scheduler_service.errors import RunNotFound, StorageUnavailable
 from scheduler_service.settings import Settings, settings_from_environment
+from scheduler_service.telemetry.engines.sqlite import FileLease
 from scheduler_service.telemetry.queries import Seen, experiments_since
 from scheduler_service.telemetry.record import ReplayRecord
 from tests.codes import coded
@@ -450,7 +451,7 @@ def test_replicas_that_compact_at_once_count_each_run_once(monitor, open_monitor
     monitor.record_performance(*(record(f"r{n}", timestamp=old + timedelta(hours=n)) for n in range(200)))
     others = [open_monitor() for _ in range(3)]
     for each in others:
-        monkeypatch.setattr(each.upkeep._database, "hold", lambda *_: nullcontext())
+        monkeypatch.setattr(each.upkeep._database, "hold", lambda *_: nullcontext(FileLease()))
     in_threads(lambda each: each.upkeep.compact(NOW), [(each,) for each in others])
     with monitor.engine.connect() as connection:
         sums = connection.exec_driver_sql("SELECT sum(runs), sum(makespan_sum) FROM days").one()

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from sqlalchemy import BigInteger, Column, Connection, DateTime, Engine, String, Table, text
 
 from scheduler_service.database_url import DatabaseUrl
-from scheduler_service.errors import StorageUnavailable
+from scheduler_service.errors import LeaseLost, StorageUnavailable
 from scheduler_service.postgresql.attempts import metadata
 from scheduler_service.postgresql.faults import postgresql_errors
 
@@ -41,6 +41,7 @@ TAKE = text(
 )
 RENEW = text(f"UPDATE leases SET expires = {_UNTIL} WHERE {_MINE} RETURNING true")  # noqa: S608
 RELEASE = text(f"UPDATE leases SET expires = clock_timestamp() WHERE {_MINE}")  # noqa: S608
+IS_TAKEN = text("SELECT true FROM leases WHERE name = :name AND expires > clock_timestamp()")
 CONFIRM = text(f"SELECT true FROM leases WHERE {_MINE} FOR SHARE")  # noqa: S608
 
 
@@ -64,10 +65,10 @@ class Lease:
         """Check that the lease is held, and keep others from taking it before the transaction ends.
 
         Raises:
-            StorageUnavailable: another process has taken it.
+            LeaseLost: another process has taken it.
         """
         if connection.execute(CONFIRM, self._row).first() is None:
-            raise StorageUnavailable("lease_lost", name=self.name)
+            raise LeaseLost("lease_lost", name=self.name)
 
     def release(self) -> None:
         """End the lease, so that others need not wait for it to expire."""
@@ -96,8 +97,10 @@ def take(engine: Engine, url: DatabaseUrl, name: str) -> Lease | None:
     Raises:
         StorageUnavailable: the database cannot be used.
     """
-    holder, began_s = secrets.token_hex(16), time.monotonic()
     with postgresql_errors(url), engine.begin() as connection:
+        if connection.execute(IS_TAKEN, {"name": name}).first() is not None:
+            return None  # those that wait write nothing
+        holder, began_s = secrets.token_hex(16), time.monotonic()
         found = connection.execute(TAKE, {"name": name, "holder": holder, "lease_s": LEASE_S}).scalar()
     return None if found is None else Lease(engine, url, name, holder, int(found), began_s)
 

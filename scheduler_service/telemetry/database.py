@@ -29,7 +29,7 @@ class Lease(Protocol):
         """Whether it is still held."""
 
     def confirm(self, connection: Connection) -> None:
-        """Raise StorageUnavailable if it is lost; called in the transaction that rests on it."""
+        """Raise LeaseLost if it is lost; called in the transaction that rests on it."""
 
 
 class Database(Protocol):
