@@ -140,6 +140,7 @@ def make_services(settings: Settings) -> Services:
         reports_dir=settings.reports_dir,
         thresholds=settings.alert_thresholds,
         thresholds_file=settings.thresholds_file,
+        share_reports=True,
         must_open=False,
     )
     metrics = Metrics()

@@ -27,6 +27,7 @@ from scheduler_service.clock import Clock, parse_time, utc_now
 from scheduler_service.command_line import Progress
 from scheduler_service.database_url import DatabaseUrl
 from scheduler_service.errors import InvalidInput
+from scheduler_service.reporting.shelf import open_shelf
 from scheduler_service.settings import Settings, settings_from_environment
 from scheduler_service.telemetry import queries
 from scheduler_service.telemetry.alerts import AlertLog
@@ -82,6 +83,7 @@ class PerformanceMonitor:
         thresholds: instead of the usual ones of the same names; `SCHED_ALERT_THRESHOLDS` by default.
         thresholds_file: what people set, which counts before `thresholds`; `<SCHED_HOME>/alert_thresholds.json` by
             default, and beside `db_path` if that is given and a file.
+        share_reports: reports go to the PostgreSQL database, if the records are there, and not to `reports_dir`.
         must_open: False: a database that cannot be opened (StorageUnavailable) is tried again whenever it is needed.
     """
 
@@ -92,6 +94,7 @@ class PerformanceMonitor:
         reports_dir: str | Path | None = None,
         thresholds: Mapping[str, float] | None = None,
         thresholds_file: str | Path | None = None,
+        share_reports: bool = False,
         must_open: bool = True,
         clock: Clock = utc_now,
     ) -> None:
@@ -107,6 +110,7 @@ class PerformanceMonitor:
         said = settings_from_environment().alert_thresholds if thresholds is None else thresholds
         self.limits = ThresholdsInForce(LimitFile(Path(thresholds_file), clock), said, lambda: PERFORMANCE_THRESHOLDS)
         self.engine = open_database(where, must_open=must_open)
+        self.reports = open_shelf(self.reports_dir, self.engine, where, is_shared=share_reports)
         self.writer = Writer(self.engine)
         self.replays = ReplayLog(self.engine, self.writer, clock)
         self.alerts = AlertLog(self.engine, self.writer, clock)
@@ -245,7 +249,7 @@ class PerformanceMonitor:
         return summarise_runs(runs, start, end)
 
     def generate_performance_report(self, days: float = 7, *, lang: Lang = "zh", pdf: bool = False) -> str:
-        """The path of a new report on the last `days` days: one HTML file that needs nothing else.
+        """The path, or name if shared, of a new report on the last `days` days: one HTML file that needs nothing else.
 
         Args:
             pdf: writes the same as PDF beside it, too, under the same name but for `.pdf`.
@@ -257,7 +261,6 @@ class PerformanceMonitor:
         from scheduler_service.reporting import analysis
         from scheduler_service.reporting.facts import AlertRow
         from scheduler_service.reporting.performance import performance_report
-        from scheduler_service.reporting.report_files import save
 
         end = self.clock()
         start = end - _period(days, lang)
@@ -269,7 +272,7 @@ class PerformanceMonitor:
         said = tuple(self.limits.custom_gaps())
         more: dict[str, Any] = {"gap_thresholds": self.gap_thresholds, "alerts": alerts, "custom_gaps": said}
         report = performance_report(runs, before, start, end, self.thresholds, lang, **more)
-        return str(save(report, self.reports_dir, "performance", pdf=pdf))
+        return self.reports.save(report, "performance", pdf=pdf)
 
     def alert_readings(self, lang: Lang = "zh", *, runs: "pd.DataFrame | None" = None) -> "list[Reading]":
         """What the rules `RULES_OF_RUNS` see now: in the last hour and the weeks before, and on the disk.
@@ -338,7 +341,6 @@ class ABTestAnalyzer:
         from scheduler_service.experiments.examination import RUN_COLUMNS, examine, experiment_of_runs
         from scheduler_service.experiments.history import ExperimentHistory
         from scheduler_service.reporting.ab_test import ab_test_report
-        from scheduler_service.reporting.report_files import save
 
         end = self._monitor.clock()
         start = end - _period(days, lang)
@@ -353,7 +355,7 @@ class ABTestAnalyzer:
         history = ExperimentHistory(self._config_path.parent / "logs" / "experiments.jsonl").of(experiment_name)
         examined = examine(experiment, runs, pairs, end)
         report = ab_test_report(examined, runs, pairs, history, start, end, lang, is_configured=configured is not None)
-        return str(save(report, self._monitor.reports_dir, f"ab_test_{experiment_name}", pdf=pdf))
+        return self._monitor.reports.save(report, f"ab_test_{experiment_name}", pdf=pdf)
 
 
 def alert_desk(

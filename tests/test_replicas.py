@@ -5,15 +5,19 @@ import re
 import signal
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from itertools import count
+from pathlib import Path
 
 import pytest
 
+from enhanced_flask import create_app
 from monitoring import PerformanceMonitor, PerformanceRecord
 from scheduler_service.errors import LeaseLost, StorageUnavailable
 from scheduler_service.http.watch.duties import TAKE_INTERVAL_S
+from scheduler_service.settings import Settings
 from tests.codes import coded
 from tests.conftest import NEW_PROCESS, LiveService, live_service
-from tests.waiting import until
+from tests.waiting import in_threads, until
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 DUTIES = ("experiments.lease", "live_models.lease", "alerts.lease")
@@ -26,12 +30,27 @@ def holders(name: str, *services: LiveService) -> list[int]:
 
 
 @pytest.fixture
+def replica(postgresql, tmp_path):
+    """Make another replica over the same schema, in this process: `replica().test_client()`."""
+    with postgresql.schema() as url:
+        options = url.parameters["options"].replace("=", "%3D")
+        homes = count()
+
+        def make(**options_of_it: object):
+            home = tmp_path / f"replica{next(homes)}"
+            address = f"{postgresql.address}?options={options}"
+            return create_app(Settings(home=home, database_url=address, **options_of_it))
+
+        yield make
+
+
+@pytest.fixture
 def postgresql_monitor(postgresql, tmp_path):
     """A monitor over a schema of its own, and a function that opens others."""
     with postgresql.schema() as url, ExitStack() as opened:
 
-        def open_one() -> PerformanceMonitor:
-            monitor = PerformanceMonitor(url, reports_dir=tmp_path / "reports", clock=lambda: NOW)
+        def open_one(**options: bool) -> PerformanceMonitor:
+            monitor = PerformanceMonitor(url, reports_dir=tmp_path / "reports", clock=lambda: NOW, **options)
             opened.callback(monitor.close)
             return monitor
 
@@ -111,3 +130,50 @@ def test_a_deposed_holder_compacts_nothing_more(postgresql_monitor, monkeypatch)
     assert other.upkeep.compact(NOW) == 29, "the newest run stays"
     with monitor.engine.connect() as connection:
         assert connection.exec_driver_sql("SELECT sum(runs) FROM days").scalar() == 49
+
+
+# --- reports ---
+
+
+def test_a_report_is_the_same_whichever_replica_answers(replica, mostly_words):
+    first, second = (replica().test_client() for _ in range(2))
+    assert first.post("/run_algorithm", json={"params": [10.0] * 15}).status_code == 200
+    made = [each.post("/reports/performance", json={"format": "pdf", "lang": "en"}).json for each in (first, second)]
+    listed = [each.get("/reports").json for each in (first, second)]
+    assert listed[0] == listed[1]
+    assert listed[0]["total"] == 4
+    assert {each["report"] for each in made} <= {each["name"] for each in listed[0]["reports"]}
+    assert {each["kind"] for each in listed[0]["reports"]} == {"performance"}
+    for each in listed[0]["reports"]:
+        pages = [client.get(each["url"]) for client in (first, second)]
+        assert pages[0].data == pages[1].data
+        assert len(pages[0].data) == each["size_bytes"]
+        assert pages[0].data.startswith(b"%PDF" if each["format"] == "pdf" else b"<!DOCTYPE html>")
+
+
+def test_reports_of_replicas_in_the_same_second_have_different_names(postgresql, postgresql_monitor, mostly_words):
+    monitors = [postgresql_monitor(share_reports=True) for _ in range(4)]
+    made: list[str] = []
+    in_threads(lambda each: made.append(each.generate_performance_report(pdf=True)), [(each,) for each in monitors])
+    assert len(set(made)) == 4
+    assert len(monitors[0].reports.listed()) == 8
+
+
+@pytest.mark.parametrize("name", ["performance_20200101_000000_en.html", "performance_20200101_000000.txt", "%00.html"])
+def test_an_unknown_report_is_not_found(replica, name):
+    answer = replica().test_client().get(f"/reports/{name}")
+    assert (answer.status_code, answer.json["code"]) == (404, "report_not_found")
+
+
+def test_the_command_line_writes_reports_to_files(postgresql_monitor, tmp_path):
+    path = Path(postgresql_monitor().generate_performance_report())
+    assert path.parent == tmp_path / "reports"
+    assert path.is_file()
+
+
+def test_tables_that_a_later_version_needs_are_added_to_a_database_in_use(postgresql_monitor):
+    monitor = postgresql_monitor()
+    with monitor.engine.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE reports")
+    with postgresql_monitor().engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM reports").scalar() == 0
