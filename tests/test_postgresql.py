@@ -8,9 +8,11 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from contextlib import nullcontext, suppress
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from pydantic import ValidationError
@@ -364,6 +366,15 @@ def own_server():
             yield server
     except NoServer as err:
         pytest.skip(str(err))
+
+
+def test_a_clock_that_differs_from_the_databases_is_told_and_stops_nothing(monitor, monkeypatch):
+    assert monitor.check_writable() == ""
+    for ahead_s, told in ((90.0, "90 s ahead of the database's"), (-90.0, "90 s behind the database's"), (0.0, "")):
+        shifted = SimpleNamespace(time=lambda by_s=ahead_s: time.time() + by_s)
+        monkeypatch.setattr("scheduler_service.postgresql.connecting.time", shifted)
+        assert monitor.check_writable().endswith(told)
+        assert bool(monitor.check_writable()) == bool(told)
 
 
 # --- several replicas ---

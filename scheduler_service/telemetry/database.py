@@ -35,11 +35,12 @@ class Lease(Protocol):
 class Database(Protocol):
     """A database as this process uses it; safe for threads."""
 
-    note: str
-    """What happened to it since the process started, for users; "" if nothing."""
-
     late_ids: int
     """Among so many newest rows of a table, one with a lower id may appear after one with a higher id; 0: never."""
+
+    @property
+    def note(self) -> str:
+        """What happened to it since the process started, or is unusual, for users; "" if nothing."""
 
     @property
     def name(self) -> str:

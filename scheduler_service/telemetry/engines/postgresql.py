@@ -27,6 +27,8 @@ SIZES = text(
 HIGHER = text("SELECT setval(pg_get_serial_sequence(:table, :column), :last)")
 CONNECTIONS, OWN_CONNECTIONS = 16, 4
 """Per process: for records and queries; and for health, leases and new tables, which must not wait for those."""
+CLOCK_DIFFERENCE_S = 2.0
+"""A smaller difference between this machine's clock and the server's is not reported."""
 FORGET_EVERY = 1_000
 """Commits between two deletions of old ids of attempts."""
 
@@ -34,7 +36,6 @@ FORGET_EVERY = 1_000
 class DatabaseServer:
     """The database at `url` as this process uses it; safe for threads."""
 
-    note = ""
     is_in_place = True
     late_ids = 1_000  # more rows than those of all transactions that are open at a time, as a rule
 
@@ -44,6 +45,15 @@ class DatabaseServer:
         self._mutex = threading.Lock()
         self._is_ready = False
         self._commits = 0
+        self._clock_ahead_s = 0.0
+
+    @property
+    def note(self) -> str:
+        """A difference between the clocks, as of the last check; "" if there is none."""
+        if abs(self._clock_ahead_s) < CLOCK_DIFFERENCE_S:
+            return ""
+        direction = "ahead of" if self._clock_ahead_s > 0.0 else "behind"
+        return f"this machine's clock is {abs(self._clock_ahead_s):.0f} s {direction} the database's"
 
     @property
     def name(self) -> str:
@@ -76,7 +86,7 @@ class DatabaseServer:
         """Check that the server accepts writes and keeps them, see `check_keeps_commits`."""
         self.make_ready()
         with self._engine.connect() as connection:
-            check_keeps_commits(connection, self._url)
+            self._clock_ahead_s = check_keeps_commits(connection, self._url)
 
     def check_lock(self, connection: Connection) -> None:
         """Nothing: there is no lock that blocks all writers."""
