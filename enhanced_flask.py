@@ -52,6 +52,7 @@ from scheduler_service.http.watch.watching import (
     watch_experiments,
     watch_failures,
     watch_live_models,
+    watch_replays,
 )
 from scheduler_service.logs import configure_logging
 from scheduler_service.settings import PROJECT_ROOT, Settings, settings_from_environment, unknown_variables
@@ -282,6 +283,7 @@ def make_app(settings: Settings, limits: Limits) -> tuple[Flask, WarmUp]:
         gevent.spawn(watch_failures, parts)
         gevent.spawn(watch_experiments, parts)
         gevent.spawn(watch_alerts, parts)
+        gevent.spawn(watch_replays, parts)
         if settings.auto_rollback:
             watch_live_models(parts)
 

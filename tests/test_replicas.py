@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+from collections import Counter
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -12,11 +13,15 @@ import pytest
 
 from enhanced_flask import create_app
 from monitoring import PerformanceMonitor, PerformanceRecord
-from scheduler_service.errors import LeaseLost, StorageUnavailable
+from scheduler_service.errors import LeaseLost, Overloaded, StorageUnavailable
+from scheduler_service.experiments.replay import ReplayOptions
+from scheduler_service.http.services import EXTENSION, Services
 from scheduler_service.http.watch.duties import TAKE_INTERVAL_S
 from scheduler_service.settings import Settings
+from scheduler_service.telemetry.database import Slices, database_of
 from tests.codes import coded
 from tests.conftest import NEW_PROCESS, LiveService, live_service
+from tests.instances import params_of
 from tests.waiting import in_threads, until
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
@@ -177,3 +182,131 @@ def test_tables_that_a_later_version_needs_are_added_to_a_database_in_use(postgr
         connection.exec_driver_sql("DROP TABLE reports")
     with postgresql_monitor().engine.connect() as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM reports").scalar() == 0
+
+
+# --- replays ---
+
+
+def parts_of(app) -> Services:
+    return app.extensions[EXTENSION]
+
+
+def log_requests(monitor: PerformanceMonitor, number: int) -> None:
+    records = (
+        PerformanceRecord(
+            request_id=f"r{n}", user_id=f"u{n}", input_params={"params": params_of(n)}, time_budget_ms=0.0
+        )
+        for n in range(number)
+    )
+    monitor.record_performance(*records)
+
+
+@pytest.fixture
+def replaying(replica):
+    """Two replicas with 90 recorded requests and an experiment, which each replica has in its own home."""
+    both = [parts_of(replica()) for _ in range(2)]
+    log_requests(both[0].monitor, 90)
+    for each in both:
+        each.experiments.create_experiment("e", "DDQN_v1.0", "DDQN_v2.0")
+    yield both
+    for each in both:
+        each.replays.close()
+
+
+def pairs_each_once(monitor: PerformanceMonitor, number: int) -> bool:
+    counts = Counter(monitor.get_pairs("e", source="replay")["request_id"])
+    return len(counts) == number and set(counts.values()) == {1}
+
+
+def slices_of(parts: Services) -> Slices:
+    found = database_of(parts.monitor.engine).slices
+    assert found is not None
+    return found
+
+
+def test_a_replay_is_shared_out_and_its_state_is_the_same_everywhere(replaying):
+    first, second = replaying
+    started = first.replays.start("e", options=ReplayOptions())
+    assert (started["total"], started["state"]) == (90, "running")
+    second.replays.join()
+    for each in replaying:
+        until(lambda each=each: each.replays.state("e")["state"] == "done", lambda each=each: each.replays.state("e"))
+    assert first.replays.state("e") == second.replays.state("e")
+    assert pairs_each_once(first.monitor, 90)
+    assert slices_of(first).jobs() == []
+    again = second.replays.start("e", options=ReplayOptions())
+    assert (again["replay_id"], again["state"]) == (started["replay_id"], "done")
+
+
+def test_slices_of_a_replica_that_died_are_done_by_another_one(replaying):
+    dead, alive = replaying
+    dead.replays.close()  # it begins slices and does not do them
+    started = dead.replays.start("e", options=ReplayOptions())
+    slices = slices_of(dead)
+    taken = [slices.take(), slices.take()]
+    assert [each.number for each in taken] == [0, 1]
+    slices.give_back(taken[0])
+    taken[1].lease._ended.set()  # renews nothing more, as a killed process
+
+    def is_done() -> bool:
+        alive.replays.join()
+        return alive.replays.state("e")["state"] == "done"
+
+    until(is_done, lambda: alive.replays.state("e"))
+    assert alive.replays.state("e")["done"] == started["total"] == 90
+    assert pairs_each_once(alive.monitor, 90)
+    slices.finish(taken[1])  # somebody else has done it
+
+
+def test_one_replay_runs_at_a_time_in_all_replicas(replaying):
+    first, second = replaying
+    for each in replaying:
+        each.replays.close()
+        each.experiments.create_experiment("other", "DDQN_v2.0", "DDQN_v1.0")
+    first.replays.start("e", options=ReplayOptions())
+    with pytest.raises(Overloaded, check=coded("replay_at_work", experiment="e", done=0, total=90)):
+        second.replays.start("other", options=ReplayOptions())
+    assert second.replays.start("e", options=ReplayOptions())["total"] == 90
+
+
+def test_a_slice_that_fails_again_and_again_is_given_up_until_the_replay_is_started_again(replaying, monkeypatch):
+    parts = replaying[0]
+
+    def fail(*_args: object, **_more: object) -> bool:
+        raise RuntimeError("out of order")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("scheduler_service.http.runs.replays.run_replay", fail)
+        parts.replays.start("e", options=ReplayOptions())
+        until(lambda: parts.replays.state("e")["state"] == "failed", lambda: parts.replays.state("e"))
+    assert slices_of(parts).jobs() == []
+    parts.replays.start("e", options=ReplayOptions())
+    until(lambda: parts.replays.state("e")["state"] == "done", lambda: parts.replays.state("e"))
+    assert pairs_each_once(parts.monitor, 90)
+
+
+def test_a_killed_replica_costs_a_replay_only_time(postgresql, tmp_path):
+    with postgresql.schema() as url:
+        options = url.parameters["options"].replace("=", "%3D")
+        environment = {"SCHED_DATABASE_URL": f"{postgresql.address}?options={options}"}
+        with ExitStack() as running:
+            killed, alive = (
+                running.enter_context(live_service(tmp_path / name, environment=environment, command=NEW_PROCESS))
+                for name in "ab"
+            )
+            monitor = PerformanceMonitor(url, reports_dir=tmp_path)
+            running.callback(monitor.close)
+            log_requests(monitor, 120)
+            body = {"experiment_name": "e", "model_a": "DDQN_v1.0", "model_b": "DDQN_v2.0"}
+            for each in (killed, alive):
+                assert each.post("/experiments", json=body).status_code == 201
+            started = killed.post("/experiments/e/replay", json={"time_budget_ms": 30.0})
+            assert started.json()["replay"]["total"] == 120
+            until(lambda: len(monitor.get_pairs("e")) > 0, "the first pairs")
+            os.kill(killed.process.pid, signal.SIGKILL)
+
+            def state() -> dict[str, object]:
+                return alive.get("/experiments/e/replay").json()["replay"]
+
+            until(lambda: state()["state"] == "done", state)
+            assert pairs_each_once(monitor, 120)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from sqlalchemy import BigInteger, Column, Connection, DateTime, Engine, String, Table, text
+from sqlalchemy import BigInteger, Column, Connection, DateTime, Engine, String, Table, TextClause, text
 
 from scheduler_service.database_url import DatabaseUrl
 from scheduler_service.errors import LeaseLost, StorageUnavailable
@@ -31,18 +31,18 @@ leases = Table(
     Column("expires", DateTime(timezone=True), nullable=False),
 )
 
-_UNTIL = "clock_timestamp() + make_interval(secs => :lease_s)"
-_MINE = "name = :name AND holder = :holder AND epoch = :epoch AND expires > clock_timestamp()"
+UNTIL = "clock_timestamp() + make_interval(secs => :lease_s)"
+MINE = "name = :name AND holder = :holder AND epoch = :epoch AND expires > clock_timestamp()"
 TAKE = text(
     "INSERT INTO leases (name, holder, epoch, expires)"  # noqa: S608  (only constants)
-    f" VALUES (:name, :holder, 1, {_UNTIL}) ON CONFLICT (name) DO UPDATE"
+    f" VALUES (:name, :holder, 1, {UNTIL}) ON CONFLICT (name) DO UPDATE"
     " SET holder = excluded.holder, epoch = leases.epoch + 1, expires = excluded.expires"
     " WHERE leases.expires <= clock_timestamp() RETURNING epoch"
 )
-RENEW = text(f"UPDATE leases SET expires = {_UNTIL} WHERE {_MINE} RETURNING true")  # noqa: S608
-RELEASE = text(f"UPDATE leases SET expires = clock_timestamp() WHERE {_MINE}")  # noqa: S608
+RENEW = text(f"UPDATE leases SET expires = {UNTIL} WHERE {MINE} RETURNING true")  # noqa: S608
+RELEASE = text(f"UPDATE leases SET expires = clock_timestamp() WHERE {MINE}")  # noqa: S608
 IS_TAKEN = text("SELECT true FROM leases WHERE name = :name AND expires > clock_timestamp()")
-CONFIRM = text(f"SELECT true FROM leases WHERE {_MINE} FOR SHARE")  # noqa: S608
+CONFIRM = text(f"SELECT true FROM leases WHERE {MINE} FOR SHARE")  # noqa: S608
 
 
 class Lease:
@@ -72,9 +72,18 @@ class Lease:
 
     def release(self) -> None:
         """End the lease, so that others need not wait for it to expire."""
+        with suppress(StorageUnavailable):
+            self.end(RELEASE)
+
+    def end(self, statement: TextClause) -> None:
+        """Stop renewing, and execute a statement for the row where it is `MINE`.
+
+        Raises:
+            StorageUnavailable: the database cannot be used; the lease expires.
+        """
         self._ended.set()
-        with suppress(StorageUnavailable), postgresql_errors(self._url), self._engine.begin() as connection:
-            connection.execute(RELEASE, self._row)
+        with postgresql_errors(self._url), self._engine.begin() as connection:
+            connection.execute(statement, self._row)
 
     def _renew_until_ended(self) -> None:
         while not self._ended.wait(RENEW_S):

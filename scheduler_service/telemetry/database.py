@@ -32,6 +32,31 @@ class Lease(Protocol):
         """Raise LeaseLost if it is lost; called in the transaction that rests on it."""
 
 
+class Slice(Protocol):
+    """A part of a job that this process does."""
+
+    @property
+    def job(self) -> str: ...
+
+    @property
+    def number(self) -> int: ...
+
+    @property
+    def lease(self) -> Lease: ...
+
+
+class Slices(Protocol):
+    """The parts of jobs that several machines share; see `postgresql.slices`."""
+
+    def add(self, job: str, slices: int) -> None: ...
+    def take(self) -> Slice | None: ...
+    def finish(self, done: Any) -> None: ...
+    def fail(self, begun: Any) -> None: ...
+    def give_back(self, begun: Any) -> None: ...
+    def left(self, job: str) -> tuple[int, int]: ...
+    def jobs(self) -> list[str]: ...
+
+
 class Database(Protocol):
     """A database as this process uses it; safe for threads."""
 
@@ -45,6 +70,10 @@ class Database(Protocol):
     @property
     def name(self) -> str:
         """Its path, or its URL without the password."""
+
+    @property
+    def slices(self) -> Slices | None:
+        """The jobs that the users of the database share; None: each process does its own."""
 
     @property
     def is_in_place(self) -> bool:

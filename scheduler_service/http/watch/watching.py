@@ -52,6 +52,7 @@ MODEL_INTERVAL_S = 30.0
 """Interval between checks of the live models, with SCHED_AUTO_ROLLBACK."""
 EVENT_WINDOW = timedelta(days=1)
 """How long a single event stays an alert."""
+REPLAY_INTERVAL_S = 1.0
 DELIVERY_INTERVAL_S = 5.0
 CLEANUP_INTERVAL_S = 6 * 3_600.0
 ALERT_RETENTION = timedelta(days=400)
@@ -229,6 +230,13 @@ def watch_live_models(parts: Services) -> None:
                 log.exception("the live models could not be checked")
 
     do_alone(parts, MODEL_LEASE, check_periodically)
+
+
+def watch_replays(parts: Services) -> None:
+    """Take part in replays that replicas share; runs forever."""
+    while True:
+        parts.replays.join()
+        gevent.sleep(REPLAY_INTERVAL_S)
 
 
 def watch_alerts(parts: Services) -> None:

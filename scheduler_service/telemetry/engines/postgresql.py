@@ -13,6 +13,7 @@ from scheduler_service.postgresql.connecting import check_keeps_commits, postgre
 from scheduler_service.postgresql.faults import postgresql_errors
 from scheduler_service.postgresql.leases import Lease, held, leases
 from scheduler_service.postgresql.reports import reports
+from scheduler_service.postgresql.slices import Slices
 from scheduler_service.telemetry.schema import metadata, prepare_at_once
 
 MIGRATION = 6_105_421_938_775_103_921
@@ -46,6 +47,7 @@ class DatabaseServer:
         self._is_ready = False
         self._commits = 0
         self._clock_ahead_s = 0.0
+        self.slices = Slices(self._engine, url)
 
     @property
     def note(self) -> str:
