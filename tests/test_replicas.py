@@ -192,13 +192,9 @@ def parts_of(app) -> Services:
 
 
 def log_requests(monitor: PerformanceMonitor, number: int) -> None:
-    records = (
-        PerformanceRecord(
-            request_id=f"r{n}", user_id=f"u{n}", input_params={"params": params_of(n)}, time_budget_ms=0.0
-        )
-        for n in range(number)
-    )
-    monitor.record_performance(*records)
+    for n in range(number):
+        given = {"input_params": {"params": params_of(n)}, "time_budget_ms": 0.0}
+        monitor.record_performance(PerformanceRecord(request_id=f"r{n}", user_id=f"u{n}", **given))
 
 
 @pytest.fixture
