@@ -5,7 +5,7 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,8 +39,12 @@ class Front:
 
 
 @contextmanager
-def front(service: str, folder: Path, **variables: str) -> Iterator[Front]:
-    """HAProxy on a free port in front of `service` (host:port), with its master process, started as its image does."""
+def front(service: str, folder: Path, *, limits: Mapping[str, str] = QUICK, **variables: str) -> Iterator[Front]:
+    """HAProxy on a free port in front of `service` (host:port), with its master process, started as its image does.
+
+    Args:
+        limits: of time, by default those of tests; {}: the shipped ones.
+    """
     haproxy = shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin")
     assert haproxy is not None, "make debian-packages installs it; apt-get install haproxy"
     output = folder / "haproxy.txt"
@@ -49,7 +53,7 @@ def front(service: str, folder: Path, **variables: str) -> Iterator[Front]:
         known = {"PATH": os.environ["PATH"], "FRONT_SERVICE": service, "FRONT_REPLICAS": "1"}
         process = subprocess.Popen(
             [haproxy, "-W", "-f", CONFIGURATION],
-            env=known | QUICK | variables | {"FRONT_ADDRESS": f"fd@{number}"},
+            env=known | dict(limits) | variables | {"FRONT_ADDRESS": f"fd@{number}"},
             pass_fds=[number],
             start_new_session=True,
             stdout=file,

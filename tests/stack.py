@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
+import yaml  # type: ignore[import-untyped]
 
 from scheduler_service.keys import digest_of
 from scheduler_service.settings import PROJECT_ROOT
@@ -80,6 +80,7 @@ class Stack:
     front: Front = field(init=False)
     replicas: list[LiveService] = field(default_factory=list)
     _running: list[ExitStack] = field(default_factory=list)
+    _others: ExitStack = field(default_factory=ExitStack)
 
     @property
     def headers(self) -> dict[str, str]:
@@ -113,10 +114,19 @@ class Stack:
         self.standby.execute("ALTER SYSTEM RESET synchronous_standby_names")
         self.standby.execute("SELECT pg_promote()")
 
+    def replace_primary(self) -> None:
+        """After `promote_standby`: a new standby at the address of the lost primary follows the new primary."""
+        assert self.standby is not None
+        lost, self.database = self.database, self.standby
+        self.standby = Server(self._others.enter_context(new_folder()), port=lost.port)
+        self._others.callback(self.standby.stop)
+        self.database.copy_to(self.standby)
+
     def close(self) -> None:
-        """End the replicas."""
+        """End the replicas, and servers that were added."""
         for each in self._running:
             each.close()
+        self._others.close()
 
 
 def address_of(replica: int) -> str:
@@ -133,7 +143,7 @@ def settings_of_compose() -> dict[str, str]:
     return found
 
 
-class _WithoutTags(yaml.SafeLoader):
+class _WithoutTags(yaml.SafeLoader):  # type: ignore[misc]
     """Reads `!override` of Compose as the value after it."""
 
 
@@ -175,7 +185,7 @@ def running_stack(
             stack.start_replica(number)
         names = running.enter_context(NameServer([address_of(number) for number in range(replicas)]))
         more = {"FRONT_REPLICAS": "4", "FRONT_NAMESERVER": names.address}
-        stack.front = running.enter_context(front(f"{SERVICE}:{port}", homes, **more))
+        stack.front = running.enter_context(front(f"{SERVICE}:{port}", homes, limits={}, **more))
         yield stack
 
 
