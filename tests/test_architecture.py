@@ -28,6 +28,7 @@ LAYERS: dict[str, int] = {
     "scheduler_service.documents": 3,
     "scheduler_service.postgresql": 3,
     "scheduler_service.registry": 3,
+    "scheduler_service.store": 3,
     "scheduler_service.telemetry": 3,
     "scheduler_service.reporting": 3,
     "scheduler_service.experiments.archive": 3,

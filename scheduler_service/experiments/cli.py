@@ -33,6 +33,8 @@ from scheduler_service.experiments.replay import (
 )
 from scheduler_service.settings import Settings, settings_from_environment
 from scheduler_service.stats.metrics import PAIRED
+from scheduler_service.store.change import Store
+from scheduler_service.store.opening import store_of
 from scheduler_service.words import WORDS
 
 if TYPE_CHECKING:
@@ -73,19 +75,23 @@ class Doors:
         self.settings, self._open_experiments = settings, open_experiments
 
     @cached_property
+    def store(self) -> Store:
+        return store_of(self.settings)
+
+    @cached_property
     def models(self) -> ModelVersionManager:
-        return ModelVersionManager(self.settings.models_dir)
+        return ModelVersionManager(store=self.store)
 
     @cached_property
     def experiments(self) -> "ABTestManager":
-        return self._open_experiments(self.settings.ab_config_file, registry=self.models)
+        return self._open_experiments(registry=self.models, store=self.store)
 
     @cached_property
     def monitor(self) -> PerformanceMonitor:
         return PerformanceMonitor(
             self.settings.records,
             reports_dir=self.settings.reports_dir,
-            thresholds_file=self.settings.thresholds_file,
+            store=self.store,
         )
 
 

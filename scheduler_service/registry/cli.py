@@ -22,8 +22,9 @@ from scheduler_service.registry.comparison import PER_SIZE, SIZES, compare_model
 from scheduler_service.registry.fsck import fsck
 from scheduler_service.registry.names import LATEST, STABLE
 from scheduler_service.registry.records import STATUSES, ModelRecord, stable_elsewhere
-from scheduler_service.registry.store import Store
+from scheduler_service.registry.store import RegistryStore
 from scheduler_service.settings import settings_from_environment
+from scheduler_service.store.opening import store_for
 
 if TYPE_CHECKING:
     from model_manager import ModelVersionManager
@@ -180,7 +181,7 @@ def _promote(manager: "ModelVersionManager", options: argparse.Namespace) -> Com
 
 def _make_default(manager: "ModelVersionManager", options: argparse.Namespace) -> CommandOutput:
     if options.name is not None:
-        changes = Changes(manager.experiments_file, manager, utc_now)
+        changes = Changes(manager.store, manager, utc_now)
         changes.make_default(options.name, options.actor, options.reason)
     name, key = _default(manager)
     lines = [f"{key or 'no model'} answers what no experiment takes (configured as {name})"]
@@ -190,7 +191,7 @@ def _make_default(manager: "ModelVersionManager", options: argparse.Namespace) -
 
 def _default(manager: "ModelVersionManager") -> tuple[str, str | None]:
     """The configured default model, and its key; None if there is no such model."""
-    name = ConfigFile(manager.experiments_file).current().default_model
+    name = ConfigFile(manager.store).current().default_model
     try:
         return name, manager.resolve(name, oldest=True)
     except ModelNotFound:
@@ -261,7 +262,7 @@ def _compare(manager: "ModelVersionManager", options: argparse.Namespace) -> Com
 
 
 def _fsck(folder: Path, options: argparse.Namespace) -> Outcome:
-    store = Store(folder.absolute(), utc_now)
+    store = RegistryStore(store_for(folder), folder.absolute().name, utc_now)
     store.sweep()  # as on every start: leftovers of a crash are not reported
     found = fsck(store, mend=options.mend)
     left = fsck(store) if options.mend else found

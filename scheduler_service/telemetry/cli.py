@@ -19,9 +19,10 @@ from scheduler_service.backup import back_up, restore
 from scheduler_service.command_line import Outcome, add_actor, integer, number, progress_bar, run, shared_options, table
 from scheduler_service.database_url import DatabaseUrl, parse_database_url
 from scheduler_service.errors import InvalidInput
-from scheduler_service.experiments.archive import archive_of
+from scheduler_service.experiments.archive import Archive
 from scheduler_service.experiments.config import ConfigFile
 from scheduler_service.settings import Settings, settings_from_environment
+from scheduler_service.store.opening import store_of
 from scheduler_service.telemetry.database import open_database
 from scheduler_service.telemetry.moving import move
 from scheduler_service.telemetry.record import MAX_REPORT_DAYS
@@ -84,7 +85,7 @@ def main(door: Door, arguments: Sequence[str] | None = None) -> int:
             records,
             reports_dir=settings.reports_dir,
             thresholds=settings.alert_thresholds,
-            thresholds_file=settings.thresholds_file,
+            store=store_of(settings),
         )
         return COMMANDS[options.command](Parts(door, monitor, settings), options)
 
@@ -303,8 +304,9 @@ def _vacuum(parts: Parts, options: argparse.Namespace) -> Outcome:
             loc, value = ("--keep-days",), options.keep_days
             raise InvalidInput("out_of_range", loc, value=value, minimum=1, maximum=MAX_REPORT_DAYS)
         before = parts.monitor.clock() - timedelta(days=options.keep_days)
-        config = ConfigFile(parts.settings.ab_config_file)
-        keep = (*config.current().experiments, *archive_of(parts.settings.ab_config_file).summaries())
+        store = store_of(parts.settings)
+        config = ConfigFile(store)
+        keep = (*config.current().experiments, *Archive(store).summaries())
         config.check()  # a broken file does not tell which runs must be kept
         with progress_bar("compacting", "run") as progress:
             compacted = parts.monitor.upkeep.compact(before, keep_experiments=keep, progress=progress)
