@@ -5,9 +5,8 @@
     ab_manager.get_model_for_request("ddqn_v1_vs_v2", "user_12345")
     ab_manager.config["default_model"] = "DDQN_v2.0"
 
-The experiments live in one file, `ab_test_config.json`, which people may edit; what was done with them is written to
-`logs/experiments.jsonl` beside it. This class adds no state of its own, so any number of managers, in any number of
-processes, agree. `docs/experiments.md` tells the story; `python -m ab_testing --help` shows it from the command line.
+The experiments are in one file, `ab_test_config.json`, which people may edit, and their changes in
+`logs/experiments.jsonl`; with `SCHED_DATABASE_URL`, both are in the database. `docs/experiments.md` tells the story.
 """
 
 import sys
@@ -84,11 +83,6 @@ class ABTestManager:
         return ConfigView(self._file)
 
     @property
-    def has_config(self) -> bool:
-        """Whether the file exists."""
-        return self._file.exists
-
-    @property
     def config_problem(self) -> str | None:
         """What is wrong with the file as it is now (the last good one is in force); None when all is well."""
         return self._file.problem
@@ -111,6 +105,10 @@ class ABTestManager:
     def history(self) -> ExperimentHistory:
         """What was done with the experiments, by whom and why."""
         return self._changes.history
+
+    def write_default(self) -> None:
+        """Writes the file if there is none, for people to edit. Raises as `config`."""
+        self._changes.write_default()
 
     # --- experiments ---
 
@@ -393,8 +391,7 @@ class ABTestManager:
         """The experiment, concluded: the arm's model is the default model and bears `stable` from now on.
 
         Args:
-            records: reads the runs and the pairs of the experiment; what they say is kept in the history. None: it is
-                promoted whatever they say.
+            records: reads the experiment's runs and pairs; the history keeps their result. None: none is looked at.
             although_worse: promote it though figures speak against it.
 
         Raises:

@@ -131,9 +131,8 @@ def make_services(settings: Settings) -> Services:
     with suppress_storage_errors():
         registry.register_seed_models(settings.seed_models_dir)
     experiments = ABTestManager(registry=registry, store=store)
-    if not experiments.has_config:  # people edit it, and the registry keeps the models named in it
-        with suppress_storage_errors():
-            experiments.config["default_model"] = experiments.default_model
+    with suppress_storage_errors():
+        experiments.write_default()  # the registry keeps the models named in it
     with suppress_storage_errors():
         clean_folders(settings, store)
     monitor = PerformanceMonitor(

@@ -7,15 +7,15 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from scheduler_service.clock import Clock, to_iso, utc_now
-from scheduler_service.errors import InvalidInput, InvalidModel, ModelConflict, ServiceError, StorageUnavailable
+from scheduler_service.clock import Clock, utc_now
+from scheduler_service.errors import InvalidInput, ModelConflict, ServiceError, StorageUnavailable
 from scheduler_service.experiments.config import ConfigFile
 from scheduler_service.registry.degradation import drop_of_live_model
 from scheduler_service.registry.examination import examine, examine_in_process
 from scheduler_service.registry.history import Event, LiveModel, is_cooling_down, live_at
 from scheduler_service.registry.index import Index
 from scheduler_service.registry.intake import missing_seeds, register_weights
-from scheduler_service.registry.loading import LoadedModel, LoadedModels, check_weights
+from scheduler_service.registry.loading import LoadedModel, LoadedModels
 from scheduler_service.registry.moves import (
     check_deletion,
     check_deployment,
@@ -23,17 +23,16 @@ from scheduler_service.registry.moves import (
     commit_tag,
     note_default,
     promote,
-    record_refusal,
     roll_back,
+    validate,
 )
 from scheduler_service.registry.names import STABLE, Bump, split_tag
 from scheduler_service.registry.outlook import Outlook, outlook_of
-from scheduler_service.registry.records import MOVES, ModelRecord, check_status, check_text
+from scheduler_service.registry.records import ModelRecord, check_status
 from scheduler_service.registry.registration import Draft, new_draft
 from scheduler_service.registry.retention import expired
 from scheduler_service.registry.store import RegistryStore
 from scheduler_service.registry.usage import ModelUse, models_in_use
-from scheduler_service.registry.validation import check_validated
 from scheduler_service.registry.weights import open_weights
 from scheduler_service.store.change import Change, Store
 from scheduler_service.store.folder import FolderStore
@@ -105,7 +104,7 @@ class ModelVersionManager:
     @property
     def fault(self) -> StorageUnavailable | None:
         """The error of registry files that cannot be read now; the content read before remains in use."""
-        fault = self._store.fault
+        fault = self._store.fault or self.store.fault
         return None if fault is None else fault.at(())
 
     # --- registering ---
@@ -286,7 +285,7 @@ class ModelVersionManager:
         """
         wanted = check_status(status)
         asked = self.get_model(name)  # resolved once: a tag may move during the measurement
-        measured = self._validate(asked, check_text("actor", actor)) if wanted == "validated" else {}
+        measured = validate(self._store, self._clock, asked, actor) if wanted == "validated" else {}
         promote(self._store, self._clock, asked.model_key, wanted, measured, actor, reason, within)
         return self.get_model(asked.model_key)
 
@@ -434,21 +433,6 @@ class ModelVersionManager:
 
     def _in_use(self, index: Index) -> dict[str, list[ModelUse]]:
         return models_in_use(self._experiments, index, self._clock())
-
-    def _validate(self, record: ModelRecord, actor: str) -> dict[str, Any]:
-        """Measure the model on the validation set; empty if it is already validated, or cannot become so."""
-        is_valid = record.status == "validated"
-        if (is_valid and record.validation) or not (is_valid or "validated" in MOVES[record.status]):
-            return {}
-        weights = self._store.weights_file(record.model_key)
-        check_weights(record, weights)
-        measured = examine(record.algorithm, weights).verified_metrics
-        try:
-            check_validated(record.model_key, measured)
-        except InvalidModel as err:
-            record_refusal(self._store, record.model_key, err, actor, measured)
-            raise
-        return {**measured, "measured_at": to_iso(self._clock())}
 
 
 if __name__ == "__main__":

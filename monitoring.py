@@ -82,8 +82,7 @@ class PerformanceMonitor:
             by default `SCHED_DATABASE_URL`, and `<SCHED_HOME>/logs/performance.db` if that is not set.
         reports_dir: where reports go; `<SCHED_HOME>/reports` by default.
         thresholds: instead of the usual ones of the same names; `SCHED_ALERT_THRESHOLDS` by default.
-        thresholds_file: what people set, which counts before `thresholds`; `<SCHED_HOME>/alert_thresholds.json` by
-            default, and beside `db_path` if that is given and a file.
+        thresholds_file: what people set, which counts before `thresholds`; beside `db_path` or in `store` if None.
         must_open: False: a database that cannot be opened (StorageUnavailable) is tried again whenever it is needed.
     """
 
@@ -100,11 +99,10 @@ class PerformanceMonitor:
     ) -> None:
         where = settings_from_environment().records if db_path is None else db_path
         where = Path(where) if isinstance(where, str) else where
-        is_file = isinstance(where, Path)
         self.db_path = where if isinstance(where, Path) else settings_from_environment().database_file
         self.reports_dir = Path(reports_dir) if reports_dir is not None else settings_from_environment().reports_dir
         self.clock = clock
-        if thresholds_file is None and db_path is not None and is_file:
+        if thresholds_file is None and db_path is not None and isinstance(where, Path):
             thresholds_file = self.db_path.with_name(LIMITS_NAME)
         said = settings_from_environment().alert_thresholds if thresholds is None else thresholds
         limits = LimitFile(store_for(thresholds_file, store), Path(thresholds_file or LIMITS_NAME).name, clock)
@@ -310,12 +308,7 @@ class PerformanceMonitor:
 
 
 class ABTestAnalyzer:
-    """Tells what the recorded runs say of an experiment.
-
-    Args:
-        monitor: whose runs, and whose folder for reports.
-        config_path: of the experiments' definitions; `<SCHED_HOME>/ab_test_config.json` by default.
-    """
+    """Tells what the runs of `monitor` say of an experiment, as it is defined in `config_path` (as `ABTestManager`)."""
 
     def __init__(
         self, monitor: PerformanceMonitor, *, config_path: str | Path | None = None, store: Store | None = None

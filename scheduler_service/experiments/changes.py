@@ -271,6 +271,11 @@ class Changes:
                 self._registry.note_default(noted[-1], within=self._shared(whole))
         log.info("%s is the default model, by %s: %s", named, actor or "nobody named", reason or "no reason given")
 
+    def write_default(self) -> None:
+        """Write the file if there is none."""
+        if not self.file.exists:
+            self.file.update(lambda document: document.setdefault("default_model", self.file.current().default_model))
+
     def archive(self, name: str, actor: str, reason: str) -> None:
         """Move the complete experiment from the file to the archive.
 

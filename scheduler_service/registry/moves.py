@@ -9,13 +9,15 @@ from scheduler_env.errors import CodedError
 from scheduler_env.values import shortened
 from scheduler_service.clock import Clock, to_iso
 from scheduler_service.errors import InvalidModel, InvalidTransition, ModelConflict, ModelNotFound
+from scheduler_service.registry.examination import examine
 from scheduler_service.registry.history import EventKind, previous_target
 from scheduler_service.registry.index import Index
 from scheduler_service.registry.loading import check_weights
 from scheduler_service.registry.names import LATEST, STABLE
-from scheduler_service.registry.records import ModelRecord, Status, check_move
+from scheduler_service.registry.records import MOVES, ModelRecord, Status, check_move, check_text
 from scheduler_service.registry.store import RegistryChange, RegistryStore
 from scheduler_service.registry.usage import ModelUse, Role
+from scheduler_service.registry.validation import check_validated
 from scheduler_service.store.change import Change
 
 logger = logging.getLogger(__name__)
@@ -91,6 +93,28 @@ def promote(
             reason=reason,
             details={"validation": measured} if measured else {},
         )
+
+
+def validate(store: RegistryStore, clock: Clock, record: ModelRecord, actor: str) -> dict[str, Any]:
+    """Measure the model on the validation set; empty if it is already validated, or cannot become so.
+
+    Raises:
+        InvalidInput: `actor` is not a text that can be stored.
+        InvalidModel: it fails, or is no better than a simple rule; recorded in the history.
+    """
+    check_text("actor", actor)
+    is_valid = record.status == "validated"
+    if (is_valid and record.validation) or not (is_valid or "validated" in MOVES[record.status]):
+        return {}
+    weights = store.weights_file(record.model_key)
+    check_weights(record, weights)
+    measured = examine(record.algorithm, weights).verified_metrics
+    try:
+        check_validated(record.model_key, measured)
+    except InvalidModel as err:
+        record_refusal(store, record.model_key, err, actor, measured)
+        raise
+    return {**measured, "measured_at": to_iso(clock())}
 
 
 def check_deletion(record: ModelRecord, in_use: Mapping[str, Sequence[ModelUse]]) -> None:

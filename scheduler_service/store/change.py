@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from scheduler_service.errors import StorageUnavailable
+
 Line = TypeVar("Line")
 
 MAX_DOCUMENT_BYTES = 16 * 2**20
@@ -61,7 +63,7 @@ class Store(Source, Protocol):
         """The home whose names the store has; also where a process keeps what it does not share."""
 
     @property
-    def fault(self) -> Exception | None:
+    def fault(self) -> StorageUnavailable | None:
         """Why what was read before remains in use; None if all is well."""
 
     def shown(self, name: str = "") -> str:

@@ -108,6 +108,7 @@ class DatabaseStore:
         self.home = home.absolute()
         self.fault: StorageUnavailable | None = None
         self._url = url
+        self._unread = StorageUnavailable("database_unreachable", database=url.shown, reason="not read yet")
         self._engine = postgresql_engine(url, CONNECTIONS)
         self._state: _State | None = None
         self._logs: list[DatabaseLog[Any]] = []
@@ -138,7 +139,7 @@ class DatabaseStore:
         """
         state = self._state
         if state is None:
-            raise self.fault.at(()) if self.fault else StorageUnavailable("database_unreachable", database=self.shown())
+            raise (self.fault or self._unread).at(())
         return state
 
     def stamp(self, *names: str) -> Stamp:

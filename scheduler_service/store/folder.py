@@ -35,7 +35,7 @@ class FolderStore:
     The lock is the file `.changes.lock`.
     """
 
-    fault: Exception | None = None
+    fault: StorageUnavailable | None = None
 
     def __init__(self, home: Path) -> None:
         self.home = home = home.absolute()
