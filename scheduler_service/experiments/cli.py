@@ -34,6 +34,7 @@ from scheduler_service.experiments.replay import (
 from scheduler_service.settings import Settings, settings_from_environment
 from scheduler_service.stats.metrics import PAIRED
 from scheduler_service.store.change import Store
+from scheduler_service.store.folder import FolderStore
 from scheduler_service.store.opening import store_of
 from scheduler_service.words import WORDS
 
@@ -107,9 +108,10 @@ def main(open_experiments: "Callable[..., ABTestManager]", arguments: Sequence[s
     interrupted = f"interrupted; what is done is kept. To go on: {again}" if options.command == "replay" else ""
 
     def command() -> Outcome:
-        if not settings.models_dir.is_dir():
+        doors = Doors(settings, open_experiments)
+        if isinstance(doors.store, FolderStore) and not settings.models_dir.is_dir():
             raise InvalidInput("no_service_home", home=str(settings.home))
-        return (*COMMANDS[options.command](Doors(settings, open_experiments), options), 0)
+        return (*COMMANDS[options.command](doors, options), 0)
 
     return run(command, as_json=options.json, interrupted=interrupted)
 
