@@ -35,6 +35,7 @@ LAYERS: dict[str, int] = {
     "scheduler_service.experiments.automatic": 3,
     "scheduler_service.experiments.config": 3,
     "scheduler_service.experiments.edits": 3,
+    "scheduler_service.experiments.exchange": 3,
     "scheduler_service.experiments.pairing": 3,
     "scheduler_service.experiments.replay": 3,
     "scheduler_service.experiments.changes": 3,

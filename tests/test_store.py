@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from scheduler_service.errors import StorageUnavailable
+from scheduler_service.errors import Conflict, ExperimentConflict, InvalidExperiment, StorageUnavailable
+from scheduler_service.experiments.config import ConfigFile
+from scheduler_service.experiments.exchange import export_config, import_config
 from scheduler_service.store.folder import FolderStore
+from scheduler_service.store.moving import digest, move_store
 from tests.codes import coded
 from tests.programs import run_python, start_python
 from tests.waiting import HANG_S, until
@@ -318,3 +321,59 @@ def test_a_process_killed_in_a_change_leaves_nothing_and_holds_nobody_up(postgre
             change.put("b.json", json.dumps(1).encode())
         assert (content(store, "a.json"), content(store, "b.json")) == (None, b"1")
         store.close()
+
+
+# --- export, import, move ---
+
+
+def test_an_exported_configuration_can_be_edited_and_imported(open_store):
+    file = ConfigFile(open_store())
+    file.update(lambda document: document.update(default_model="DDQN_v1.0", _note="kept"))
+    exported = json.loads(export_config(file))
+    assert exported.pop("_exported")
+    assert exported == {"experiments": {}, "default_model": "DDQN_v1.0", "_note": "kept"}
+    edited = export_config(file).replace("DDQN_v1.0", "DDQN_v9.0")
+    assert import_config(file, edited.encode()).default_model == "DDQN_v9.0"
+    assert "_exported" not in file.current().document
+    other = ConfigFile(open_store())
+    until(lambda: other.current().default_model == "DDQN_v9.0", "the import to be seen")
+
+
+def test_an_import_does_not_overwrite_a_change_made_since_the_export(open_store):
+    file = ConfigFile(open_store())
+    edited = export_config(file).encode()
+    file.update(lambda document: document.update(default_model="DDQN_v1.0"))
+    with pytest.raises(ExperimentConflict, check=coded("changed_since_export")):
+        import_config(file, edited)
+    assert file.current().default_model == "DDQN_v1.0"
+    assert import_config(file, edited, although_changed=True).default_model == "DDQN_v2.0"
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{", b'{"experiments": {"x": {}}}', b'{"default_model": 7}'])
+def test_an_invalid_import_changes_nothing(open_store, content):
+    file = ConfigFile(open_store())
+    with pytest.raises(InvalidExperiment):
+        import_config(file, content)
+    assert not file.exists
+
+
+@pytest.mark.only_folder
+def test_everything_is_the_same_after_moving_to_a_database_and_back(postgresql, tmp_path):
+    from scheduler_service.store.database import DatabaseStore
+
+    home, back = tmp_path / "home", FolderStore(tmp_path / "back")
+    for folder in ("models/models", "models/metadata", "models/configs"):
+        for each in (home, back.home):
+            (each / folder).mkdir(parents=True)
+    write_all(FolderStore(home))
+    (home / "ab_test_config.json").write_text("{}")
+    with postgresql.schema() as url:
+        database = DatabaseStore(url, tmp_path / "replica")
+        there = move_store(FolderStore(home), database)
+        assert there == move_store(database, back)
+        with pytest.raises(Conflict, check=coded("move_target_used")):
+            move_store(FolderStore(home), database)
+        database.close()
+    assert digest(back) == digest(FolderStore(home)) == there[1]
+    assert (home / "models/models/m.pth").read_bytes() == b"weights"
+    assert (back.home / "models/history.jsonl").read_bytes() == (home / "models/history.jsonl").read_bytes()

@@ -4,6 +4,7 @@ Exit status: 0 done; 1 refused or not found; 2 invalid command line; 130 interru
 """
 
 import argparse
+import json
 import logging
 import os
 import shlex
@@ -11,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model_manager import ModelVersionManager
@@ -19,7 +21,9 @@ from scheduler_service.clock import utc_now
 from scheduler_service.command_line import Outcome, add_actor, integer, number, progress_bar, run, shared_options, table
 from scheduler_service.errors import InvalidInput
 from scheduler_service.experiments.about import ABOUT
+from scheduler_service.experiments.changes import Changes
 from scheduler_service.experiments.examination import RUN_COLUMNS
+from scheduler_service.experiments.exchange import export_config, import_config
 from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.experiments.prospect import Prospect
 from scheduler_service.experiments.replay import (
@@ -31,6 +35,7 @@ from scheduler_service.experiments.replay import (
     replay_status,
     run_replay,
 )
+from scheduler_service.files import write_atomically
 from scheduler_service.settings import Settings, settings_from_environment
 from scheduler_service.stats.metrics import PAIRED
 from scheduler_service.store.change import Store
@@ -171,6 +176,12 @@ def _parser() -> argparse.ArgumentParser:
     described.add_argument("--reason", default="", help="reason for the history")
     add_actor(described)
 
+    exported = command("export", "write the configuration to a file for editing, also from a database")
+    exported.add_argument("file", nargs="?", type=Path, help="the file (default: print it)")
+    imported = command("import", "replace the configuration by an edited file; it is checked as a whole")
+    imported.add_argument("file", type=Path)
+    imported.add_argument("--force", action="store_true", help="even if others changed it since the export")
+
     replay = command(
         "replay",
         "run a candidate and the baseline on recorded requests",
@@ -310,6 +321,25 @@ def _describe(doors: Doors, options: argparse.Namespace) -> Output:
     return found.to_dict(), _about(found).rstrip() or f"the experiment {found.name} has no title, hypothesis or owner"
 
 
+def _export(doors: Doors, options: argparse.Namespace) -> Output:
+    text = export_config(Changes(doors.store, doors.models, utc_now).file)
+    if options.file is None:
+        return json.loads(text), text.rstrip()
+    write_atomically(options.file.absolute(), text.encode())
+    return {"file": str(options.file)}, f"edit {options.file}, then: python -m ab_testing import {options.file}"
+
+
+def _import(doors: Doors, options: argparse.Namespace) -> Output:
+    try:
+        content = options.file.read_bytes()
+    except OSError as err:
+        raise InvalidInput("cannot_read", ("file",), path=str(options.file), reason=err.strerror) from err
+    file = Changes(doors.store, doors.models, utc_now).file
+    found = import_config(file, content, although_changed=options.force)
+    names = sorted(found.experiments)
+    return {"default_model": found.default_model, "experiments": names}, f"{file.shown}: {len(names)} experiments"
+
+
 def _advice(name: str, value: Mapping[str, Any]) -> str:
     """The command for the recommended action."""
     move = str(value["advised_move"])
@@ -398,6 +428,8 @@ COMMANDS: Mapping[str, Callable[[Doors, argparse.Namespace], Output]] = {
     "history": _history,
     "assignment": _assignment,
     "describe": _describe,
+    "export": _export,
+    "import": _import,
     **dict.fromkeys(MOVES, _move),
     "replay": _replay,
 }

@@ -12,10 +12,12 @@ from scheduler_service.store.folder import FolderStore
 
 def store_of(settings: Settings) -> Store:
     """The store of `settings.home`: the folder, or the database of SCHED_DATABASE_URL."""
-    place = settings.records
-    if isinstance(place, Path):
-        return FolderStore(settings.home)
-    return _database(place, settings.home, os.getpid())
+    return store_at(settings.records, settings.home)
+
+
+def store_at(place: Path | DatabaseUrl, home: Path) -> Store:
+    """The store beside the records at `place`: the folder `home`, or the same database."""
+    return FolderStore(home) if isinstance(place, Path) else _database(place, home, os.getpid())
 
 
 @cache

@@ -22,7 +22,8 @@ from scheduler_service.errors import InvalidInput
 from scheduler_service.experiments.archive import Archive
 from scheduler_service.experiments.config import ConfigFile
 from scheduler_service.settings import Settings, settings_from_environment
-from scheduler_service.store.opening import store_of
+from scheduler_service.store.moving import move_store
+from scheduler_service.store.opening import store_at, store_of
 from scheduler_service.telemetry.database import open_database
 from scheduler_service.telemetry.moving import move
 from scheduler_service.telemetry.record import MAX_REPORT_DAYS
@@ -317,12 +318,19 @@ def _vacuum(parts: Parts, options: argparse.Namespace) -> Outcome:
 
 
 def _move(parts: Parts, options: argparse.Namespace) -> Outcome:
-    target = open_database(_address(options.to, options.password_file))
+    place = _address(options.to, options.password_file)
+    target = open_database(place)
     with progress_bar("moving", "row") as progress:
         moved = move(parts.monitor.engine, target, progress)
     target.dispose()
     rows = [(name, content.rows, content.digest[:16]) for name, content in moved.items()]
     value = {name: {"rows": content.rows, "digest": content.digest} for name, content in moved.items()}
+    if not isinstance(place, Path) or place.parent.name == "logs":
+        home = parts.settings.home if isinstance(place, DatabaseUrl) else place.parent.parent
+        with progress_bar("moving models and experiments", "file") as progress:
+            n_parts, digest = move_store(store_of(parts.settings), store_at(place, home), progress)
+        rows.append(("models and experiments", n_parts, digest[:16]))
+        value["store"] = {"rows": n_parts, "digest": digest}
     return value, f"{table(('table', 'rows', 'digest of both'), rows)}", 0
 
 
