@@ -3,7 +3,7 @@
 A change affects several files, so it is first written as a whole to `.pending.json`; the rename of that file commits
 it. Then the other files are updated, the logs last. If the process is killed before the commit, nothing has changed. If
 it is killed after it, readers apply `.pending.json` on top of the files, and the next writer finishes the update
-(docs/decisions/registry-changes-as-a-whole.md).
+(docs/decisions/one-store.md).
 """
 
 import json
