@@ -176,3 +176,36 @@ def test_changes_by_many_clients_at_both_replicas_lose_nothing(replicas):
                 names <= {each["name"] for each in replica.get("/experiments").json()["experiments"]}
             )
         )
+
+
+def test_a_backup_of_the_database_is_restored_into_an_empty_one(replicas, postgresql, tmp_path):
+    """The backup is of the whole database, so this has a server's database of its own."""
+    postgresql.execute("CREATE DATABASE original")
+    postgresql.execute("CREATE DATABASE restored")
+    addresses = [postgresql.address.replace("/postgres?", "?").rsplit("/", 1)[0] for _ in range(2)]
+    original, restored = (f"{each}/{name}" for each, name in zip(addresses, ("original", "restored"), strict=True))
+    with live_service(tmp_path / "a", environment={"SCHED_DATABASE_URL": original}) as service:
+        run = service.post("/run_algorithm", json={"params": list(SAMPLE_PARAMS), "time_budget_ms": 0}).json()
+        models = service.get("/models").json()["models"]
+    copies = tmp_path / "copies"
+
+    def command(address, *arguments):
+        environment = os.environ | {"SCHED_DATABASE_URL": address, "SCHED_HOME": str(tmp_path / "b")}
+        return run_python("-m", "monitoring", *arguments, env=environment)
+
+    made = command(original, "backup", str(copies))
+    assert made.returncode == 0, made.stderr
+    copy = made.stdout.strip()
+    assert command(original, "restore", copy).returncode == 1, "it is not empty"
+    assert command(restored, "restore", copy).returncode == 0
+    with live_service(tmp_path / "c", environment={"SCHED_DATABASE_URL": restored}) as service:
+        assert service.get("/models").json()["models"] == models
+        assert service.get(f"/runs/{run['request_id']}").json()["run"]["makespan"] == run["result"]["makespan"]
+    into_a_file = run_python("-m", "monitoring", "restore", copy, "--home", str(tmp_path / "d"))
+    assert "SCHED_DATABASE_URL" in into_a_file.stderr
+    damaged = next(copies.glob("*/database.dump"))
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    assert "damaged" in command(restored, "restore", copy).stderr
+    for each in (made, into_a_file):
+        assert "p%40ss" not in each.stderr
+        assert postgresql.PASSWORD not in each.stderr

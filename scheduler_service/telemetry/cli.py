@@ -76,7 +76,7 @@ def main(door: Door, arguments: Sequence[str] | None = None) -> int:
 
     def command() -> Outcome:
         records = settings.records
-        if options.command in FILE_COMMANDS and not isinstance(records, Path):
+        if options.command == "repair" and not isinstance(records, Path):
             raise InvalidInput("database_only_file", database=records.shown)
         if options.command != "restore" and isinstance(records, Path) and not records.is_file():
             raise InvalidInput("no_records", home=str(settings.home))
