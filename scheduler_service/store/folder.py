@@ -40,6 +40,7 @@ class FolderStore:
     def __init__(self, home: Path) -> None:
         self.home = home = home.absolute()
         self._lock_of = home / "changes"
+        self._prefix = f"{home}/"
         self._pending_file = home / PENDING
         self._mutex = Lock()
         self._pending: tuple[Stamp, Mapping[str, Any]] = (None, {})  # the last one that was read
@@ -50,7 +51,9 @@ class FolderStore:
     # --- reading ---
 
     def stamp(self, *names: str) -> Stamp:
-        return (_stamp_of(self._pending_file), *(_stamp_of(self.home / name) for name in names))
+        # Called several times a request: joining texts is quicker than joining paths.
+        found = [_stamp_of(f"{self._prefix}{name}") for name in names]
+        return (self._pending_stamp(), *found)
 
     def read(self, name: str) -> Found:
         pending = self._pending_change()
@@ -91,11 +94,16 @@ class FolderStore:
 
     def pending_lines(self, log: str) -> tuple[Stamp, list[dict[str, Any]]]:
         """The lines of a committed change that may not be in their file yet, and a stamp of that change."""
-        stamp = _stamp_of(self._pending_file)
+        stamp = self._pending_stamp()
         try:
             return stamp, [line for its_log, line in self._pending_change().get("lines", ()) if its_log == log]
         except (StorageUnavailable, OSError):  # told by `read`
             return stamp, []
+
+    def _pending_stamp(self) -> Stamp:
+        """None if there is none, as usual; found without an exception, which would take longer than all the rest."""
+        path = f"{self._prefix}{PENDING}"
+        return _stamp_of(path) if os.access(path, os.F_OK) else None
 
     def _pending_change(self) -> Mapping[str, Any]:
         """The committed change that is not in all files yet; empty without one.
@@ -104,7 +112,7 @@ class FolderStore:
             MustBeMended: its file is not JSON; people may have edited it.
             OSError: it cannot be read.
         """
-        stamp = _stamp_of(self._pending_file)
+        stamp = self._pending_stamp()
         if stamp is None:
             return {}
         with self._mutex:
@@ -230,7 +238,7 @@ def _stamp(status: os.stat_result) -> Stamp:
     return (status.st_mtime_ns, status.st_size, status.st_ino)
 
 
-def _stamp_of(path: Path) -> Stamp:
+def _stamp_of(path: str) -> Stamp:
     """None if it does not exist."""
     try:
         return _stamp(os.stat(path))
