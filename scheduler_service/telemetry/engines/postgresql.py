@@ -12,12 +12,11 @@ from scheduler_service.postgresql import attempts
 from scheduler_service.postgresql.connecting import check_keeps_commits, postgresql_engine
 from scheduler_service.postgresql.faults import postgresql_errors
 from scheduler_service.postgresql.leases import Lease, held, leases
+from scheduler_service.postgresql.migration import lock_migrations
 from scheduler_service.postgresql.reports import reports
 from scheduler_service.postgresql.slices import Slices
 from scheduler_service.telemetry.schema import metadata, prepare_at_once
 
-MIGRATION = 6_105_421_938_775_103_921
-"""The key of the lock under which tables are created; any number that other programs do not use."""
 OTHER_TABLES = (attempts.attempts, leases, reports)
 """Those that are not records."""
 LOCK_NAME = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
@@ -76,8 +75,7 @@ class DatabaseServer:
             return
         with self._mutex:
             with self._engine.begin() as connection:
-                # The transaction's own lock, not the session's: a pooler may give the session to others.
-                connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATION})"))
+                lock_migrations(connection)
                 prepare_at_once(connection, self.name, OTHER_TABLES)
             self._is_ready = True
 
