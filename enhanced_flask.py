@@ -75,6 +75,9 @@ MAX_EXAMINATIONS_WAITING = 16
 WARM_UP_MS = 2_000.0
 """Time limit of each schedule of the warm-up: an exact solver takes all of it, the agent a tenth."""
 
+STORE_POLL_S = 0.5
+"""How often a service that started without its database looks whether it is there."""
+
 COMPILE_POLL_S = 0.5
 """How often the warm-up checks whether another process has compiled the kernel."""
 
@@ -128,11 +131,9 @@ def make_services(settings: Settings) -> Services:
     """The doors for `settings.home`, and their threads."""
     store = store_of(settings)
     registry = ModelVersionManager(allowed_sources=settings.model_sources or (settings.home,), store=store)
-    with suppress_storage_errors():
-        registry.register_seed_models(settings.seed_models_dir)
     experiments = ABTestManager(registry=registry, store=store)
     with suppress_storage_errors():
-        experiments.write_default()  # the registry keeps the models named in it
+        prepare(registry, experiments, settings)
     with suppress_storage_errors():
         clean_folders(settings, store)
     monitor = PerformanceMonitor(
@@ -183,6 +184,26 @@ def make_services(settings: Settings) -> Services:
         replays=Replays(registry, experiments, monitor, clients_wait),
         started_at=utc_now(),
     )
+
+
+def prepare(registry: ModelVersionManager, experiments: ABTestManager, settings: Settings) -> None:
+    """Give a new home or database the seed models and the default configuration.
+
+    Raises:
+        StorageUnavailable: it cannot be read or written.
+    """
+    registry.register_seed_models(settings.seed_models_dir)
+    experiments.write_default()  # the registry keeps the models named in it
+
+
+def wait_for_store(parts: Services) -> None:
+    """Wait for a database that could not be reached at the start, and prepare it then."""
+    if parts.models.store.fault is None:
+        return
+    while parts.models.store.fault is not None:
+        gevent.sleep(STORE_POLL_S)
+    with suppress_storage_errors():
+        parts.storage.run(lambda: prepare(parts.models, parts.experiments, parts.settings))
 
 
 @contextmanager
@@ -277,6 +298,7 @@ def make_app(settings: Settings, limits: Limits) -> tuple[Flask, WarmUp]:
     parts = app.extensions[EXTENSION]
 
     def after_start() -> None:
+        wait_for_store(parts)
         warm_up(parts)
         gevent.spawn(watch_experiments, parts)
         gevent.spawn(watch_alerts, parts)

@@ -163,7 +163,10 @@ class DocumentFile(Generic[S]):
             except StorageUnavailable as err:
                 return self._adopt(_Reading(None, b"", last.snapshot, err))
             if content is None:
-                gone = last.fault if last.content is None else MustBeMended("file_vanished", path=self.shown)
+                was_there = last.content is not None and last.content != b""  # b"": it could not be read
+                gone = MustBeMended("file_vanished", path=self.shown) if was_there else None
+                if last.content is None:
+                    gone = last.fault
                 return self._adopt(_Reading(stamp=None, content=None, snapshot=last.snapshot, fault=gone))
             if content == last.content:
                 return self._adopt(_Reading(stamp, content, last.snapshot, last.fault))

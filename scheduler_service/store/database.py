@@ -31,7 +31,7 @@ from scheduler_service.store.tables import blobs, entries, lines, metadata, revi
 
 log = logging.getLogger(__name__)
 
-CONNECTIONS = 3
+CONNECTIONS = 5
 CHANNEL = "scheduler_store"
 POLL_S, RETRY_S = 1.0, 0.5
 LOCK_TIMEOUT_S = 10.0
