@@ -135,6 +135,12 @@ def test_many_threads_lose_nothing_and_the_records_of_a_call_share_a_commit(moni
     assert len(commits) == 80
 
 
+def test_an_error_in_a_thread_is_not_lost(monitor):
+    with pytest.raises(ExceptionGroup) as failed:
+        in_threads(monitor.record_feedback, [("missing", 3), ("missing", 4)])
+    assert [type(each) for each in failed.value.exceptions] == [RunNotFound] * 2
+
+
 def test_an_invalid_verdict_does_not_affect_simultaneous_writes(monitor):
     failures = []
 
