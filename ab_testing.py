@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scheduler_service.clock import Clock, to_iso, utc_now
+from scheduler_service.database_url import parse_path
 from scheduler_service.errors import ExperimentConflict, InvalidExperiment, StorageUnavailable
 from scheduler_service.experiments.about import check_about
 from scheduler_service.experiments.answering import Assignment, assign
@@ -49,8 +50,7 @@ __all__ = ["ABTestManager", "Assignment", "Experiment", "Records"]
 class ABTestManager:
     """Creates experiments, assigns users to arms, says what they found, ramps candidates up and stops bad ones.
 
-    Assignment is sticky without being stored: a hash of the experiment's name and the user's id decides. Safe to use
-    from several threads, greenlets and processes.
+    A hash of the experiment's name and the user's id decides the arm. Safe for threads, greenlets and processes.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class ABTestManager:
             clock: answers the current time, aware.
         """
         self._clock = clock
-        path = settings_from_environment().ab_config_file if config_path is None else Path(config_path)
+        path = settings_from_environment().ab_config_file if config_path is None else parse_path(config_path)
         self._changes = Changes(path, registry, clock)
         self._file = self._changes.file
 

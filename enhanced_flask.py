@@ -12,7 +12,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import gevent
@@ -24,6 +23,7 @@ from model_manager import ModelVersionManager
 from monitoring import ABTestAnalyzer, PerformanceMonitor, alert_desk
 from scheduler_env.cores import SOLVER_THREADS
 from scheduler_service.clock import utc_now
+from scheduler_service.command_line import path
 from scheduler_service.errors import ServiceError, StorageUnavailable
 from scheduler_service.http.bodies import OrjsonProvider
 from scheduler_service.http.contract import problems
@@ -331,7 +331,7 @@ def settings_from_arguments(arguments: Sequence[str] | None = None) -> Settings:
     parser.add_argument("--port", type=int, default=known.port, help="TCP port; 0 selects a free one")
     parser.add_argument("--workers", type=int, default=known.workers, help="worker processes")
     parser.add_argument(
-        "--home", type=Path, default=known.home, help="folder with models/, logs/, reports/ and ab_test_config.json"
+        "--home", type=path, default=known.home, help="folder with models/, logs/, reports/ and ab_test_config.json"
     )
     given = vars(parser.parse_args(arguments))
     try:

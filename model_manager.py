@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from scheduler_service.clock import Clock, to_iso, utc_now
+from scheduler_service.database_url import parse_path
 from scheduler_service.errors import InvalidInput, InvalidModel, ModelConflict, ServiceError, StorageUnavailable
 from scheduler_service.registry.degradation import drop_of_live_model
 from scheduler_service.registry.examination import examine, examine_in_process
@@ -87,7 +88,7 @@ class ModelVersionManager:
         allowed_sources: Sequence[Path] | None = None,
         clock: Clock = utc_now,
     ) -> None:
-        base = settings_from_environment().home / MODEL_BASE_PATH if base_path is None else Path(base_path)
+        base = settings_from_environment().home / MODEL_BASE_PATH if base_path is None else parse_path(base_path)
         self._clock = clock
         # Models named in the A/B manager's file must not be deleted.
         self.experiments_file = (

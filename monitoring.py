@@ -25,7 +25,7 @@ from scheduler_service.alerts.limits import LimitFile
 from scheduler_service.alerts.rules import RULES_OF_RUNS
 from scheduler_service.clock import Clock, parse_time, utc_now
 from scheduler_service.command_line import Progress
-from scheduler_service.database_url import DatabaseUrl
+from scheduler_service.database_url import DatabaseUrl, parse_path, parse_place
 from scheduler_service.errors import InvalidInput
 from scheduler_service.settings import Settings, settings_from_environment
 from scheduler_service.telemetry import queries
@@ -95,17 +95,18 @@ class PerformanceMonitor:
         must_open: bool = True,
         clock: Clock = utc_now,
     ) -> None:
-        where = settings_from_environment().records if db_path is None else db_path
-        where = Path(where) if isinstance(where, str) else where
-        is_file = isinstance(where, Path)
-        self.db_path = where if isinstance(where, Path) else settings_from_environment().database_file
-        self.reports_dir = Path(reports_dir) if reports_dir is not None else settings_from_environment().reports_dir
+        usual = settings_from_environment()
+        where = usual.records if db_path is None else db_path
+        where = where if isinstance(where, DatabaseUrl) else parse_place(where)
+        self.db_path = where if isinstance(where, Path) else usual.database_file
+        self.reports_dir = usual.reports_dir if reports_dir is None else parse_path(reports_dir)
         self.clock = clock
         if thresholds_file is None:
-            beside = self.db_path.with_name(LIMITS_NAME)
-            thresholds_file = beside if db_path is not None and is_file else settings_from_environment().thresholds_file
-        said = settings_from_environment().alert_thresholds if thresholds is None else thresholds
-        self.limits = ThresholdsInForce(LimitFile(Path(thresholds_file), clock), said, lambda: PERFORMANCE_THRESHOLDS)
+            is_beside = db_path is not None and isinstance(where, Path)
+            thresholds_file = self.db_path.with_name(LIMITS_NAME) if is_beside else usual.thresholds_file
+        said = usual.alert_thresholds if thresholds is None else thresholds
+        file = LimitFile(parse_path(thresholds_file), clock)
+        self.limits = ThresholdsInForce(file, said, lambda: PERFORMANCE_THRESHOLDS)
         self.engine = open_database(where, must_open=must_open)
         self.writer = Writer(self.engine)
         self.replays = ReplayLog(self.engine, self.writer, clock)
@@ -316,7 +317,8 @@ class ABTestAnalyzer:
 
     def __init__(self, monitor: PerformanceMonitor, *, config_path: str | Path | None = None) -> None:
         self._monitor = monitor
-        self._config_path = Path(config_path) if config_path is not None else settings_from_environment().ab_config_file
+        usual = settings_from_environment().ab_config_file
+        self._config_path = usual if config_path is None else parse_path(config_path)
 
     def generate_ab_test_report(
         self, experiment_name: str, days: float = 7, *, lang: Lang = "zh", pdf: bool = False

@@ -27,7 +27,7 @@ OPTIONS = {"more", "retry_after_s", "is_final"}
 """Arguments of errors that are not parameters of their texts."""
 CHOSEN_ELSEWHERE = {
     "scheduler_service/postgresql/faults.py": {"_code_of(err)"},
-    "scheduler_service/telemetry/cli.py": {"err.type"},
+    "scheduler_service/database_url.py": {"err.type"},
     "scheduler_service/registry/examination.py": {"content['code']"},  # of an error raised by the helper process
     "scheduler_service/registry/moves.py": {"USED_BY[uses[-1].role]"},
 }
