@@ -109,6 +109,14 @@ def test_the_password_may_be_in_the_usual_file_of_libpq(postgresql, tmp_path, mo
     PerformanceMonitor(url, reports_dir=tmp_path).close()
 
 
+def test_alerts_are_shown_on_a_machine_without_folders(postgresql, records, tmp_path):
+    """For example by cron, where no service has run."""
+    address = f"{postgresql.address}?options={records.parameters['options'].replace('=', '%3D')}"
+    environment = os.environ | {"SCHED_DATABASE_URL": address, "SCHED_HOME": str(tmp_path / "home")}
+    done = run_python("monitoring.py", "alerts", env=environment)
+    assert (done.returncode, done.stdout) == (0, "nothing is wrong\n"), done.stderr
+
+
 # --- what goes wrong ---
 
 
