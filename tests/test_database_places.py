@@ -1,6 +1,8 @@
 """Where a database is: addresses and paths are told apart at every door, and passwords come from a file."""
 
 import os
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -8,12 +10,18 @@ from pydantic import ValidationError
 
 from ab_testing import ABTestManager
 from model_manager import ModelVersionManager
-from monitoring import PerformanceMonitor
+from monitoring import PerformanceMonitor, PerformanceRecord
 from scheduler_service.database_url import DatabaseUrl, parse_database_url, parse_place
 from scheduler_service.errors import InvalidInput, StorageUnavailable
+from scheduler_service.postgresql.connecting import COMMIT_TIMEOUT_S, MIN_VERSION, PARAMETERS, SESSION
+from scheduler_service.postgresql.leases import LEASE_S
 from scheduler_service.settings import Settings, settings_from_environment
+from scheduler_service.telemetry.engines.postgresql import CONNECTIONS, OWN_CONNECTIONS
 from tests.codes import coded
+from tests.conftest import ROOT
+from tests.postgresql import programs
 from tests.programs import run_python
+from tests.waiting import HANG_S
 
 SECRET = "hidden"
 URL = f"postgresql://user:{SECRET}@127.0.0.1:1/d"
@@ -147,3 +155,62 @@ def test_a_command_refuses_an_address_as_a_path_and_does_not_repeat_it(tmp_path,
         assert "is an address" in done.stderr
         assert SECRET not in done.stdout + done.stderr
     assert sorted(tmp_path.rglob("*")) == before
+
+
+# --- docs/operations.md ---
+
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text("utf-8")
+
+
+def test_the_documented_commands_make_a_database_that_the_service_uses(postgresql, tmp_path):
+    (block,) = re.findall(r"```text\n(createuser .*?)```", OPERATIONS, re.DOTALL)
+    *commands, url, password_file = block.splitlines()
+    login = {"PGHOST": "127.0.0.1", "PGPORT": str(postgresql.port), "PGUSER": "postgres"}
+    for command in commands:
+        program, *arguments = command.split()
+        if not (programs() / program).is_file():
+            pytest.skip(f"there is no {program}")
+        subprocess.run(
+            [str(programs() / program), *arguments],
+            env=os.environ | login | {"PGPASSWORD": postgresql.PASSWORD},
+            input=f"{SECRET}\n{SECRET}\n",  # createuser asks twice; without a terminal it reads this
+            start_new_session=True,
+            text=True,
+            capture_output=True,
+            check=True,
+            timeout=HANG_S,
+        )
+    try:
+        assert password_file.startswith("SCHED_DATABASE_PASSWORD_FILE=")
+        url = url.removeprefix("SCHED_DATABASE_URL=").partition("?")[0]  # the server of the tests has no TLS
+        url = url.replace("db1:5432,db2:5432", f"127.0.0.1:{postgresql.port}")
+        settings = Settings(home=tmp_path, database_url=url, database_password_file=write(tmp_path, SECRET.encode()))
+        monitor = PerformanceMonitor(settings.records, reports_dir=tmp_path)
+        monitor.record_performance(PerformanceRecord(request_id="a"))
+        assert monitor.count_runs() == 1
+        monitor.close()
+    finally:
+        postgresql.execute("DROP DATABASE IF EXISTS scheduler WITH (FORCE)")
+        postgresql.execute("DROP ROLE IF EXISTS scheduler")
+
+
+def test_the_documented_capacity_follows_from_the_connections_of_a_process():
+    each = CONNECTIONS + OWN_CONNECTIONS
+    assert f"Each process has at most {each}:" in OPERATIONS
+    assert f"{CONNECTIONS} of the {each} are for records and queries, {OWN_CONNECTIONS} for" in OPERATIONS
+    rows = re.findall(r"^\| (\d+) \| (\d+) \| (\d+)\b", OPERATIONS.partition("connections at most")[2], re.MULTILINE)
+    assert len(rows) == 4
+    for processes, most, needed in rows:
+        assert int(most) == int(processes) * each
+        assert int(needed) >= int(most) + 10
+
+
+def test_the_documented_times_are_those_of_the_code():
+    for text in (
+        f"ends after {COMMIT_TIMEOUT_S:g} s, for example",
+        f"tried once more for {SESSION['lock_timeout'].removesuffix('s')} s",
+        f"which ends {LEASE_S:g} s after the death",
+        f"a new one is tried for {PARAMETERS['connect_timeout']} s per host",
+        f"PostgreSQL {MIN_VERSION} or newer",
+    ):
+        assert text in OPERATIONS
