@@ -8,7 +8,7 @@ from typing import Any
 from scheduler_env.errors import CodedError
 from scheduler_env.values import shortened
 from scheduler_service.clock import Clock, to_iso
-from scheduler_service.errors import InvalidModel, InvalidTransition, ModelConflict, ModelNotFound
+from scheduler_service.errors import InvalidInput, InvalidModel, InvalidTransition, ModelConflict, ModelNotFound
 from scheduler_service.registry.history import EventKind, previous_target
 from scheduler_service.registry.index import Index
 from scheduler_service.registry.loading import check_weights
@@ -187,6 +187,9 @@ def note_default(store: Store, change: Mapping[str, Any]) -> None:
         change: from `ab_test_config.json`: id, time, before, after, actor, reason; `code` and `params` of the reason if
             an experiment made the change.
     """
+    members = ["actor", "after", "before", "id", "reason", "time"]
+    if not all(isinstance(change.get(name), str) for name in members):
+        raise InvalidInput("members_of_change", ("default_change",), members=members)
     with store.changing() as index:
         if any(event.details.get("id") == change["id"] for event in reversed(store.history.lines())):
             return
