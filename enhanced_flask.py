@@ -103,6 +103,7 @@ def create_app(settings: Settings | None = None, *, limits: Limits | None = None
     auth.guard(app, settings, limits or Limits(settings))
     for api in (*APIS, console.api):
         app.register_blueprint(api.blueprint)
+    console.current()  # before serving: it would keep all requests waiting
     if settings.trusted_proxies:
         app.wsgi_app = TrustedProxies(app.wsgi_app, settings.trusted_proxies)  # type: ignore[method-assign]
     app.wsgi_app = Shedding(app.wsgi_app, parts)  # type: ignore[method-assign]

@@ -132,6 +132,16 @@ def test_a_chinese_text_has_no_additional_parameters():
     assert all(of["zh"][path] <= of["en"][path] for path in of["en"].keys() - checked_below)
 
 
+def test_two_codes_of_errors_have_two_texts():
+    """Otherwise they are one mistake with two names."""
+    for lang in LANGS:
+        names: dict[str, list[str]] = {}
+        for code, text in WORDS.texts(lang)["errors"].items():
+            if text != "{detail}" and code != "int_from_float":  # texts of others; and a code of pydantic
+                names.setdefault(text, []).append(code)
+        assert [codes for codes in names.values() if len(codes) > 1] == []
+
+
 def test_each_kind_is_known():
     kinds = {
         kind for texts in TEXTS.values() for text in texts.values() for each in fields(text).values() for kind in each
