@@ -146,10 +146,8 @@ class DatabaseServer:
 
 def open_server(url: DatabaseUrl) -> tuple[Engine, DatabaseServer]:
     """An engine for the database at `url`, whose tables are created when it connects. Connections are pooled."""
-    engine, server = postgresql_engine(url, CONNECTIONS), DatabaseServer(url)
-
-    def create_tables(*_: object) -> None:  # the engine refers to this function, and thereby to the server
-        server.make_ready()
+    server = DatabaseServer(url)
+    engine = postgresql_engine(url, CONNECTIONS, before_login=server.make_ready)
 
     def check_again(context: ExceptionContext) -> None:
         if isinstance(err := context.original_exception, Exception) and state_of(err) == UNKNOWN_TABLE:
@@ -157,7 +155,5 @@ def open_server(url: DatabaseUrl) -> tuple[Engine, DatabaseServer]:
         if context.is_disconnect:
             server.check_tables_again()
 
-    # Before the log-in: SQLAlchemy calls no further function after the one that returns a connection.
-    event.listen(engine, "do_connect", create_tables, insert=True)
     event.listen(engine, "handle_error", check_again)
     return engine, server
