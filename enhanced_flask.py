@@ -54,6 +54,7 @@ from scheduler_service.http.watch.watching import (
 )
 from scheduler_service.logs import configure_logging
 from scheduler_service.settings import PROJECT_ROOT, Settings, settings_from_environment, unknown_variables
+from scheduler_service.store.opening import store_of
 
 if TYPE_CHECKING:
     from scheduler_env.problem import Instance
@@ -126,20 +127,20 @@ def warn_of_unknown_variables() -> None:
 
 def make_services(settings: Settings) -> Services:
     """The doors for `settings.home`, and their threads."""
-    registry = ModelVersionManager(settings.models_dir, allowed_sources=settings.model_sources or (settings.home,))
+    store = store_of(settings)
+    registry = ModelVersionManager(allowed_sources=settings.model_sources or (settings.home,), store=store)
     with suppress_storage_errors():
         registry.register_seed_models(settings.seed_models_dir)
-    experiments = ABTestManager(settings.ab_config_file, registry=registry)
-    if not settings.ab_config_file.exists():  # people edit it, and the registry keeps the models named in it
-        with suppress_storage_errors():
-            experiments.config["default_model"] = experiments.default_model
+    experiments = ABTestManager(registry=registry, store=store)
     with suppress_storage_errors():
-        clean_folders(settings)
+        experiments.write_default()  # the registry keeps the models named in it
+    with suppress_storage_errors():
+        clean_folders(settings, store)
     monitor = PerformanceMonitor(
         settings.records,
         reports_dir=settings.reports_dir,
         thresholds=settings.alert_thresholds,
-        thresholds_file=settings.thresholds_file,
+        store=store,
         must_open=False,
     )
     metrics = Metrics()
@@ -165,7 +166,7 @@ def make_services(settings: Settings) -> Services:
         models=registry,
         experiments=experiments,
         monitor=monitor,
-        analyzer=ABTestAnalyzer(monitor, config_path=settings.ab_config_file),
+        analyzer=ABTestAnalyzer(monitor, store=store),
         desk=alert_desk(monitor, settings, confirm_s=settings.alert_confirm_s, is_service=True),
         metrics=metrics,
         compute=compute,

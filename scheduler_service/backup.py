@@ -22,6 +22,7 @@ from scheduler_service.errors import Conflict, InvalidInput, NotFound, StorageUn
 from scheduler_service.files import LEFTOVER_S, locked, move, write_json
 from scheduler_service.jsonlines import end_of_last_line
 from scheduler_service.settings import Settings
+from scheduler_service.store.folder import FolderStore
 from scheduler_service.telemetry.engines.sqlite import snapshot
 
 MANIFEST = "backup.json"
@@ -29,12 +30,9 @@ FORMAT = 1
 PREFIX, UNFINISHED = "scheduler-", ".unfinished-"
 LOCK_TIMEOUT_S = 10.0
 DATABASE = "logs/performance.db"
-# The configuration first: experiments archived meanwhile are then in both files, which a restore resolves.
 EXPERIMENTS = ("ab_test_config.json", "logs/experiments.jsonl", "logs/experiments_archive.jsonl")
-# In this order, because a change is in the file before it is in the history.
 THRESHOLDS = ("alert_thresholds.json", "logs/alert_thresholds.jsonl")
-# `.pending.json` holds a committed change that is not in all files yet.
-REGISTRY = ("models/tags.json", "models/history.jsonl", "models/.pending.json")
+REGISTRY = ("models/tags.json", "models/history.jsonl")
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,13 +166,11 @@ def _copy_home(settings: Settings, staging: Path) -> dict[str, dict[str, Any]]:
         if name not in files and (entry := _copy(settings.home / name, staging / name)) is not None:
             files[name] = entry
 
-    for name in (*EXPERIMENTS, *THRESHOLDS):
-        take(name)
-    # Weights never change and may be large, so most are copied before the registry is locked.
+    # Weights never change and may be large, so most are copied before the writers are locked out.
     for name in _weights(settings.home):
         take(name)
-    with locked(settings.models_dir / "tags.json", LOCK_TIMEOUT_S):
-        for name in (*_weights(settings.home), *_registry_files(settings.home)):
+    with FolderStore(settings.home).changing():
+        for name in (*EXPERIMENTS, *THRESHOLDS, *_weights(settings.home), *_registry_files(settings.home)):
             take(name)
     return files
 

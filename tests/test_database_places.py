@@ -16,6 +16,7 @@ from scheduler_service.errors import InvalidInput, StorageUnavailable
 from scheduler_service.postgresql.connecting import COMMIT_TIMEOUT_S, MIN_VERSION, PARAMETERS, SESSION
 from scheduler_service.postgresql.leases import LEASE_S
 from scheduler_service.settings import Settings, settings_from_environment
+from scheduler_service.store.database import CONNECTIONS as STORE_CONNECTIONS
 from scheduler_service.telemetry.engines.postgresql import CONNECTIONS, OWN_CONNECTIONS
 from tests.codes import coded
 from tests.conftest import ROOT
@@ -195,7 +196,7 @@ def test_the_documented_commands_make_a_database_that_the_service_uses(postgresq
 
 
 def test_the_documented_capacity_follows_from_the_connections_of_a_process():
-    each = CONNECTIONS + OWN_CONNECTIONS
+    each = CONNECTIONS + OWN_CONNECTIONS + STORE_CONNECTIONS + 1
     assert f"Each process has at most {each}:" in OPERATIONS
     assert f"{CONNECTIONS} of the {each} are for records and queries, {OWN_CONNECTIONS} for" in OPERATIONS
     rows = re.findall(r"^\| (\d+) \| (\d+) \| (\d+)\b", OPERATIONS.partition("connections at most")[2], re.MULTILINE)

@@ -3,11 +3,10 @@
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Literal
 
 from scheduler_service.clock import parse_time
-from scheduler_service.jsonlines import JsonLines, check_types
+from scheduler_service.jsonlines import check_types
 from scheduler_service.registry.names import STABLE, Version, parse_versioned
 from scheduler_service.words import Message
 
@@ -85,11 +84,6 @@ def _changed(values: Mapping[str, Any]) -> ChangedValues:
         if not all(value is None or isinstance(value, str) for value in values[name].values()):
             raise TypeError(f"{name} has another value than texts")
     return ChangedValues(values["status"], values["tags"])
-
-
-def open_history(path: Path) -> JsonLines[Event]:
-    """The history in the file at `path`."""
-    return JsonLines(path, Event.from_dict)
 
 
 def used_versions(events: Iterable[Event], algorithm: str) -> set[tuple[str, Version]]:
