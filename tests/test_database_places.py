@@ -69,7 +69,9 @@ def test_a_command_names_the_password_file_without_a_stack_trace(tmp_path):
     done = run_python(
         "monitoring.py", "stats", env=os.environ | environment | {"SCHED_DATABASE_PASSWORD_FILE": str(file)}
     )
-    assert (done.returncode, done.stderr) == (1, f"error: the password file {file} is not a text in UTF-8\n")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == f"error: the password file {file} is not a text in UTF-8"
+    assert "Traceback" not in done.stderr
 
 
 def test_a_byte_order_mark_and_the_end_of_the_line_do_not_belong_to_the_password(tmp_path):
@@ -214,4 +216,4 @@ def test_the_documented_times_are_those_of_the_code():
         f"a new one is tried for {PARAMETERS['connect_timeout']} s per host",
         f"PostgreSQL {MIN_VERSION} or newer",
     ):
-        assert text in OPERATIONS
+        assert text in " ".join(OPERATIONS.split())
