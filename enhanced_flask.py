@@ -12,7 +12,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import gevent
@@ -24,6 +23,7 @@ from model_manager import ModelVersionManager
 from monitoring import ABTestAnalyzer, PerformanceMonitor, alert_desk
 from scheduler_env.cores import SOLVER_THREADS
 from scheduler_service.clock import utc_now
+from scheduler_service.command_line import path
 from scheduler_service.errors import ServiceError, StorageUnavailable
 from scheduler_service.http.bodies import OrjsonProvider
 from scheduler_service.http.contract import problems
@@ -107,6 +107,7 @@ def create_app(settings: Settings | None = None, *, limits: Limits | None = None
     auth.guard(app, settings, limits or Limits(settings))
     for api in (*APIS, console.api):
         app.register_blueprint(api.blueprint)
+    console.current()  # before serving: it would keep all requests waiting
     if settings.trusted_proxies:
         app.wsgi_app = TrustedProxies(app.wsgi_app, settings.trusted_proxies)  # type: ignore[method-assign]
     app.wsgi_app = Shedding(app.wsgi_app, parts)  # type: ignore[method-assign]
@@ -354,7 +355,7 @@ def settings_from_arguments(arguments: Sequence[str] | None = None) -> Settings:
     parser.add_argument("--port", type=int, default=known.port, help="TCP port; 0 selects a free one")
     parser.add_argument("--workers", type=int, default=known.workers, help="worker processes")
     parser.add_argument(
-        "--home", type=Path, default=known.home, help="folder with models/, logs/, reports/ and ab_test_config.json"
+        "--home", type=path, default=known.home, help="folder with models/, logs/, reports/ and ab_test_config.json"
     )
     given = vars(parser.parse_args(arguments))
     try:

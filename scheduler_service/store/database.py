@@ -31,7 +31,7 @@ from scheduler_service.store.tables import blobs, entries, lines, metadata, revi
 
 log = logging.getLogger(__name__)
 
-CONNECTIONS = 5
+CONNECTIONS = 3
 CHANNEL = "scheduler_store"
 POLL_S, RETRY_S = 1.0, 0.5
 LOCK_TIMEOUT_S = 10.0
@@ -90,7 +90,7 @@ class DatabaseLog(Generic[Line]):
             try:
                 found.append(self._read(json.loads(content)))
                 ids.append(id_)
-            except (ValueError, KeyError, TypeError, RecursionError) as err:
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as err:
                 self._n_unreadable += 1
                 log.warning("%s: line %d is unreadable and passed over: %s", self.name, id_, err)
         self._lines, self._ids = self._lines + found, self._ids + ids
