@@ -4,9 +4,10 @@ Tests assert orders, counts and properties, never a duration: a busy machine is 
 measured in `benchmarks/`. `HANG_S` only ends a wait that would never finish.
 """
 
-import threading
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import TypeVar
 
 HANG_S = 300.0
@@ -23,9 +24,15 @@ def until(found: Callable[[], Found], what: object = "what was waited for") -> F
 
 
 def in_threads(work: Callable[..., object], arguments: Iterable[tuple[object, ...]]) -> None:
-    """Call `work` with each of the arguments, all at the same time, and wait for the end of all calls."""
-    threads = [threading.Thread(target=work, args=each) for each in arguments]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    """Call `work` with each of the arguments, all at the same time, and wait for all calls; raise an error of one."""
+    given = list(arguments)
+    all_there = Barrier(len(given))
+
+    def call(*each: object) -> None:
+        all_there.wait(HANG_S)
+        work(*each)
+
+    with ThreadPoolExecutor(len(given)) as threads:
+        calls = [threads.submit(call, *each) for each in given]
+    for call in calls:
+        call.result()
