@@ -11,7 +11,7 @@ from scheduler_env.batch.work import Task, compute
 from scheduler_env.cores import SOLVER_THREADS
 
 NICENESS = 10
-"""Clients of a service on this machine come first. A worker still gets a tenth of a core that something else keeps busy."""
+"""Clients of a service on this machine come first. A worker still gets a tenth of a busy core."""
 
 
 def main(descriptor: int) -> None:
