@@ -198,10 +198,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator["Server"]:
     """A PostgreSQL server for all tests of this process."""
-    from tests.postgresql import NoServer, new_server
+    from tests.postgresql import NoServer, long_timeouts, new_server
 
     try:
-        with new_server() as server:
+        with new_server() as server, long_timeouts():
             yield server
     except NoServer as err:
         pytest.skip(str(err))
