@@ -21,7 +21,7 @@ import pytest
 import requests
 from hypothesis import settings
 
-from tests.preloaded import python
+from tests.preloaded import OWN_PATH, python
 from tests.waiting import HANG_S, until
 
 if TYPE_CHECKING:
@@ -45,6 +45,12 @@ if "PYTEST_DEBUG_TEMPROOT" not in os.environ and MEMORY.is_dir() and shutil.disk
 
 settings.register_profile("untimed", deadline=None)  # slow examples are not failures
 settings.load_profile("untimed")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The processes of pytest-xdist share one preloaded Python. It imports nothing before its first use."""
+    if getattr(config.option, "numprocesses", None) and OWN_PATH not in os.environ:
+        os.environ[OWN_PATH] = python()
 
 
 @dataclass

@@ -245,7 +245,9 @@ def test_progress_is_shown_during_a_time_budget_and_stopping_stops_the_service_t
         page.get_by_role("button", name="开始排程").click()
         began_s = time.monotonic()
         expect(page.get_by_role("progressbar")).to_be_visible()
-        expect(page.locator(".progress")).to_contain_text(re.compile(r"正在改进方案：已用 \d+\.\d 秒，还需约 \d+\.\d 秒"))
+        expect(page.locator(".progress")).to_contain_text(
+            re.compile(r"正在改进方案：已用 \d+\.\d 秒，还需约 \d+\.\d 秒")
+        )
         page.get_by_role("button", name="停止").click()
         expect(page.get_by_text("已停止，服务器也已停止计算。")).to_be_visible()
         expect(page.get_by_role("button", name="开始排程")).to_be_enabled()
