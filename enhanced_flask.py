@@ -54,6 +54,7 @@ from scheduler_service.http.watch.watching import (
 )
 from scheduler_service.logs import configure_logging
 from scheduler_service.settings import PROJECT_ROOT, Settings, settings_from_environment, unknown_variables
+from scheduler_service.store.opening import store_of
 
 if TYPE_CHECKING:
     from scheduler_env.problem import Instance
@@ -73,6 +74,9 @@ MAX_EXAMINATIONS_WAITING = 16
 
 WARM_UP_MS = 2_000.0
 """Time limit of each schedule of the warm-up: an exact solver takes all of it, the agent a tenth."""
+
+STORE_POLL_S = 0.5
+"""How often a service that started without its database looks whether it is there."""
 
 COMPILE_POLL_S = 0.5
 """How often the warm-up checks whether another process has compiled the kernel."""
@@ -125,20 +129,18 @@ def warn_of_unknown_variables() -> None:
 
 def make_services(settings: Settings) -> Services:
     """The doors for `settings.home`, and their threads."""
-    registry = ModelVersionManager(settings.models_dir, allowed_sources=settings.model_sources or (settings.home,))
+    store = store_of(settings)
+    registry = ModelVersionManager(allowed_sources=settings.model_sources or (settings.home,), store=store)
+    experiments = ABTestManager(registry=registry, store=store)
     with suppress_storage_errors():
-        registry.register_seed_models(settings.seed_models_dir)
-    experiments = ABTestManager(settings.ab_config_file, registry=registry)
-    if not settings.ab_config_file.exists():  # people edit it, and the registry keeps the models named in it
-        with suppress_storage_errors():
-            experiments.config["default_model"] = experiments.default_model
+        prepare(registry, experiments, settings)
     with suppress_storage_errors():
-        clean_folders(settings)
+        clean_folders(settings, store)
     monitor = PerformanceMonitor(
         settings.records,
         reports_dir=settings.reports_dir,
         thresholds=settings.alert_thresholds,
-        thresholds_file=settings.thresholds_file,
+        store=store,
         must_open=False,
     )
     metrics = Metrics()
@@ -164,7 +166,7 @@ def make_services(settings: Settings) -> Services:
         models=registry,
         experiments=experiments,
         monitor=monitor,
-        analyzer=ABTestAnalyzer(monitor, config_path=settings.ab_config_file),
+        analyzer=ABTestAnalyzer(monitor, store=store),
         desk=alert_desk(monitor, settings, confirm_s=settings.alert_confirm_s, is_service=True),
         metrics=metrics,
         compute=compute,
@@ -182,6 +184,26 @@ def make_services(settings: Settings) -> Services:
         replays=Replays(registry, experiments, monitor, clients_wait),
         started_at=utc_now(),
     )
+
+
+def prepare(registry: ModelVersionManager, experiments: ABTestManager, settings: Settings) -> None:
+    """Give a new home or database the seed models and the default configuration.
+
+    Raises:
+        StorageUnavailable: it cannot be read or written.
+    """
+    registry.register_seed_models(settings.seed_models_dir)
+    experiments.write_default()  # the registry keeps the models named in it
+
+
+def wait_for_store(parts: Services) -> None:
+    """Wait for a database that could not be reached at the start, and prepare it then."""
+    if parts.models.store.fault is None:
+        return
+    while parts.models.store.fault is not None:
+        gevent.sleep(STORE_POLL_S)
+    with suppress_storage_errors():
+        parts.storage.run(lambda: prepare(parts.models, parts.experiments, parts.settings))
 
 
 @contextmanager
@@ -276,6 +298,7 @@ def make_app(settings: Settings, limits: Limits) -> tuple[Flask, WarmUp]:
     parts = app.extensions[EXTENSION]
 
     def after_start() -> None:
+        wait_for_store(parts)
         warm_up(parts)
         gevent.spawn(watch_experiments, parts)
         gevent.spawn(watch_alerts, parts)

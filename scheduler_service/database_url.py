@@ -29,7 +29,7 @@ class DatabaseUrl:
     name: str  # of the database; "": as the user
     user: str  # "": PGUSER, or the user of the process
     password: str = field(default="", repr=False)
-    parameters: Mapping[str, str] = field(default_factory=dict, repr=False)  # of libpq
+    parameters: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)  # of libpq
     password_file: Path | None = None  # read for each connection
 
     @property

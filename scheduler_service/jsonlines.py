@@ -4,7 +4,7 @@ import errno
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import IO, Any, Generic, TypeVar
@@ -77,27 +77,41 @@ class JsonLines(Generic[Line]):
             self._n_unreadable += 1
             logger.warning("%s: a line is unreadable and passed over (%s): %.200r", self.path, err, line)
 
-    def append_once(self, value: Mapping[str, Any]) -> None:
-        """Append a line unless it is already the last one, and sync it to disk. The caller must hold a lock.
+    def append_missing(self, values: Sequence[Mapping[str, Any]]) -> None:
+        """Append lines and sync them to disk. The caller must hold a lock.
 
-        An incomplete last line after a crash is removed first.
+        After a crash this is repeated with the same lines: those that are the last ones already are not appended again,
+        and an incomplete last line is removed first.
 
         Raises:
-            OSError: the file cannot be written, or the line is too long.
+            OSError: the file cannot be written, or a line is too long.
         """
-        line = json.dumps(value, ensure_ascii=False, allow_nan=False).encode() + b"\n"
-        if len(line) > MAX_LINE_BYTES:
-            raise OSError(
-                errno.EFBIG, f"a line of {len(line)} bytes; at most {MAX_LINE_BYTES} are read", str(self.path)
-            )
+        lines = [_line_of(value) for value in values]
+        if too_long := [len(line) for line in lines if len(line) > MAX_LINE_BYTES]:
+            text = f"a line of {too_long[0]} bytes; at most {MAX_LINE_BYTES} are read"
+            raise OSError(errno.EFBIG, text, str(self.path))
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         with open(descriptor, "r+b", buffering=0) as file:
             end = end_of_last_line(file.fileno())
             os.ftruncate(file.fileno(), end)
-            is_there = end >= len(line) and os.pread(file.fileno(), len(line), end - len(line)) == line
-            if not is_there and os.write(file.fileno(), line) != len(line):
+            missing = b"".join(lines[_n_present(file.fileno(), end, lines) :])
+            if missing and os.write(file.fileno(), missing) != len(missing):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
             os.fsync(file.fileno())
+
+
+def _line_of(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+
+
+def _n_present(descriptor: int, end: int, lines: Sequence[bytes]) -> int:
+    """With how many of the first `lines` a file ends."""
+    for count in range(len(lines), 0, -1):
+        joined = b"".join(lines[:count])
+        if end >= len(joined) and os.pread(descriptor, len(joined), end - len(joined)) == joined:
+            return count
+    return 0
 
 
 def _whole_lines(file: IO[bytes]) -> Iterator[tuple[int, bytes | None]]:

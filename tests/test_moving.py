@@ -101,7 +101,7 @@ def test_the_command_moves_the_records_of_a_home(postgresql, tmp_path, capsys, m
         try:
             assert main(door, ["stats", "--home", str(tmp_path)]) == 0
             assert "postgres" not in capsys.readouterr().err
-            assert main(door, ["backup", str(tmp_path / "copies"), "--home", str(tmp_path)]) == 1
-            assert "pg_dump" in capsys.readouterr().err
+            assert main(door, ["repair", "--home", str(tmp_path)]) == 1
+            assert "repair is for database files" in capsys.readouterr().err
         finally:
             settings_from_environment.cache_clear()

@@ -2,8 +2,7 @@
 
     {"thresholds": {"max_makespan": 80, "max_gap_20": 0.04}}
 
-Each change is written to the file, with its author and reason, before it is added to the history. So a kill in between
-loses no change.
+A change of the file and its line in the history, with author and reason, are one change of the store.
 """
 
 import logging
@@ -11,15 +10,13 @@ import math
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from scheduler_service.alert_rules import check, threshold
 from scheduler_service.clock import Clock, to_iso
 from scheduler_service.documents import Document, DocumentFile
-from scheduler_service.errors import InvalidInput, NotFound, cannot_write
-from scheduler_service.files import locked
-from scheduler_service.jsonlines import JsonLines
+from scheduler_service.errors import InvalidInput, NotFound
+from scheduler_service.store.change import Store
 
 log = logging.getLogger("scheduler.changes")
 
@@ -51,11 +48,12 @@ class Limits:
 
 
 class LimitFile(DocumentFile[Limits]):
-    """The file at `path`. Safe for threads and processes. A missing file sets no threshold."""
+    """The document. Safe for threads and processes. A missing one sets no threshold."""
 
-    def __init__(self, path: Path, clock: Clock) -> None:
-        super().__init__(path, _validate, Limits())
-        self._history = JsonLines(path.parent / "logs" / f"{path.stem}.jsonl", LimitChange.from_dict)
+    def __init__(self, store: Store, name: str, clock: Clock) -> None:
+        super().__init__(store, name, _validate, Limits())
+        self._history_name = f"logs/{name.removesuffix('.json')}.jsonl"
+        self._history = self.store.log(self._history_name, LimitChange.from_dict)
         self._clock = clock
 
     @property
@@ -80,7 +78,6 @@ class LimitFile(DocumentFile[Limits]):
         made: list[LimitChange] = []
 
         def apply(document: Document) -> None:
-            self._record(document.get("last_change"))  # before it is overwritten
             values = document.setdefault("thresholds", {})
             before = values.pop(name, None)
             if value is None and before is None:
@@ -91,29 +88,15 @@ class LimitFile(DocumentFile[Limits]):
             document["last_change"] = asdict(change)
             made.append(change)
 
-        self.update(apply)
-        self._record(asdict(made[-1]))
+        with self.store.changing() as whole:
+            self.update(apply, within=whole)
+            whole.append(self._history_name, asdict(made[-1]))
         log.info("threshold %s: %s -> %s by %s: %s", name, made[-1].before, value, actor or "nobody named", reason)
         return made[-1]
 
     def changes(self) -> list[LimitChange]:
         """All changes, oldest first."""
-        last = self.current().document.get("last_change")
-        found = self._history.lines()
-        if last is not None and all(each.id != last["id"] for each in reversed(found)):
-            found.append(LimitChange.from_dict(last))  # the process was killed before it wrote the history
-        return found
-
-    def _record(self, change: Mapping[str, Any] | None) -> None:
-        """Add a change to the history, unless it is there."""
-        if change is None:
-            return
-        try:
-            with locked(self._history.path):
-                if all(each.id != change["id"] for each in reversed(self._history.lines())):
-                    self._history.append_once(change)
-        except OSError as err:
-            raise cannot_write(self._history.path, err) from err
+        return self._history.lines()
 
 
 def _validate(document: object) -> Limits:

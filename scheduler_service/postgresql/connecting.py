@@ -89,7 +89,7 @@ def postgresql_engine(url: DatabaseUrl, connections: int) -> Engine:
     engine = create_engine("postgresql+psycopg://", use_native_hstore=False, pool_size=connections, **pool)
 
     def log_in(_dialect: object, _record: object, _arguments: object, parameters: dict[str, Any]) -> _Connection:
-        return _Connection.connect(**parameters | PARAMETERS | url.arguments())
+        return connect(url, **parameters)
 
     def configure(connection: psycopg.Connection[Any], _record: object) -> None:
         _configure(connection, url)
@@ -98,6 +98,19 @@ def postgresql_engine(url: DatabaseUrl, connections: int) -> Engine:
     event.listen(engine, "connect", configure)
     event.listen(engine, "handle_error", _mark_lost)
     return engine
+
+
+def connect(url: DatabaseUrl, **parameters: Any) -> _Connection:
+    """A connection of its own, outside any pool.
+
+    Args:
+        parameters: of libpq, or `autocommit`; those of `PARAMETERS` and of the URL replace them.
+
+    Raises:
+        psycopg.Error: the server cannot be reached, or refuses.
+        OSError: the password's file cannot be read.
+    """
+    return _Connection.connect(**parameters | PARAMETERS | url.arguments())
 
 
 def check_keeps_commits(connection: Connection, url: DatabaseUrl) -> None:

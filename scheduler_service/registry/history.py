@@ -3,11 +3,9 @@
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Literal
 
 from scheduler_service.clock import parse_time
-from scheduler_service.jsonlines import JsonLines
 from scheduler_service.registry.names import STABLE, Version, parse_versioned
 from scheduler_service.words import Message
 
@@ -69,11 +67,6 @@ class Event:
             ChangedValues(**line["after"]),
             line.get("details", {}),
         )
-
-
-def open_history(path: Path) -> JsonLines[Event]:
-    """The history in the file at `path`."""
-    return JsonLines(path, Event.from_dict)
 
 
 def used_versions(events: Iterable[Event], algorithm: str) -> set[tuple[str, Version]]:

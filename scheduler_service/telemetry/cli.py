@@ -19,9 +19,11 @@ from scheduler_service.backup import back_up, restore
 from scheduler_service.command_line import Outcome, add_actor, integer, number, progress_bar, run, shared_options, table
 from scheduler_service.database_url import DatabaseUrl, parse_database_url
 from scheduler_service.errors import InvalidInput
-from scheduler_service.experiments.archive import archive_of
+from scheduler_service.experiments.archive import Archive
 from scheduler_service.experiments.config import ConfigFile
 from scheduler_service.settings import Settings, settings_from_environment
+from scheduler_service.store.moving import move_store
+from scheduler_service.store.opening import store_at, store_of
 from scheduler_service.telemetry.database import open_database
 from scheduler_service.telemetry.moving import move
 from scheduler_service.telemetry.record import MAX_REPORT_DAYS
@@ -74,7 +76,7 @@ def main(door: Door, arguments: Sequence[str] | None = None) -> int:
 
     def command() -> Outcome:
         records = settings.records
-        if options.command in FILE_COMMANDS and not isinstance(records, Path):
+        if options.command == "repair" and not isinstance(records, Path):
             raise InvalidInput("database_only_file", database=records.shown)
         if options.command != "restore" and isinstance(records, Path) and not records.is_file():
             raise InvalidInput("no_records", home=str(settings.home))
@@ -84,7 +86,7 @@ def main(door: Door, arguments: Sequence[str] | None = None) -> int:
             records,
             reports_dir=settings.reports_dir,
             thresholds=settings.alert_thresholds,
-            thresholds_file=settings.thresholds_file,
+            store=store_of(settings),
         )
         return COMMANDS[options.command](Parts(door, monitor, settings), options)
 
@@ -303,8 +305,9 @@ def _vacuum(parts: Parts, options: argparse.Namespace) -> Outcome:
             loc, value = ("--keep-days",), options.keep_days
             raise InvalidInput("out_of_range", loc, value=value, minimum=1, maximum=MAX_REPORT_DAYS)
         before = parts.monitor.clock() - timedelta(days=options.keep_days)
-        config = ConfigFile(parts.settings.ab_config_file)
-        keep = (*config.current().experiments, *archive_of(parts.settings.ab_config_file).summaries())
+        store = store_of(parts.settings)
+        config = ConfigFile(store)
+        keep = (*config.current().experiments, *Archive(store).summaries())
         config.check()  # a broken file does not tell which runs must be kept
         with progress_bar("compacting", "run") as progress:
             compacted = parts.monitor.upkeep.compact(before, keep_experiments=keep, progress=progress)
@@ -315,12 +318,19 @@ def _vacuum(parts: Parts, options: argparse.Namespace) -> Outcome:
 
 
 def _move(parts: Parts, options: argparse.Namespace) -> Outcome:
-    target = open_database(_address(options.to, options.password_file))
+    place = _address(options.to, options.password_file)
+    target = open_database(place)
     with progress_bar("moving", "row") as progress:
         moved = move(parts.monitor.engine, target, progress)
     target.dispose()
     rows = [(name, content.rows, content.digest[:16]) for name, content in moved.items()]
     value = {name: {"rows": content.rows, "digest": content.digest} for name, content in moved.items()}
+    if not isinstance(place, Path) or place.parent.name == "logs":
+        home = parts.settings.home if isinstance(place, DatabaseUrl) else place.parent.parent
+        with progress_bar("moving models and experiments", "file") as progress:
+            n_parts, digest = move_store(store_of(parts.settings), store_at(place, home), progress)
+        rows.append(("models and experiments", n_parts, digest[:16]))
+        value["store"] = {"rows": n_parts, "digest": digest}
     return value, f"{table(('table', 'rows', 'digest of both'), rows)}", 0
 
 

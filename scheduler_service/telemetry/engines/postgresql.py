@@ -12,10 +12,9 @@ from scheduler_service.postgresql import attempts
 from scheduler_service.postgresql.connecting import check_keeps_commits, postgresql_engine
 from scheduler_service.postgresql.faults import postgresql_errors
 from scheduler_service.postgresql.leases import Lease, held
+from scheduler_service.postgresql.migration import lock_migrations
 from scheduler_service.telemetry.schema import metadata, prepare_at_once
 
-MIGRATION = 6_105_421_938_775_103_921
-"""The key of the lock under which tables are created; any number that other programs do not use."""
 LOCK_NAME = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
 SIZES = text(
     "SELECT relname, pg_total_relation_size(oid) FROM pg_class"
@@ -61,8 +60,7 @@ class DatabaseServer:
             return
         with self._mutex:
             with self._engine.begin() as connection:
-                # The transaction's own lock, not the session's: a pooler may give the session to others.
-                connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATION})"))
+                lock_migrations(connection)
                 prepare_at_once(connection, self.name, attempts.metadata.sorted_tables)
             self._is_ready = True
 
