@@ -27,7 +27,7 @@ from scheduler_service.telemetry.record import ReplayRecord
 from scheduler_service.telemetry.schema import prepare_at_once
 from tests.codes import coded
 from tests.conftest import ROOT, live_service
-from tests.postgresql import NoServer, Server, new_folder, new_server, owner
+from tests.postgresql import NoServer, Server, lock_timeout, new_folder, new_server, owner
 from tests.programs import run_python, start_python
 from tests.receiver import Receiver
 from tests.waiting import HANG_S, in_threads, until
@@ -283,6 +283,7 @@ def test_a_commit_that_waits_for_a_standby_ends_and_is_not_doubled(own_server, t
     until(lambda: own_server.execute("SHOW synchronous_standby_names") == [("FIRST 1 (gone)",)])
     until(lambda: _is_refused(monitor, "database_standby_missing"))
     monkeypatch.setattr("scheduler_service.postgresql.connecting.COMMIT_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("scheduler_service.postgresql.connecting.CONFIGURE", lock_timeout("500ms"))
     with pytest.raises(StorageUnavailable, check=coded("database_busy")):  # the first outcome is still open
         monitor.record_performance(record("waits"))
     own_server.execute("ALTER SYSTEM RESET synchronous_standby_names")
