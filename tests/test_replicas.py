@@ -39,14 +39,17 @@ def replica(postgresql, tmp_path):
     """Make another replica over the same schema, in this process: `replica().test_client()`."""
     with postgresql.schema() as url:
         options = url.parameters["options"].replace("=", "%3D")
-        homes = count()
+        homes, made = count(), []
 
         def make(**options_of_it: object):
             home = tmp_path / f"replica{next(homes)}"
             address = f"{postgresql.address}?options={options}"
-            return create_app(Settings(home=home, database_url=address, **options_of_it))
+            made.append(create_app(Settings(home=home, database_url=address, **options_of_it)))
+            return made[-1]
 
         yield make
+        for app in made:
+            parts_of(app).models.store.close()
 
 
 @pytest.fixture
@@ -199,11 +202,11 @@ def log_requests(monitor: PerformanceMonitor, number: int) -> None:
 
 @pytest.fixture
 def replaying(replica):
-    """Two replicas with 90 recorded requests and an experiment, which each replica has in its own home."""
+    """Two replicas with 90 recorded requests and an experiment."""
     both = [parts_of(replica()) for _ in range(2)]
     log_requests(both[0].monitor, 90)
-    for each in both:
-        each.experiments.create_experiment("e", "DDQN_v1.0", "DDQN_v2.0")
+    both[0].experiments.create_experiment("e", "DDQN_v1.0", "DDQN_v2.0")
+    until(lambda: [each.name for each in both[1].experiments.list_experiments()] == ["e"], "the experiment")
     yield both
     for each in both:
         each.replays.close()
@@ -258,7 +261,8 @@ def test_one_replay_runs_at_a_time_in_all_replicas(replaying):
     first, second = replaying
     for each in replaying:
         each.replays.close()
-        each.experiments.create_experiment("other", "DDQN_v2.0", "DDQN_v1.0")
+    first.experiments.create_experiment("other", "DDQN_v2.0", "DDQN_v1.0")
+    until(lambda: len(second.experiments.list_experiments()) == 2, "the other experiment")
     first.replays.start("e", options=ReplayOptions())
     with pytest.raises(Overloaded, check=coded("replay_at_work", experiment="e", done=0, total=90)):
         second.replays.start("other", options=ReplayOptions())
@@ -294,8 +298,8 @@ def test_a_killed_replica_costs_a_replay_only_time(postgresql, tmp_path):
             running.callback(monitor.close)
             log_requests(monitor, 120)
             body = {"experiment_name": "e", "model_a": "DDQN_v1.0", "model_b": "DDQN_v2.0"}
-            for each in (killed, alive):
-                assert each.post("/experiments", json=body).status_code == 201
+            assert alive.post("/experiments", json=body).status_code == 201
+            until(lambda: killed.get("/experiments/e").status_code == 200, "the experiment")
             started = killed.post("/experiments/e/replay", json={"time_budget_ms": 30.0})
             assert started.json()["replay"]["total"] == 120
             until(lambda: len(monitor.get_pairs("e")) > 0, "the first pairs")

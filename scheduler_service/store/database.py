@@ -81,6 +81,10 @@ class DatabaseLog(Generic[Line]):
     def unreadable_lines(self) -> int:
         return self._n_unreadable
 
+    def forget(self) -> None:
+        """Read everything again."""
+        self._ids, self._lines, self._n_unreadable, self.last_id, self.is_read = [], [], 0, 0, False
+
     def add(self, new: Sequence[tuple[int, bytes]]) -> None:
         """Add lines that the store has read."""
         found: list[Line] = []
@@ -192,6 +196,7 @@ class DatabaseStore:
             if str(err) != str(self.fault):
                 log.error("%s; what was read before stays in force", err)
             self.fault = err
+            self._is_ready = False  # perhaps it is another database by now, without tables
             raise
         self.fault = None
 
@@ -199,6 +204,10 @@ class DatabaseStore:
         """Read the changes since the last time, all as of the same moment; with the mutex held."""
         seen = -1 if self._state is None else self._state.revision
         number = connection.execute(select(revision.c.number)).scalar_one()
+        if number < seen:  # it is another database, or an older state of it
+            self._state, seen = None, -1
+            for each in self._logs:
+                each.forget()
         if number == seen and all(each.is_read for each in self._logs):
             return
         found = connection.execute(
