@@ -143,8 +143,8 @@ def make_services(settings: Settings) -> Services:
         settings.records,
         reports_dir=settings.reports_dir,
         thresholds=settings.alert_thresholds,
-        store=store,
         share_reports=True,
+        store=store,
         must_open=False,
     )
     metrics = Metrics()

@@ -41,6 +41,7 @@ N_REPLICAS, N_CLIENTS, N_MESSAGES = 3, 4, 10
 KINDS = ("replica", "leaseholder", "primary")
 LEASE = "experiments.lease"
 STEADY_S, PAUSE_S = 2.0, 0.01
+CALM_S, CALM_GAP_S = 5.0, 1.0
 PROMOTED_AFTER_S = 0.3  # how soon the operator's script notices the loss of the primary
 SETTINGS = {"SCHED_ALERT_EVERY_S": "1"}
 
@@ -57,6 +58,11 @@ class Seen:
         """The longest time since then without any answered run."""
         times = [since_s, *sorted(each for each in self.answered_s if each > since_s)]
         return max((after - before for before, after in pairwise(times)), default=0.0)
+
+    def is_calm(self, now_s: float) -> bool:
+        """Whether in the last seconds no time without an answered run was longer than `CALM_GAP_S`."""
+        times = [now_s - CALM_S, *(each for each in tuple(self.answered_s) if each > now_s - CALM_S), now_s]
+        return max(after - before for before, after in pairwise(times)) < CALM_GAP_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +122,7 @@ def _measure(
         with _clients(stack) as seen, progress_bar("rounds", "round") as progress:
             progress(0, options.rounds)
             for number in range(options.rounds):
-                _wait_until_steady(stack)
+                _wait_until_steady(stack, seen)
                 time.sleep(STEADY_S + chance.random())
                 messages = [f"round {number}, message {each}" for each in range(N_MESSAGES)]
                 posted = threading.Thread(target=_post, args=(partial(desk.tell, severity="info"), messages, told))
@@ -124,7 +130,7 @@ def _measure(
                 rounds.append(_round(KINDS[number % len(KINDS)], stack, seen, chance))
                 posted.join()
                 progress(number + 1, options.rounds)
-            _wait_until_steady(stack)
+            _wait_until_steady(stack, seen)
         stored = Counter(monitor.get_performance_data(columns=("request_id",))["request_id"])
     finally:
         monitor.close()
@@ -151,7 +157,7 @@ def _round(kind: str, stack: Stack, seen: Seen, chance: random.Random) -> Round:
         stack.replace_primary()
     else:
         stack.start_replica(victim)
-    _wait_until_steady(stack)
+    _wait_until_steady(stack, seen)
     return Round(kind, seen.longest_gap_s(began_s), taken_over_s)
 
 
@@ -172,9 +178,11 @@ def _holder(stack: Stack) -> int:
     return max(latest)[1]
 
 
-def _wait_until_steady(stack: Stack) -> None:
+def _wait_until_steady(stack: Stack, seen: Seen) -> None:
+    """Wait until all replicas are ready and answer: the first check for alerts, which imports pandas, is a pause."""
     until(lambda: all(_is_ready(each.url, stack) for each in stack.replicas), "all replicas to be ready")
     until(lambda: _takeovers(stack) > 0, "a holder of the lease")
+    until(lambda: seen.is_calm(time.monotonic()), "clients to be answered without a pause")
 
 
 def _is_ready(url: str, stack: Stack) -> bool:

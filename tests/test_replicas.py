@@ -1,312 +1,237 @@
-"""What several replicas, or workers of one, do once: reviews, alerts, compaction; and who continues after a death."""
+"""Replicas: services with homes of their own that share one PostgreSQL database."""
 
+import json
 import os
-import re
-import signal
-from collections import Counter
-from contextlib import ExitStack
-from datetime import UTC, datetime, timedelta
-from itertools import count
-from pathlib import Path
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from enhanced_flask import create_app
-from monitoring import PerformanceMonitor, PerformanceRecord
-from scheduler_service.errors import LeaseLost, Overloaded, StorageUnavailable
-from scheduler_service.experiments.replay import ReplayOptions
-from scheduler_service.http.services import EXTENSION, Services
-from scheduler_service.http.watch.duties import TAKE_INTERVAL_S
-from scheduler_service.settings import Settings
-from scheduler_service.telemetry.database import Slices, database_of
-from tests.codes import coded
-from tests.conftest import NEW_PROCESS, LiveService, live_service
-from tests.instances import params_of
-from tests.waiting import in_threads, until
+from scheduler_env import SAMPLE_PARAMS
+from tests.checkpoints import write_checkpoint
+from tests.conftest import live_service
+from tests.programs import run_python
+from tests.waiting import HANG_S, until
 
-NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
-DUTIES = ("experiments.lease", "live_models.lease", "alerts.lease")
-DUTIES_ON = {"SCHED_AUTO_ROLLBACK": "true", "SCHED_ALERT_EVERY_S": "0.2"}
+V1, V2 = "DDQN_v1.0", "DDQN_v2.0"
 
 
-def holders(name: str, *services: LiveService) -> list[int]:
-    """The processes that took a lease, in the order of their services' logs."""
-    return [int(pid) for each in services for pid in re.findall(rf"process (\d+) holds the lease {name}", each.log())]
-
-
-@pytest.fixture
-def replica(postgresql, tmp_path):
-    """Make another replica over the same schema, in this process: `replica().test_client()`."""
+@pytest.fixture(scope="module")
+def address(postgresql):
     with postgresql.schema() as url:
         options = url.parameters["options"].replace("=", "%3D")
-        homes, made = count(), []
-
-        def make(**options_of_it: object):
-            home = tmp_path / f"replica{next(homes)}"
-            address = f"{postgresql.address}?options={options}"
-            made.append(create_app(Settings(home=home, database_url=address, **options_of_it)))
-            return made[-1]
-
-        yield make
-        for app in made:
-            parts_of(app).models.store.close()
+        yield f"{postgresql.address}?options={options}"
 
 
-@pytest.fixture
-def postgresql_monitor(postgresql, tmp_path):
-    """A monitor over a schema of its own, and a function that opens others."""
-    with postgresql.schema() as url, ExitStack() as opened:
+@pytest.fixture(scope="module")
+def start(address, tmp_path_factory):
+    """Start another replica."""
 
-        def open_one(**options: bool) -> PerformanceMonitor:
-            monitor = PerformanceMonitor(url, reports_dir=tmp_path / "reports", clock=lambda: NOW, **options)
-            opened.callback(monitor.close)
-            return monitor
+    def start(**settings):
+        environment = {"SCHED_DATABASE_URL": address, **settings}
+        return live_service(tmp_path_factory.mktemp("replica"), environment=environment)
 
-        yield open_one
+    return start
 
 
-def expire(monitor: PerformanceMonitor, name: str) -> None:
-    """As if the lease had not been renewed in time."""
-    with monitor.engine.begin() as connection:
-        connection.exec_driver_sql(f"UPDATE leases SET expires = now() - interval '1 hour' WHERE name = '{name}'")
+@pytest.fixture(scope="module")
+def replicas(start):
+    """Two replicas that were started at the same time on an empty database."""
+    opened = [start(), start()]
+    with ThreadPoolExecutor(2) as pool:
+        running = list(pool.map(lambda each: each.__enter__(), opened))
+    yield running
+    for each in opened:
+        each.__exit__(None, None, None)
 
 
-def test_one_replica_does_each_duty_and_another_one_continues_after_its_death(postgresql, tmp_path):
-    with postgresql.schema() as url:
-        options = url.parameters["options"].replace("=", "%3D")
-        environment = {"SCHED_DATABASE_URL": f"{postgresql.address}?options={options}"} | DUTIES_ON
-        with (
-            live_service(tmp_path / "a", environment=environment, command=NEW_PROCESS) as first,
-            live_service(tmp_path / "b", environment=environment, command=NEW_PROCESS) as second,
-        ):
-            both = (first, second)
-            for name in DUTIES:
-                until(lambda name=name: holders(name, *both), name)
-            for name in DUTIES:
-                assert len(holders(name, *both)) == 1
-            dead, alive = both if holders("experiments.lease", first) else (second, first)
-            held = [name for name in DUTIES if holders(name, dead)]
-            os.kill(dead.process.pid, signal.SIGKILL)
-            dead.process.wait()
-            for name in held:
-                assert until(lambda name=name: holders(name, alive), name) == [alive.process.pid]
-            assert alive.run(params=[10.0] * 15)
+def promote(replica, name, status):
+    answer = replica.post(f"/models/{name}/promote", json={"status": status, "reason": "drill", "actor": "li"})
+    assert answer.status_code == 200, answer.text
+    return answer.json()
 
 
-def test_one_worker_does_each_duty_and_another_one_continues_after_its_death(tmp_path):
-    with live_service(tmp_path, arguments=("--workers", "2"), environment=DUTIES_ON) as service:
-        for name in DUTIES:
-            (holder,) = until(lambda name=name: holders(name, service), name)
-        os.kill(holder, signal.SIGKILL)
-        _, other = until(lambda: found if len(found := holders(DUTIES[-1], service)) > 1 else None, "another holder")
-        assert other != holder
+def stable(replica):
+    (found,) = replica.get("/models?tag=stable").json()["models"]
+    return found["model_key"]
 
 
-def test_a_lease_ends_and_is_taken_within_five_seconds():
-    leases = pytest.importorskip("scheduler_service.postgresql.leases")
-    assert leases.LEASE_S + TAKE_INTERVAL_S < 5.0
-    assert leases.RENEW_S <= leases.LEASE_S / 3, "two renewals may fail"
+def test_replicas_that_start_at_once_agree_on_the_seed_models(replicas):
+    models = [replica.get("/models").json()["models"] for replica in replicas]
+    until(lambda: replicas[0].get("/models").json()["models"] == replicas[1].get("/models").json()["models"])
+    assert {model["version"] for model in models[0]} == {"1.0.0", "2.0.0"}
+    assert not any((replica.home / "models" / "tags.json").exists() for replica in replicas)
 
 
-def test_processes_that_wait_for_a_lease_write_nothing(postgresql_monitor):
-    monitor, other = postgresql_monitor(), postgresql_monitor()
-    with monitor.alerts.hold("job", 0.0):
-        for _ in range(3):
-            with pytest.raises(StorageUnavailable, check=coded("locked_by_others")), other.alerts.hold("job", 0.0):
-                pass
-        with other.engine.connect() as connection:  # a row that somebody tried to change has their transaction
-            assert connection.exec_driver_sql("SELECT xmax::text FROM leases").scalar() == "0"
+def test_every_replica_answers_with_the_model_of_the_database(replicas):
+    for replica in replicas:
+        answer = replica.post("/run_algorithm", json={"params": list(SAMPLE_PARAMS), "time_budget_ms": 0})
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["result"]["model_info"]["model_key"].endswith("v2.0.0")
 
 
-def test_a_deposed_holder_compacts_nothing_more(postgresql_monitor, monkeypatch):
-    monkeypatch.setattr("scheduler_service.telemetry.upkeep.BATCH_SIZE", 10)
-    monitor, other = postgresql_monitor(), postgresql_monitor()
-    old = datetime(2020, 1, 1, tzinfo=UTC)
-    records = (PerformanceRecord(request_id=f"r{n}", timestamp=old + timedelta(hours=n)) for n in range(50))
-    monitor.record_performance(*records)
-    with ExitStack() as held:
-
-        def depose(done: int, total: int) -> None:
-            if done == 20:
-                expire(monitor, "compaction")
-                held.enter_context(other.alerts.hold("compaction", 0.0))
-
-        with pytest.raises(LeaseLost, check=coded("lease_lost")):
-            monitor.upkeep.compact(NOW, progress=depose)
-        assert monitor.count_runs() == 30
-        monitor.check_writable()
-    assert other.upkeep.compact(NOW) == 29, "the newest run stays"
-    with monitor.engine.connect() as connection:
-        assert connection.exec_driver_sql("SELECT sum(runs) FROM days").scalar() == 49
+def test_a_promotion_and_a_rollback_are_seen_by_the_other_replica(replicas):
+    first, second = replicas
+    promote(first, V2, "validated")
+    for name in (V2, V1, V2):
+        promoted = promote(first, name, "deployed") if name == V2 else promote(second, name, "deployed")
+        key = promoted["model"]["model_key"]
+        began_s = time.monotonic()
+        for replica in replicas:
+            until(lambda replica=replica, key=key: stable(replica) == key, "the promotion to be seen")
+        assert time.monotonic() - began_s < HANG_S
+    assert first.post("/models/rollback", json={"algorithm": "DDQN", "reason": "x"}).status_code == 200
+    until(lambda: stable(first) == stable(second), "the rollback to be seen")
+    events = [replica.get("/models/history").json()["events"] for replica in replicas]
+    assert events[0] == events[1]
 
 
-# --- reports ---
+def test_registrations_at_once_get_different_versions(replicas):
+    def register(number):
+        replica = replicas[number % 2]
+        weights = write_checkpoint(replica.home / f"w{number}.pth", number)
+        body = {"model_path": weights.name, "algorithm_name": "DDQN", "training_params": {"n": 1}}
+        return replica.post("/models/register", json=body | {"performance_metrics": {}})
+
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(register, range(6)))
+    assert [answer.status_code for answer in answers] == [201] * 6, answers[0].text
+    assert len({answer.json()["model_key"] for answer in answers}) == 6
+    until(lambda: len({len(replica.get("/models").json()["models"]) for replica in replicas}) == 1)
 
 
-def test_a_report_is_the_same_whichever_replica_answers(replica, mostly_words):
-    first, second = (replica().test_client() for _ in range(2))
-    assert first.post("/run_algorithm", json={"params": [10.0] * 15}).status_code == 200
-    made = [each.post("/reports/performance", json={"format": "pdf", "lang": "en"}).json for each in (first, second)]
-    listed = [each.get("/reports").json for each in (first, second)]
-    assert listed[0] == listed[1]
-    assert listed[0]["total"] == 4
-    assert {each["report"] for each in made} <= {each["name"] for each in listed[0]["reports"]}
-    assert {each["kind"] for each in listed[0]["reports"]} == {"performance"}
-    for each in listed[0]["reports"]:
-        pages = [client.get(each["url"]) for client in (first, second)]
-        assert pages[0].data == pages[1].data
-        assert len(pages[0].data) == each["size_bytes"]
-        assert pages[0].data.startswith(b"%PDF" if each["format"] == "pdf" else b"<!DOCTYPE html>")
+def test_an_experiment_created_here_assigns_there_and_is_promoted_as_one_change(replicas):
+    first, second = replicas
+    body = {"experiment_name": "shared", "model_a": V2, "model_b": V1, "guardrails": False}
+    assert first.post("/experiments", json=body).status_code == 201
+    until(lambda: second.get("/experiments/shared").status_code == 200, "the experiment to be seen")
+    arms = [{u: r.get(f"/experiments/shared/assignment/u{u}").json() for u in range(20)} for r in replicas]
+    assert arms[0] == arms[1]
+    promoted = second.post("/experiments/shared/promote", json={"reason": "例会", "actor": "li"})
+    assert promoted.status_code == 200, promoted.text
+    key = promoted.json()["experiment"]["promotion"]["model"]
+    until(lambda: first.get("/models").json()["default_model"]["model_key"] == key, "the default to be seen")
+    assert stable(first) == key
+    history = first.get("/experiments/shared/history").json()["history"]
+    assert [line["event"] for line in history] == ["created", "promoted"]
+    assert first.post("/experiments/shared/revert", json={}).status_code == 200
 
 
-def test_reports_of_replicas_in_the_same_second_have_different_names(postgresql, postgresql_monitor, mostly_words):
-    monitors = [postgresql_monitor(share_reports=True) for _ in range(4)]
-    made: list[str] = []
-    in_threads(lambda each: made.append(each.generate_performance_report(pdf=True)), [(each,) for each in monitors])
-    assert len(set(made)) == 4
-    assert len(monitors[0].reports.listed()) == 8
+def test_thresholds_set_here_are_in_force_there(replicas):
+    first, second = replicas
+    path = "/alerts/thresholds/max_makespan"
+    assert first.put(path, json={"value": 70, "reason": "winter"}).status_code == 200
+
+    def value(replica):
+        found = replica.get("/alerts/thresholds").json()["thresholds"]
+        return next(each["value"] for each in found if each["name"] == "max_makespan")
+
+    until(lambda: value(second) == 70.0, "the threshold to be seen")
 
 
-@pytest.mark.parametrize("name", ["performance_20200101_000000_en.html", "performance_20200101_000000.txt", "%00.html"])
-def test_an_unknown_report_is_not_found(replica, name):
-    answer = replica().test_client().get(f"/reports/{name}")
-    assert (answer.status_code, answer.json["code"]) == (404, "report_not_found")
+def test_a_run_answered_here_is_told_there(replicas):
+    first, second = replicas
+    run = first.post("/run_algorithm", json={"params": list(SAMPLE_PARAMS), "time_budget_ms": 0}).json()
+    found = second.get(f"/runs/{run['request_id']}")
+    assert found.status_code == 200, found.text
+    assert found.json()["run"]["makespan"] == run["result"]["makespan"]
 
 
-def test_the_command_line_writes_reports_to_files(postgresql_monitor, tmp_path):
-    path = Path(postgresql_monitor().generate_performance_report())
-    assert path.parent == tmp_path / "reports"
-    assert path.is_file()
+def test_the_command_lines_work_on_the_database(replicas, address, tmp_path):
+    environment = os.environ | {"SCHED_DATABASE_URL": address, "SCHED_HOME": str(tmp_path)}
+    listed = run_python("-m", "model_manager", "list", "--json", env=environment)
+    assert listed.returncode == 0, listed.stderr
+    assert len(json.loads(listed.stdout)) == len(replicas[0].get("/models").json()["models"])
+    checked = run_python("-m", "model_manager", "fsck", "--json", env=environment)
+    assert json.loads(checked.stdout) == {"found": [], "left": []}, checked.stderr
+    shown = run_python("-m", "ab_testing", "list", "--json", env=environment)
+    assert "shared" in shown.stdout, shown.stderr
 
 
-def test_tables_that_a_later_version_needs_are_added_to_a_database_in_use(postgresql_monitor):
-    monitor = postgresql_monitor()
-    with monitor.engine.begin() as connection:
-        connection.exec_driver_sql("DROP TABLE reports")
-    with postgresql_monitor().engine.connect() as connection:
-        assert connection.exec_driver_sql("SELECT count(*) FROM reports").scalar() == 0
+def test_a_killed_replica_is_replaced_by_a_new_one_with_all_it_had(start, replicas):
+    with start() as third:
+        answer = third.post("/run_algorithm", json={"params": list(SAMPLE_PARAMS), "time_budget_ms": 0})
+        assert answer.status_code == 200
+        third.process.kill()
+        third.process.wait(HANG_S)
+    assert replicas[0].get(f"/runs/{answer.json()['request_id']}").status_code == 200
+    with start() as fourth:
+        assert fourth.get("/models").json()["models"] == replicas[0].get("/models").json()["models"]
 
 
-# --- replays ---
+def test_changes_by_many_clients_at_both_replicas_lose_nothing(replicas):
+    def create(number):
+        body = {"experiment_name": f"e{number}", "model_a": V2, "model_b": V1, "guardrails": False}
+        return replicas[number % 2].post("/experiments", json=body).status_code
 
-
-def parts_of(app) -> Services:
-    return app.extensions[EXTENSION]
-
-
-def log_requests(monitor: PerformanceMonitor, number: int) -> None:
-    for n in range(number):
-        given = {"input_params": {"params": params_of(n)}, "time_budget_ms": 0.0}
-        monitor.record_performance(PerformanceRecord(request_id=f"r{n}", user_id=f"u{n}", **given))
-
-
-@pytest.fixture
-def replaying(replica):
-    """Two replicas with 90 recorded requests and an experiment."""
-    both = [parts_of(replica()) for _ in range(2)]
-    log_requests(both[0].monitor, 90)
-    both[0].experiments.create_experiment("e", "DDQN_v1.0", "DDQN_v2.0")
-    until(lambda: [each.name for each in both[1].experiments.list_experiments()] == ["e"], "the experiment")
-    yield both
-    for each in both:
-        each.replays.close()
-
-
-def pairs_each_once(monitor: PerformanceMonitor, number: int) -> bool:
-    counts = Counter(monitor.get_pairs("e", source="replay")["request_id"])
-    return len(counts) == number and set(counts.values()) == {1}
-
-
-def slices_of(parts: Services) -> Slices:
-    found = database_of(parts.monitor.engine).slices
-    assert found is not None
-    return found
-
-
-def test_a_replay_is_shared_out_and_its_state_is_the_same_everywhere(replaying):
-    first, second = replaying
-    started = first.replays.start("e", options=ReplayOptions())
-    assert (started["total"], started["state"]) == (90, "running")
-    second.replays.join()
-    for each in replaying:
-        until(lambda each=each: each.replays.state("e")["state"] == "done", lambda each=each: each.replays.state("e"))
-    assert first.replays.state("e") == second.replays.state("e")
-    assert pairs_each_once(first.monitor, 90)
-    assert slices_of(first).jobs() == []
-    again = second.replays.start("e", options=ReplayOptions())
-    assert (again["replay_id"], again["state"]) == (started["replay_id"], "done")
-
-
-def test_slices_of_a_replica_that_died_are_done_by_another_one(replaying):
-    dead, alive = replaying
-    dead.replays.close()  # it begins slices and does not do them
-    started = dead.replays.start("e", options=ReplayOptions())
-    slices = slices_of(dead)
-    taken = [slices.take(), slices.take()]
-    assert [each.number for each in taken] == [0, 1]
-    slices.give_back(taken[0])
-    taken[1].lease._ended.set()  # renews nothing more, as a killed process
-
-    def is_done() -> bool:
-        alive.replays.join()
-        return alive.replays.state("e")["state"] == "done"
-
-    until(is_done, lambda: alive.replays.state("e"))
-    assert alive.replays.state("e")["done"] == started["total"] == 90
-    assert pairs_each_once(alive.monitor, 90)
-    slices.finish(taken[1])  # somebody else has done it
-
-
-def test_one_replay_runs_at_a_time_in_all_replicas(replaying):
-    first, second = replaying
-    for each in replaying:
-        each.replays.close()
-    first.experiments.create_experiment("other", "DDQN_v2.0", "DDQN_v1.0")
-    until(lambda: len(second.experiments.list_experiments()) == 2, "the other experiment")
-    first.replays.start("e", options=ReplayOptions())
-    with pytest.raises(Overloaded, check=coded("replay_at_work", experiment="e", done=0, total=90)):
-        second.replays.start("other", options=ReplayOptions())
-    assert second.replays.start("e", options=ReplayOptions())["total"] == 90
-
-
-def test_a_slice_that_fails_again_and_again_is_given_up_until_the_replay_is_started_again(replaying, monkeypatch):
-    parts = replaying[0]
-
-    def fail(*_args: object, **_more: object) -> bool:
-        raise RuntimeError("out of order")
-
-    with monkeypatch.context() as broken:
-        broken.setattr("scheduler_service.http.runs.replays.run_replay", fail)
-        parts.replays.start("e", options=ReplayOptions())
-        until(lambda: parts.replays.state("e")["state"] == "failed", lambda: parts.replays.state("e"))
-    assert slices_of(parts).jobs() == []
-    parts.replays.start("e", options=ReplayOptions())
-    until(lambda: parts.replays.state("e")["state"] == "done", lambda: parts.replays.state("e"))
-    assert pairs_each_once(parts.monitor, 90)
-
-
-def test_a_killed_replica_costs_a_replay_only_time(postgresql, tmp_path):
-    with postgresql.schema() as url:
-        options = url.parameters["options"].replace("=", "%3D")
-        environment = {"SCHED_DATABASE_URL": f"{postgresql.address}?options={options}"}
-        with ExitStack() as running:
-            killed, alive = (
-                running.enter_context(live_service(tmp_path / name, environment=environment, command=NEW_PROCESS))
-                for name in "ab"
+    threads = ThreadPoolExecutor(8)
+    with threads as pool:
+        assert list(pool.map(create, range(16))) == [201] * 16
+    assert threading.active_count() < 50
+    names = {f"e{number}" for number in range(16)}
+    for replica in replicas:
+        until(
+            lambda replica=replica: (
+                names <= {each["name"] for each in replica.get("/experiments").json()["experiments"]}
             )
-            monitor = PerformanceMonitor(url, reports_dir=tmp_path)
-            running.callback(monitor.close)
-            log_requests(monitor, 120)
-            body = {"experiment_name": "e", "model_a": "DDQN_v1.0", "model_b": "DDQN_v2.0"}
-            assert alive.post("/experiments", json=body).status_code == 201
-            until(lambda: killed.get("/experiments/e").status_code == 200, "the experiment")
-            started = killed.post("/experiments/e/replay", json={"time_budget_ms": 30.0})
-            assert started.json()["replay"]["total"] == 120
-            until(lambda: len(monitor.get_pairs("e")) > 0, "the first pairs")
-            os.kill(killed.process.pid, signal.SIGKILL)
+        )
 
-            def state() -> dict[str, object]:
-                return alive.get("/experiments/e/replay").json()["replay"]
 
-            until(lambda: state()["state"] == "done", state)
-            assert pairs_each_once(monitor, 120)
+def test_a_backup_of_the_database_is_restored_into_an_empty_one(replicas, postgresql, tmp_path):
+    """The backup is of the whole database, so this has a server's database of its own."""
+    postgresql.execute("CREATE DATABASE original")
+    postgresql.execute("CREATE DATABASE restored")
+    addresses = [postgresql.address.replace("/postgres?", "?").rsplit("/", 1)[0] for _ in range(2)]
+    original, restored = (f"{each}/{name}" for each, name in zip(addresses, ("original", "restored"), strict=True))
+    with live_service(tmp_path / "a", environment={"SCHED_DATABASE_URL": original}) as service:
+        run = service.post("/run_algorithm", json={"params": list(SAMPLE_PARAMS), "time_budget_ms": 0}).json()
+        models = service.get("/models").json()["models"]
+    copies = tmp_path / "copies"
+
+    def command(address, *arguments):
+        environment = os.environ | {"SCHED_DATABASE_URL": address, "SCHED_HOME": str(tmp_path / "b")}
+        return run_python("-m", "monitoring", *arguments, env=environment)
+
+    made = command(original, "backup", str(copies))
+    assert made.returncode == 0, made.stderr
+    copy = made.stdout.strip()
+    assert command(original, "restore", copy).returncode == 1, "it is not empty"
+    assert command(restored, "restore", copy).returncode == 0
+    with live_service(tmp_path / "c", environment={"SCHED_DATABASE_URL": restored}) as service:
+        assert service.get("/models").json()["models"] == models
+        assert service.get(f"/runs/{run['request_id']}").json()["run"]["makespan"] == run["result"]["makespan"]
+    into_a_file = run_python("-m", "monitoring", "restore", copy, "--home", str(tmp_path / "d"))
+    assert "SCHED_DATABASE_URL" in into_a_file.stderr
+    damaged = next(copies.glob("*/database.dump"))
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    assert "damaged" in command(restored, "restore", copy).stderr
+    for each in (made, into_a_file):
+        assert "p%40ss" not in each.stderr
+        assert postgresql.PASSWORD not in each.stderr
+
+
+def test_a_service_started_without_its_database_serves_once_it_is_there(tmp_path):
+    from tests.postgresql import NoServer, new_server
+
+    try:
+        with new_server() as server:
+            server.stop()
+            with live_service(tmp_path, environment={"SCHED_DATABASE_URL": server.address}) as service:
+                body = {"params": list(SAMPLE_PARAMS), "time_budget_ms": 0}
+                assert service.post("/run_algorithm", json=body).status_code == 503
+                assert service.get("/health/live").status_code == 200
+                assert service.get("/health/ready").status_code == 503
+                server.start()
+                until(lambda: service.get("/health/ready").status_code == 200, "the service to be ready")
+                assert service.post("/run_algorithm", json=body).status_code == 200
+                assert len(service.get("/models").json()["models"]) == 2
+                server.stop()
+                assert service.post("/run_algorithm", json=body).status_code == 503
+                assert len(service.get("/models").json()["models"]) == 2
+                assert service.post("/models/DDQN_v2.0/promote", json={"status": "validated"}).status_code == 503
+                server.start()
+                until(lambda: service.post("/run_algorithm", json=body).status_code == 200, "runs to be answered")
+                assert server.PASSWORD not in service.output.read_text()
+    except NoServer as err:
+        pytest.skip(str(err))
