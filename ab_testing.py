@@ -44,8 +44,7 @@ __all__ = ["ABTestManager", "Assignment", "Experiment", "Records"]
 class ABTestManager:
     """Creates experiments, assigns users to arms, says what they found, ramps candidates up and stops bad ones.
 
-    Assignment is sticky without being stored: a hash of the experiment's name and the user's id decides. Safe to use
-    from several threads, greenlets and processes.
+    A hash of the experiment's name and the user's id decides the arm. Safe for threads, greenlets and processes.
     """
 
     def __init__(

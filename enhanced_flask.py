@@ -12,7 +12,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import gevent
@@ -24,6 +23,7 @@ from model_manager import ModelVersionManager
 from monitoring import ABTestAnalyzer, PerformanceMonitor, alert_desk
 from scheduler_env.cores import SOLVER_THREADS
 from scheduler_service.clock import utc_now
+from scheduler_service.command_line import path
 from scheduler_service.errors import ServiceError, StorageUnavailable
 from scheduler_service.http.bodies import OrjsonProvider
 from scheduler_service.http.contract import problems
@@ -77,6 +77,9 @@ MAX_EXAMINATIONS_WAITING = 16
 WARM_UP_MS = 2_000.0
 """Time limit of each schedule of the warm-up: an exact solver takes all of it, the agent a tenth."""
 
+STORE_POLL_S = 0.5
+"""How often a service that started without its database looks whether it is there."""
+
 COMPILE_POLL_S = 0.5
 """How often the warm-up checks whether another process has compiled the kernel."""
 
@@ -106,6 +109,7 @@ def create_app(settings: Settings | None = None, *, limits: Limits | None = None
     auth.guard(app, settings, limits or Limits(settings))
     for api in (*APIS, console.api):
         app.register_blueprint(api.blueprint)
+    console.current()  # before serving: it would keep all requests waiting
     if settings.trusted_proxies:
         app.wsgi_app = TrustedProxies(app.wsgi_app, settings.trusted_proxies)  # type: ignore[method-assign]
     app.wsgi_app = Shedding(app.wsgi_app, parts)  # type: ignore[method-assign]
@@ -130,11 +134,9 @@ def make_services(settings: Settings) -> Services:
     """The doors for `settings.home`, and their threads."""
     store = store_of(settings)
     registry = ModelVersionManager(allowed_sources=settings.model_sources or (settings.home,), store=store)
-    with suppress_storage_errors():
-        registry.register_seed_models(settings.seed_models_dir)
     experiments = ABTestManager(registry=registry, store=store)
     with suppress_storage_errors():
-        experiments.write_default()  # the registry keeps the models named in it
+        prepare(registry, experiments, settings)
     with suppress_storage_errors():
         clean_folders(settings, store)
     monitor = PerformanceMonitor(
@@ -186,6 +188,26 @@ def make_services(settings: Settings) -> Services:
         replays=Replays(registry, experiments, monitor, clients_wait),
         started_at=utc_now(),
     )
+
+
+def prepare(registry: ModelVersionManager, experiments: ABTestManager, settings: Settings) -> None:
+    """Give a new home or database the seed models and the default configuration.
+
+    Raises:
+        StorageUnavailable: it cannot be read or written.
+    """
+    registry.register_seed_models(settings.seed_models_dir)
+    experiments.write_default()  # the registry keeps the models named in it
+
+
+def wait_for_store(parts: Services) -> None:
+    """Wait for a database that could not be reached at the start, and prepare it then."""
+    if parts.models.store.fault is None:
+        return
+    while parts.models.store.fault is not None:
+        gevent.sleep(STORE_POLL_S)
+    with suppress_storage_errors():
+        parts.storage.run(lambda: prepare(parts.models, parts.experiments, parts.settings))
 
 
 @contextmanager
@@ -280,6 +302,7 @@ def make_app(settings: Settings, limits: Limits) -> tuple[Flask, WarmUp]:
     parts = app.extensions[EXTENSION]
 
     def after_start() -> None:
+        wait_for_store(parts)
         warm_up(parts)
         gevent.spawn(watch_failures, parts)
         gevent.spawn(watch_experiments, parts)
@@ -337,7 +360,7 @@ def settings_from_arguments(arguments: Sequence[str] | None = None) -> Settings:
     parser.add_argument("--port", type=int, default=known.port, help="TCP port; 0 selects a free one")
     parser.add_argument("--workers", type=int, default=known.workers, help="worker processes")
     parser.add_argument(
-        "--home", type=Path, default=known.home, help="folder with models/, logs/, reports/ and ab_test_config.json"
+        "--home", type=path, default=known.home, help="folder with models/, logs/, reports/ and ab_test_config.json"
     )
     given = vars(parser.parse_args(arguments))
     try:

@@ -25,7 +25,7 @@ from scheduler_service.alerts.limits import LimitFile
 from scheduler_service.alerts.rules import RULES_OF_RUNS
 from scheduler_service.clock import Clock, parse_time, utc_now
 from scheduler_service.command_line import Progress
-from scheduler_service.database_url import DatabaseUrl
+from scheduler_service.database_url import DatabaseUrl, parse_path, parse_place
 from scheduler_service.errors import InvalidInput
 from scheduler_service.reporting.shelf import open_shelf
 from scheduler_service.settings import Settings, settings_from_environment
@@ -100,14 +100,15 @@ class PerformanceMonitor:
         clock: Clock = utc_now,
         store: Store | None = None,
     ) -> None:
-        where = settings_from_environment().records if db_path is None else db_path
-        where = Path(where) if isinstance(where, str) else where
-        self.db_path = where if isinstance(where, Path) else settings_from_environment().database_file
-        self.reports_dir = Path(reports_dir) if reports_dir is not None else settings_from_environment().reports_dir
+        usual = settings_from_environment()
+        where = usual.records if db_path is None else db_path
+        where = where if isinstance(where, DatabaseUrl) else parse_place(where)
+        self.db_path = where if isinstance(where, Path) else usual.database_file
+        self.reports_dir = usual.reports_dir if reports_dir is None else parse_path(reports_dir)
         self.clock = clock
         if thresholds_file is None and db_path is not None and isinstance(where, Path):
             thresholds_file = self.db_path.with_name(LIMITS_NAME)
-        said = settings_from_environment().alert_thresholds if thresholds is None else thresholds
+        said = usual.alert_thresholds if thresholds is None else thresholds
         limits = LimitFile(store_for(thresholds_file, store), Path(thresholds_file or LIMITS_NAME).name, clock)
         self.limits = ThresholdsInForce(limits, said, lambda: PERFORMANCE_THRESHOLDS)
         self.engine = open_database(where, must_open=must_open)

@@ -163,7 +163,9 @@ class DocumentFile(Generic[S]):
             except StorageUnavailable as err:
                 return self._adopt(_Reading(None, b"", last.snapshot, err))
             if content is None:
-                gone = last.fault if last.content is None else MustBeMended("file_vanished", path=self.shown)
+                gone = last.fault if last.content is None else None
+                if last.content:  # b"": it could not be read, so perhaps it was never there
+                    gone = MustBeMended("file_vanished", path=self.shown)
                 return self._adopt(_Reading(stamp=None, content=None, snapshot=last.snapshot, fault=gone))
             if content == last.content:
                 return self._adopt(_Reading(stamp, content, last.snapshot, last.fault))

@@ -9,6 +9,8 @@ from pathlib import Path
 from threading import Lock
 from typing import IO, Any, Generic, TypeVar
 
+from scheduler_service.clock import parse_time
+
 Line = TypeVar("Line")
 
 MAX_LINE_BYTES = 32 * 2**20
@@ -21,7 +23,7 @@ class JsonLines(Generic[Line]):
     """The file at `path`; only new lines are read again.
 
     Args:
-        read: converts a line's object; ValueError, KeyError or TypeError if it is invalid.
+        read: converts a line's object; ValueError, KeyError or TypeError if it is invalid. See `check_types`.
     """
 
     def __init__(self, path: Path, read: Callable[[dict[str, Any]], Line]) -> None:
@@ -73,7 +75,7 @@ class JsonLines(Generic[Line]):
                 raise ValueError(f"it has more than {MAX_LINE_BYTES / 2**20:.0f} MiB")
             self._lines.append(self._read(json.loads(line)))
             self._offsets.append(self._read_bytes)
-        except (ValueError, KeyError, TypeError, RecursionError) as err:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as err:
             self._n_unreadable += 1
             logger.warning("%s: a line is unreadable and passed over (%s): %.200r", self.path, err, line)
 
@@ -99,6 +101,21 @@ class JsonLines(Generic[Line]):
             if missing and os.write(file.fileno(), missing) != len(missing):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
             os.fsync(file.fileno())
+
+
+def check_types(line: Mapping[str, Any], types: Mapping[str, type | tuple[type, ...]], *, time: str = "time") -> None:
+    """Check the types of members of a line, which people may edit and other versions of the program write.
+
+    Args:
+        time: this member must be ISO-8601.
+
+    Raises:
+        KeyError, TypeError, ValueError: a member is missing, has another type, or is no time.
+    """
+    for name, kind in types.items():
+        if isinstance(line[name], bool) or not isinstance(line[name], kind):
+            raise TypeError(f"{name} is {line[name]!r:.50}")
+    parse_time(line[time])
 
 
 def _line_of(value: Mapping[str, Any]) -> bytes:

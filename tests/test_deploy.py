@@ -191,8 +191,8 @@ def test_the_command_of_the_image_serves_from_the_copied_files(image, tmp_path):
             assert created.returncode == 0, created.stderr
             copy = Path(created.stdout.strip())
             assert copy.is_relative_to(tmp_path)
-            restored = ("-m", "monitoring", "restore", str(copy), "--home", str(tmp_path / "home" / f"restored-{by}"))
-            assert run(*in_the_image(image, sys.executable, *restored)).returncode == 0
+        restored = ("-m", "monitoring", "restore", str(copy), "--home", str(tmp_path / "home" / "restored"))
+        assert run(*in_the_image(image, sys.executable, *restored)).returncode == 0
         assert running.stop() == 0
         output = running.output.read_text("utf-8", errors="replace")
         assert "data loaded from" in output

@@ -239,6 +239,12 @@ def test_missing_data_advances_nothing(changes, code, stage):
     )
 
 
+def test_an_unmet_condition_does_not_read_as_a_fact():
+    """The list begins with 还需要; "A 仍是默认模型" said what is not so."""
+    decision = decide(plan(), evidence(is_baseline_the_default=False), NEXT_DAY)
+    assert "还需要：A 为默认模型" in WORDS.say(*decision.reasons, lang="zh")
+
+
 @pytest.mark.parametrize("word", ["non_inferior", "inconclusive", "invalid", "identical"])
 def test_only_a_better_candidate_is_promoted(word):
     decision = decide(plan(stage=2), evidence(word=word), NEXT_DAY)

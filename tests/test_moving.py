@@ -95,6 +95,9 @@ def test_the_command_moves_the_records_of_a_home(postgresql, tmp_path, capsys, m
         assert "runs" in capsys.readouterr().out
         assert main(door, ["move", "--to", "mysql://x:hidden@y/z", "--home", str(tmp_path)]) == 1
         assert "hidden" not in capsys.readouterr().err
+        to_file = ["move", "--to", str(tmp_path / "new.db"), "--password-file", str(password), "--home", str(tmp_path)]
+        assert main(door, to_file) == 1
+        assert "password" in capsys.readouterr().err
         monkeypatch.setenv("SCHED_DATABASE_URL", address)
         monkeypatch.setenv("SCHED_DATABASE_PASSWORD_FILE", str(password))
         settings_from_environment.cache_clear()

@@ -209,3 +209,29 @@ def test_a_backup_of_the_database_is_restored_into_an_empty_one(replicas, postgr
     for each in (made, into_a_file):
         assert "p%40ss" not in each.stderr
         assert postgresql.PASSWORD not in each.stderr
+
+
+def test_a_service_started_without_its_database_serves_once_it_is_there(tmp_path):
+    from tests.postgresql import NoServer, new_server
+
+    try:
+        with new_server() as server:
+            server.stop()
+            with live_service(tmp_path, environment={"SCHED_DATABASE_URL": server.address}) as service:
+                body = {"params": list(SAMPLE_PARAMS), "time_budget_ms": 0}
+                assert service.post("/run_algorithm", json=body).status_code == 503
+                assert service.get("/health/live").status_code == 200
+                assert service.get("/health/ready").status_code == 503
+                server.start()
+                until(lambda: service.get("/health/ready").status_code == 200, "the service to be ready")
+                assert service.post("/run_algorithm", json=body).status_code == 200
+                assert len(service.get("/models").json()["models"]) == 2
+                server.stop()
+                assert service.post("/run_algorithm", json=body).status_code == 503
+                assert len(service.get("/models").json()["models"]) == 2
+                assert service.post("/models/DDQN_v2.0/promote", json={"status": "validated"}).status_code == 503
+                server.start()
+                until(lambda: service.post("/run_algorithm", json=body).status_code == 200, "runs to be answered")
+                assert server.PASSWORD not in service.output.read_text()
+    except NoServer as err:
+        pytest.skip(str(err))

@@ -39,14 +39,17 @@ def replica(postgresql, tmp_path):
     """Make another replica over the same schema, in this process: `replica().test_client()`."""
     with postgresql.schema() as url:
         options = url.parameters["options"].replace("=", "%3D")
-        homes = count()
+        homes, made = count(), []
 
         def make(**options_of_it: object):
             home = tmp_path / f"replica{next(homes)}"
             address = f"{postgresql.address}?options={options}"
-            return create_app(Settings(home=home, database_url=address, **options_of_it))
+            made.append(create_app(Settings(home=home, database_url=address, **options_of_it)))
+            return made[-1]
 
         yield make
+        for app in made:
+            parts_of(app).models.store.close()
 
 
 @pytest.fixture

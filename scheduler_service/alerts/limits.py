@@ -6,16 +6,18 @@ A change of the file and its line in the history, with author and reason, are on
 """
 
 import logging
-import math
 import secrets
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from types import NoneType
 from typing import Any
 
 from scheduler_service.alert_rules import check, threshold
 from scheduler_service.clock import Clock, to_iso
 from scheduler_service.documents import Document, DocumentFile
 from scheduler_service.errors import InvalidInput, NotFound
+from scheduler_service.jsonlines import check_types
 from scheduler_service.store.change import Store
 
 log = logging.getLogger("scheduler.changes")
@@ -35,7 +37,9 @@ class LimitChange:
 
     @classmethod
     def from_dict(cls, line: Mapping[str, Any]) -> "LimitChange":
-        """The change in a line; KeyError or TypeError if it is not one."""
+        """The change in a line; KeyError, TypeError or ValueError if it is not one."""
+        numbers = dict.fromkeys(("before", "after"), (int, float, NoneType))
+        check_types(line, {**dict.fromkeys(("id", "time", "name", "actor", "reason"), str), **numbers})
         return cls(**{name: line[name] for name in cls.__dataclass_fields__})
 
 
@@ -109,12 +113,12 @@ def _validate(document: object) -> Limits:
     if not isinstance(values, dict):
         raise InvalidInput("thresholds_not_numbers")
     for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
             raise InvalidInput("finite_number", (name,))
         check(name, value)
     if (last := document.get("last_change")) is not None:
         try:
             LimitChange.from_dict(last)
-        except (KeyError, TypeError, AttributeError) as err:
+        except (KeyError, TypeError, ValueError) as err:
             raise InvalidInput("last_change_invalid") from err
     return Limits(document, {name: float(value) for name, value in values.items()})

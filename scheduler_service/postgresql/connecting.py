@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
@@ -82,15 +83,19 @@ class _Text(StrDumperUnknown):
         return super().dump(obj.replace("\x00", "\ufffd") if "\x00" in obj else obj)
 
 
-def postgresql_engine(url: DatabaseUrl, connections: int) -> Engine:
+def postgresql_engine(url: DatabaseUrl, connections: int, *, before_login: Callable[[], None] = lambda: None) -> Engine:
     """An engine with at most so many connections to `url`, made when they are used. Create it after a fork.
 
     A connection is checked before its use, so that a restart of the server costs no request.
+
+    Args:
+        before_login: called before each new connection; the engine refers to it.
     """
     pool: dict[str, Any] = {"max_overflow": 0, "pool_timeout": POOL_TIMEOUT_S, "pool_pre_ping": True}
     engine = create_engine("postgresql+psycopg://", use_native_hstore=False, pool_size=connections, **pool)
 
     def log_in(_dialect: object, _record: object, _arguments: object, parameters: dict[str, Any]) -> _Connection:
+        before_login()
         return connect(url, **parameters)
 
     def configure(connection: psycopg.Connection[Any], _record: object) -> None:

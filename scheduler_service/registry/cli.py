@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from scheduler_env.values import strict_json
 from scheduler_service.clock import parse_time, utc_now
-from scheduler_service.command_line import Outcome, integer, progress_bar, run, table
+from scheduler_service.command_line import Outcome, integer, path, progress_bar, run, table
 from scheduler_service.errors import InvalidInput, ModelNotFound
 from scheduler_service.experiments.changes import Changes
 from scheduler_service.experiments.config import ConfigFile
@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument(
         "--models",
-        type=Path,
+        type=path,
         metavar="FOLDER",
         help="registry folder (default: models/ below SCHED_HOME, or the database of SCHED_DATABASE_URL)",
     )
@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     listing.add_argument("--tag")
     command("show", "show all data of a model").add_argument("name")
     register = command("register", "measure a weights file and register it as a new version")
-    register.add_argument("path", type=Path, help="the weights, a .pth file")
+    register.add_argument("path", type=path, help="the weights, a .pth file")
     register.add_argument("--algorithm", default="DDQN", help="(default: %(default)s)")
     register.add_argument(
         "--params", type=_json_object, default={}, metavar="JSON", help="training parameters, or @file"

@@ -4,7 +4,7 @@ import os
 from functools import cache
 from pathlib import Path
 
-from scheduler_service.database_url import DatabaseUrl
+from scheduler_service.database_url import DatabaseUrl, parse_path
 from scheduler_service.settings import Settings, settings_from_environment
 from scheduler_service.store.change import Store
 from scheduler_service.store.folder import FolderStore
@@ -32,4 +32,4 @@ def store_for(path: str | Path | None, store: Store | None = None) -> Store:
     """`store` if it is given; else the folder that contains `path`; without a path, that of the environment."""
     if store is not None:
         return store
-    return store_of(settings_from_environment()) if path is None else FolderStore(Path(path).absolute().parent)
+    return store_of(settings_from_environment()) if path is None else FolderStore(parse_path(path).absolute().parent)

@@ -11,13 +11,21 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pydantic_core import PydanticCustomError
-
 from scheduler_service.alerts.desk import as_json
 from scheduler_service.alerts.rules import RULES_OF_RUNS
 from scheduler_service.backup import back_up, restore
-from scheduler_service.command_line import Outcome, add_actor, integer, number, progress_bar, run, shared_options, table
-from scheduler_service.database_url import DatabaseUrl, parse_database_url
+from scheduler_service.command_line import (
+    Outcome,
+    add_actor,
+    integer,
+    number,
+    path,
+    progress_bar,
+    run,
+    shared_options,
+    table,
+)
+from scheduler_service.database_url import DatabaseUrl, parse_place
 from scheduler_service.errors import InvalidInput
 from scheduler_service.experiments.archive import Archive
 from scheduler_service.experiments.config import ConfigFile
@@ -141,7 +149,7 @@ def _parser() -> argparse.ArgumentParser:
         "write runs or pairs to a file for other programs",
         "The suffix selects the format: .csv (UTF-8, for spreadsheets) or .parquet.",
     )
-    export.add_argument("file", type=Path)
+    export.add_argument("file", type=path)
     export.add_argument("--table", choices=("runs", "pairs"), default="runs", help="(default: %(default)s)")
     export.add_argument("--since", metavar="TIME", help="ISO-8601; local time unless it has an offset")
     export.add_argument("--until", metavar="TIME", help="ISO-8601, inclusive")
@@ -162,7 +170,7 @@ def _parser() -> argparse.ArgumentParser:
         "copy records, experiments and models into a new folder below FOLDER, and print its path",
         "Services may be running. The copy is consistent and checked, and appears only when it is complete.",
     )
-    backup.add_argument("folder", type=Path, metavar="FOLDER", help="preferably on another disk; created if missing")
+    backup.add_argument("folder", type=path, metavar="FOLDER", help="preferably on another disk; created if missing")
     backup.add_argument("--keep", type=integer, metavar="N", help="afterwards delete all but the newest N copies")
 
     restored = command(
@@ -170,7 +178,7 @@ def _parser() -> argparse.ArgumentParser:
         "restore a backup into a home without records and models",
         "Each file is checked against its digest. Existing files are not overwritten.",
     )
-    restored.add_argument("folder", type=Path, metavar="COPY", help="path printed by `backup`")
+    restored.add_argument("folder", type=path, metavar="COPY", help="path printed by `backup`")
 
     moved = command(
         "move",
@@ -179,7 +187,7 @@ def _parser() -> argparse.ArgumentParser:
         "the services.",
     )
     moved.add_argument("--to", required=True, metavar="URL", help="postgresql+psycopg://..., or the path of a new file")
-    moved.add_argument("--password-file", type=Path, metavar="FILE", help="file with the password for the URL")
+    moved.add_argument("--password-file", type=path, metavar="FILE", help="file with the password for the URL")
 
     vacuum = command(
         "vacuum",
@@ -318,7 +326,11 @@ def _vacuum(parts: Parts, options: argparse.Namespace) -> Outcome:
 
 
 def _move(parts: Parts, options: argparse.Namespace) -> Outcome:
-    place = _address(options.to, options.password_file)
+    try:
+        place = parse_place(options.to, options.password_file)
+    except InvalidInput as err:
+        raise err.at(("--to",)) from None
+    place = place if isinstance(place, DatabaseUrl) else place.resolve()
     target = open_database(place)
     with progress_bar("moving", "row") as progress:
         moved = move(parts.monitor.engine, target, progress)
@@ -332,15 +344,6 @@ def _move(parts: Parts, options: argparse.Namespace) -> Outcome:
         rows.append(("models and experiments", n_parts, digest[:16]))
         value["store"] = {"rows": n_parts, "digest": digest}
     return value, f"{table(('table', 'rows', 'digest of both'), rows)}", 0
-
-
-def _address(text: str, password_file: Path | None) -> Path | DatabaseUrl:
-    if "://" not in text:
-        return Path(text).resolve()
-    try:
-        return parse_database_url(text, password_file)
-    except PydanticCustomError as err:
-        raise InvalidInput(err.type, ("--to",), **(err.context or {})) from err
 
 
 def _repair(settings: Settings, _options: argparse.Namespace) -> Outcome:

@@ -5,12 +5,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, event, text
+from sqlalchemy import Connection, Engine, ExceptionContext, Table, event, text
 
 from scheduler_service.database_url import DatabaseUrl
 from scheduler_service.postgresql import attempts
 from scheduler_service.postgresql.connecting import check_keeps_commits, postgresql_engine
-from scheduler_service.postgresql.faults import postgresql_errors
+from scheduler_service.postgresql.faults import postgresql_errors, state_of
 from scheduler_service.postgresql.leases import Lease, held, leases
 from scheduler_service.postgresql.migration import lock_migrations
 from scheduler_service.postgresql.reports import reports
@@ -27,10 +27,9 @@ SIZES = text(
 HIGHER = text("SELECT setval(pg_get_serial_sequence(:table, :column), :last)")
 CONNECTIONS, OWN_CONNECTIONS = 16, 4
 """Per process: for records and queries; and for health, leases and new tables, which must not wait for those."""
+UNKNOWN_TABLE = "42P01"
 CLOCK_DIFFERENCE_S = 2.0
 """A smaller difference between this machine's clock and the server's is not reported."""
-FORGET_EVERY = 1_000
-"""Commits between two deletions of old ids of attempts."""
 
 
 class DatabaseServer:
@@ -75,9 +74,14 @@ class DatabaseServer:
             return
         with self._mutex:
             with self._engine.begin() as connection:
+                self.prepare_fill(connection)  # a new index of a large table takes long
                 lock_migrations(connection)
                 prepare_at_once(connection, self.name, OTHER_TABLES)
             self._is_ready = True
+
+    def check_tables_again(self) -> None:
+        """Let the next connection create the tables: the server may have another database by now."""
+        self._is_ready = False
 
     def check_sound(self) -> None:
         """Nothing: the server detects damage itself."""
@@ -93,9 +97,9 @@ class DatabaseServer:
 
     def is_new(self, connection: Connection, attempt: str) -> bool:
         """Whether this attempt is not committed yet; it will be by the connection's transaction."""
-        self._commits += 1
-        if self._commits % FORGET_EVERY == 0:
+        if self._commits % attempts.FORGET_EVERY == 0:
             attempts.forget_old(connection)
+        self._commits += 1
         return attempts.is_new(connection, attempt)
 
     def serialise(self, connection: Connection, name: str) -> None:
@@ -155,10 +159,14 @@ class DatabaseServer:
 
 def open_server(url: DatabaseUrl) -> tuple[Engine, DatabaseServer]:
     """An engine for the database at `url`, whose tables are created when it connects. Connections are pooled."""
-    engine, server = postgresql_engine(url, CONNECTIONS), DatabaseServer(url)
+    server = DatabaseServer(url)
+    engine = postgresql_engine(url, CONNECTIONS, before_login=server.make_ready)
 
-    def create_tables(*_: object) -> None:  # the engine refers to this function, and thereby to the server
-        server.make_ready()
+    def check_again(context: ExceptionContext) -> None:
+        if isinstance(err := context.original_exception, Exception) and state_of(err) == UNKNOWN_TABLE:
+            context.is_disconnect = True  # all connections are made anew
+        if context.is_disconnect:
+            server.check_tables_again()
 
-    event.listen(engine, "do_connect", create_tables)
+    event.listen(engine, "handle_error", check_again)
     return engine, server
