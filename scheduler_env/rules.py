@@ -54,7 +54,7 @@ from scheduler_env.kernel import (
 )
 from scheduler_env.problem import Instance
 from scheduler_env.schedule import Solution
-from scheduler_env.serial import Decoder, decode, new_decoder
+from scheduler_env.serial import FORWARDS, Decoder, decode, new_decoder
 
 WORST_CASE = "WCS"
 """The only rule that compares pairs of eligible activities; defined for the parallel scheme."""
@@ -279,7 +279,7 @@ def _priority(problem: Problem, code: int, random: Floats) -> Floats:
 
 @compiled
 def _heads(problem: Problem) -> Floats:
-    head = np.zeros(problem.shortest.size)
+    head = problem.release.copy()
     for position in range(head.size):
         j = problem.topological[position]
         for e in range(problem.successor_at[j], problem.successor_at[j + 1]):
@@ -515,6 +515,6 @@ def serial_scheme(problem: Problem, state: SimulationState, decoder: Decoder, or
     Fills only `state.mode`, `state.start` and `state.finish`.
     """
     state.mode[:] = mode
-    decode(problem, decoder, order, mode, problem.successor_at, problem.successors, state.start, np.inf)
+    decode(problem, decoder, order, mode, problem.successor_at, problem.successors, state.start, np.inf, FORWARDS)
     for j in range(order.size):
         state.finish[j] = state.start[j] + problem.duration[mode[j]]
