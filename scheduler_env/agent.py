@@ -139,7 +139,7 @@ class Agent:
 
 
 def _schedule_by_rules(problem: Problem, seed: int, max_evaluations: int | None) -> Incumbent:
-    """The first schedule of a residual problem: by `FIRST_RULE`, or by the best rule if trying all takes little time."""
+    """The first schedule of a residual problem: by `FIRST_RULE`, or by the best rule if there are few activities."""
     state = new_state(problem)
     makespan_h = build(problem, state, FIRST_RULE)
     best = Incumbent(state.mode, state.start, makespan_h, str(FIRST_RULE), 1)

@@ -47,7 +47,7 @@ passes, whether this pass schedules backwards."""
 
 
 def can_alternate(problem: Problem) -> bool:
-    """Whether no activity has a choice of modes, and the problem is the same backwards: it has no releases or levels."""
+    """Whether no activity has a choice of modes, and the problem has no release or level: it is the same backwards."""
     return problem.duration.size == problem.shortest.size and not problem.is_residual
 
 

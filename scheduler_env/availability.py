@@ -34,9 +34,7 @@ def check(availability: Availability) -> None:
         _check_people(availability, ("availability",))
         return
     if len(availability) > MAX_INTERVALS:
-        raise InvalidInstance(
-            "too_long", ("availability",), max_length=MAX_INTERVALS, actual_length=len(availability)
-        )
+        raise InvalidInstance("too_long", ("availability",), max_length=MAX_INTERVALS, actual_length=len(availability))
     for number, (from_h, to_h, people) in enumerate(availability):
         _check_people(people, ("availability", number, "people"))
         if not 0.0 <= from_h <= MAX_HOUR:

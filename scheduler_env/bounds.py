@@ -68,14 +68,12 @@ def bound_by_heads_and_tails(problem: Problem) -> float:
         head[j] = _raised_head(problem, j, head, length, predecessor_at, predecessors, problem.is_residual)
         head[j] = _head_after_groups(problem, j, head, predecessor_at, predecessors, groups)
         if problem.is_residual:
-            head[j] = max(head[j], problem.release[j])
-            length[j] = _earliest_end(problem, j, head[j]) - head[j]
+            head[j], end = _first_fit(problem, j, max(head[j], problem.release[j]))
+            length[j] = end - head[j]
     after = np.zeros(n)
     for position in range(n - 1, -1, -1):
         j = problem.topological[position]
-        after[j] = _raised_head(
-            problem, j, after, problem.shortest, problem.successor_at, problem.successors, False
-        )
+        after[j] = _raised_head(problem, j, after, problem.shortest, problem.successor_at, problem.successors, False)
         after[j] = _head_after_groups(problem, j, after, problem.successor_at, problem.successors, groups)
     bound = 0.0
     for j in range(n):
@@ -86,17 +84,18 @@ def bound_by_heads_and_tails(problem: Problem) -> float:
 
 
 @compiled
-def _earliest_end(problem: Problem, j: int, head: float) -> float:
-    """The earliest end of `j` in any mode if it is alone and starts at `head` or later, hours."""
-    soonest = np.inf
+def _first_fit(problem: Problem, j: int, head: float) -> tuple[float, float]:
+    """The earliest start and the earliest end of `j`, each in any mode, if it is alone and not before `head`, hours."""
+    first_start = first_end = np.inf
     for m in range(problem.mode_at[j], problem.mode_at[j + 1]):
         first, last = problem.demand_at[m], problem.demand_at[m + 1]
         begin = earliest_fit(
             problem.levels, problem.level_at, head, problem.duration[m], problem.demand_resource[first:last],
             problem.demand_units[first:last],
         )  # fmt: skip
-        soonest = min(soonest, begin + problem.duration[m])
-    return soonest
+        first_start = min(first_start, begin)
+        first_end = min(first_end, begin + problem.duration[m])
+    return first_start, first_end
 
 
 @compiled

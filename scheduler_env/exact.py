@@ -148,5 +148,7 @@ def _take(problem: Problem, incumbent: Incumbent, mode: Ints, begin: Floats) -> 
     order = np.lexsort((place, begin)).astype(np.int64)
     start = np.empty(begin.size)
     decoder = new_decoder(problem)
-    makespan_h = decode(problem, decoder, order, mode, problem.successor_at, problem.successors, start, np.inf, FORWARDS)
+    makespan_h = decode(
+        problem, decoder, order, mode, problem.successor_at, problem.successors, start, np.inf, FORWARDS
+    )
     incumbent.take(mode, start, float(makespan_h), STAGE)

@@ -91,6 +91,5 @@ def _random_availability(team: Team, rng: np.random.Generator) -> Availability:
         return int(rng.integers(team.least_crew, most + 1))
     hours = np.sort(rng.choice(np.arange(0, 120), 2 * int(rng.integers(1, 4)), replace=False)) / 2
     return tuple(
-        Interval(float(from_h), float(to_h), int(rng.integers(0, most + 1)))
-        for from_h, to_h in hours.reshape(-1, 2)
+        Interval(float(from_h), float(to_h), int(rng.integers(0, most + 1))) for from_h, to_h in hours.reshape(-1, 2)
     )

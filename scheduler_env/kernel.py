@@ -144,7 +144,12 @@ def _frame(instance: Instance) -> _Frame:
     demands = [mode.demand for step in instance.steps for mode in step.modes]
     n_modes = [len(step.modes) for step in instance.steps]
     release = np.array([step.release_h for step in instance.steps], dtype=np.float64)
-    levels = np.array([row for name in number for row in _rows(instance.levels.get(name, ()))]).reshape(-1, 3)
+    smallest = {}
+    for resource, units in (each for demand in demands for each in demand):
+        smallest[resource] = min(units, smallest.get(resource, units))
+    levels = np.array(
+        [row for name in number for row in _rows(instance.levels.get(name, ()), smallest.get(name, 1))]
+    ).reshape(-1, 3)
     return _Frame(
         capacity=_ints(list(instance.capacity.values())),
         predecessors_of=_ints([len(each) for each in before]),
@@ -164,10 +169,11 @@ def _frame(instance: Instance) -> _Frame:
     )
 
 
-def _rows(levels: Levels) -> Iterator[tuple[float, float, float]]:
-    """The rows of one resource in `Problem.levels`."""
+def _rows(levels: Levels, smallest: int) -> Iterator[tuple[float, float, float]]:
+    """The rows of one resource in `Problem.levels`; fewer units than the `smallest` demand are of no use."""
     done, previous_h, previous = 0.0, 0.0, 0
-    for hour, units in levels:
+    for hour, there in levels:
+        units = there if there >= smallest else 0
         done += previous * (hour - previous_h)
         yield hour, float(units), done
         previous_h, previous = hour, units

@@ -72,9 +72,7 @@ def _last_row(levels: Floats, first: int, last: int, column: int, value: float) 
 
 
 @compiled
-def earliest_fit(
-    levels: Floats, level_at: Ints, begin: float, duration: float, resources: Ints, units: Ints
-) -> float:
+def earliest_fit(levels: Floats, level_at: Ints, begin: float, duration: float, resources: Ints, units: Ints) -> float:
     """The earliest start, not before `begin`, at which the units of one mode are there for `duration` hours.
 
     Other activities are ignored.

@@ -258,11 +258,7 @@ def _crews(step: StepRequest, team: Team) -> range:
 
 
 def _crew_mistakes(step: StepRequest, team: Team) -> Iterator[InvalidInstance]:
-    too_many = {
-        key: people
-        for key, people in _people(step)
-        if people is not None and people > team.headcount
-    }
+    too_many = {key: people for key, people in _people(step) if people is not None and people > team.headcount}
     for key, people in too_many.items():
         yield InvalidInstance("crew_above_headcount", (key,), people=people, team=team.name, headcount=team.headcount)
     crews = _crews(step, team)
@@ -313,7 +309,9 @@ def _workpoints(
         yield (
             workpoint
             if written.steps is None
-            else WorkPoint(written.id, name, tuple(_steps(written.id, steps, written.read.release, teams, curve, places)))
+            else WorkPoint(
+                written.id, name, tuple(_steps(written.id, steps, written.read.release, teams, curve, places))
+            )
         )
 
 

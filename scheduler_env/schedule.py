@@ -61,9 +61,7 @@ class Schedule:
     def resource_utilization(self) -> float:
         """For the plant: crew-hours worked by all used teams over the hours of their people there, 0..1."""
         crew_hours = self._crew_hours
-        return self._share(
-            sum(crew_hours.values()), [team for team in self.instance.teams if team.name in crew_hours]
-        )
+        return self._share(sum(crew_hours.values()), [team for team in self.instance.teams if team.name in crew_hours])
 
     @cached_property
     def critical_steps(self) -> frozenset[str]:

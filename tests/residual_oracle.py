@@ -1,5 +1,7 @@
 """An exact solver for small residual instances that shares nothing with the product: CP-SAT on the instance itself."""
 
+from itertools import pairwise
+
 from ortools.sat.python import cp_model
 
 from scheduler_env import Instance
@@ -43,15 +45,13 @@ def optimum_h(instance: Instance, limit_s: float = 60.0) -> float | None:
         rows = list(demands[team.name])
         # Everybody above those who are there is at work elsewhere.
         hours = sorted({0.0, horizon / TICKS, *(h for i in _intervals(team) for h in (i.from_h, i.to_h))})
-        for from_h, to_h in zip(hours, hours[1:], strict=False):
+        for from_h, to_h in pairwise(hours):
             there = next(
                 (i.people for i in _intervals(team) if i.from_h <= from_h < i.to_h),
                 team.headcount if not isinstance(team.availability, int) else team.availability,
             )
             if most > there:
-                away = model.new_fixed_size_interval_var(
-                    round(from_h * TICKS), round((to_h - from_h) * TICKS), ""
-                )
+                away = model.new_fixed_size_interval_var(round(from_h * TICKS), round((to_h - from_h) * TICKS), "")
                 rows.append((away, most - there))
         model.add_cumulative([interval for interval, _ in rows], [units for _, units in rows], most)
         if team.dedicated:

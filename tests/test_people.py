@@ -1,4 +1,4 @@
-"""Who is there when: availability beside the headcount, releases and reference crews, from the request to the schedule."""
+"""Who is there when: availability beside the headcount, releases and reference crews, from request to schedule."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -46,8 +46,9 @@ def moved(schedule: Schedule, step_id: str, start_h: float) -> Schedule:
 @pytest.mark.parametrize(("people", "hours"), [(8, 59.86), (9, 56.71), (10, 52.87), (11, 52.21), (12, 50.44)])
 def test_more_people_shorten_the_flagship_and_fewer_lengthen_it(agent, people, hours):
     found = agent.solve(instance_from_request(flagship(team3=people)), time_budget_ms=600_000, max_evaluations=20_000)
-    assert found.schedule.makespan_h == pytest.approx(hours, abs=0.01)
-    assert found.lower_bound_h == pytest.approx(hours, abs=0.01), "proved"
+    # The hours of PLANNING.md are of durations rounded up to 0.01 h, five of them one after the other.
+    assert hours - 0.03 <= found.schedule.makespan_h <= hours + 0.005
+    assert found.lower_bound_h == pytest.approx(found.schedule.makespan_h), "proved"
 
 
 def test_people_above_the_headcount_form_more_crews_and_none_is_larger_than_the_headcount():
