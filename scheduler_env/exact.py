@@ -133,7 +133,7 @@ def _absences(
     rows = problem.levels[problem.level_at[k] : problem.level_at[k + 1]].tolist()
     ends = [int(from_h * ticks + 1e-9) for from_h, _, _ in rows[1:]] + [horizon]
     found = []
-    for (from_h, there, _), end in zip(rows, ends, strict=True):
+    for (from_h, there, _), end in zip(rows, ends, strict=False):  # a resource without rows is always there
         begin, absent = int(from_h * ticks + 1e-9), int(problem.capacity[k]) - int(there)
         if absent > 0 and begin < min(end, horizon):
             interval = model.new_fixed_size_interval_var(begin, min(end, horizon) - begin, f"absent{k}")

@@ -10,7 +10,7 @@ TICKS = 10_000
 """Per hour. Durations are rounded down, so the optimum is at most one tick per step below the true one."""
 
 
-def optimum_h(instance: Instance, limit_s: float = 60.0) -> float | None:
+def optimum_h(instance: Instance, limit_s: float = 3_600.0) -> float | None:
     """The optimum, at most `len(instance.steps) / TICKS` below the true one; None if it is not proved in time."""
     model = cp_model.CpModel()
     horizon = int(
