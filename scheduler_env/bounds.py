@@ -149,8 +149,8 @@ def _raised_head(
             k = problem.use_resource[u]
             work[k] += problem.use_work[u]
             if has_levels:
-                done = work_end(problem.levels, problem.level_at, k, head[i], work[k], problem.capacity[k])
-                earliest = max(earliest, done)
+                end = work_end(problem.levels, problem.level_at, k, head[i], work[k], problem.capacity[k])
+                earliest = max(earliest, end)
             else:
                 earliest = max(earliest, head[i] + work[k] / problem.capacity[k])
     return earliest

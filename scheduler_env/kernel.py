@@ -144,7 +144,7 @@ def _frame(instance: Instance) -> _Frame:
     demands = [mode.demand for step in instance.steps for mode in step.modes]
     n_modes = [len(step.modes) for step in instance.steps]
     release = np.array([step.release_h for step in instance.steps], dtype=np.float64)
-    smallest = {}
+    smallest: dict[str, int] = {}
     for resource, units in (each for demand in demands for each in demand):
         smallest[resource] = min(units, smallest.get(resource, units))
     levels = np.array(

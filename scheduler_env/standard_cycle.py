@@ -109,7 +109,9 @@ def _crews(
     team: str, headcount: int, low: int, high: int, curve: Curve, reference_crew: int | None
 ) -> Mapping[Demand, float]:
     """Hours per given hour of each crew size from `low` to `high`; cached, because it is the same for many steps."""
-    hours = {((team, crew),): relative_duration(crew, headcount, curve) for crew in range(low, high + 1)}
+    hours: dict[Demand, float] = {
+        ((team, crew),): relative_duration(crew, headcount, curve) for crew in range(low, high + 1)
+    }
     if reference_crew is None:
         return hours
     reference = relative_duration(reference_crew, headcount, curve)
