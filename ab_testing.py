@@ -5,9 +5,8 @@
     ab_manager.get_model_for_request("ddqn_v1_vs_v2", "user_12345")
     ab_manager.config["default_model"] = "DDQN_v2.0"
 
-The experiments live in one file, `ab_test_config.json`, which people may edit; what was done with them is written to
-`logs/experiments.jsonl` beside it. This class adds no state of its own, so any number of managers, in any number of
-processes, agree. `docs/experiments.md` tells the story; `python -m ab_testing --help` shows it from the command line.
+The experiments are in one file, `ab_test_config.json`, which people may edit, and their changes in
+`logs/experiments.jsonl`; with `SCHED_DATABASE_URL`, both are in the database. `docs/experiments.md` tells the story.
 """
 
 import sys
@@ -21,13 +20,8 @@ from scheduler_service.errors import ExperimentConflict, InvalidExperiment, Stor
 from scheduler_service.experiments.about import check_about
 from scheduler_service.experiments.answering import Assignment, assign
 from scheduler_service.experiments.automatic import act
-from scheduler_service.experiments.changes import (
-    Changes,
-    Registry,
-    as_of,
-    experiment_in,
-)
-from scheduler_service.experiments.config import ConfigView, Document, validate
+from scheduler_service.experiments.changes import Changes, Registry, as_of, experiment_in
+from scheduler_service.experiments.config import NAME, ConfigView, Document, validate
 from scheduler_service.experiments.edits import set_about, set_arm_stopped, set_next_stage
 from scheduler_service.experiments.examination import Examination, examine
 from scheduler_service.experiments.experiment import OPTIONS, Experiment, explanation, parse_request
@@ -36,9 +30,10 @@ from scheduler_service.experiments.lifecycle import MOVES, Action, Transition, c
 from scheduler_service.experiments.prospect import Prospect, Records, consented, prospect
 from scheduler_service.experiments.rollout import Evidence, decide
 from scheduler_service.experiments.sizes import breakdowns, with_sizes
-from scheduler_service.settings import settings_from_environment
 from scheduler_service.stats.arms import BASELINE
 from scheduler_service.stats.breaker import check_requests
+from scheduler_service.store.change import Store
+from scheduler_service.store.opening import store_for
 
 if TYPE_CHECKING:
     import pandas as pd  # slow to import, and the service starts without it
@@ -49,12 +44,16 @@ __all__ = ["ABTestManager", "Assignment", "Experiment", "Records"]
 class ABTestManager:
     """Creates experiments, assigns users to arms, says what they found, ramps candidates up and stops bad ones.
 
-    Assignment is sticky without being stored: a hash of the experiment's name and the user's id decides. Safe to use
-    from several threads, greenlets and processes.
+    A hash of the experiment's name and the user's id decides the arm. Safe for threads, greenlets and processes.
     """
 
     def __init__(
-        self, config_path: str | Path | None = None, *, registry: Registry | None = None, clock: Clock = utc_now
+        self,
+        config_path: str | Path | None = None,
+        *,
+        registry: Registry | None = None,
+        clock: Clock = utc_now,
+        store: Store | None = None,
     ) -> None:
         """Reads the file; a broken one leaves the built-in default model in force, and `config_problem` says so.
 
@@ -62,10 +61,11 @@ class ABTestManager:
             config_path: the file of the experiments; `<SCHED_HOME>/ab_test_config.json` if None.
             registry: that of the models. None: any name is accepted, and a promotion moves no tags.
             clock: answers the current time, aware.
+            store: where the experiments are; the folder of `config_path`, or what the environment says, if None.
         """
         self._clock = clock
-        path = settings_from_environment().ab_config_file if config_path is None else Path(config_path)
-        self._changes = Changes(path, registry, clock)
+        name = NAME if config_path is None else Path(config_path).name
+        self._changes = Changes(store_for(config_path, store), registry, clock, name)
         self._file = self._changes.file
 
     # --- the file ---
@@ -104,6 +104,10 @@ class ABTestManager:
     def history(self) -> ExperimentHistory:
         """What was done with the experiments, by whom and why."""
         return self._changes.history
+
+    def write_default(self) -> None:
+        """Writes the file if there is none, for people to edit. Raises as `config`."""
+        self._changes.write_default()
 
     # --- experiments ---
 
@@ -386,8 +390,7 @@ class ABTestManager:
         """The experiment, concluded: the arm's model is the default model and bears `stable` from now on.
 
         Args:
-            records: reads the runs and the pairs of the experiment; what they say is kept in the history. None: it is
-                promoted whatever they say.
+            records: reads the experiment's runs and pairs; the history keeps their result. None: none is looked at.
             although_worse: promote it though figures speak against it.
 
         Raises:
@@ -411,10 +414,6 @@ class ABTestManager:
         """
         self._changes.revert(self._changes.find_changeable(name), actor, reason)
         return self.get_experiment(name)
-
-    def settle(self) -> None:
-        """Finishes what a kill cut off: lines of the history, and tags that follow a promotion. Quick if nothing is."""
-        self._changes.settle()
 
     # --- inside ---
 

@@ -12,7 +12,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import gevent
@@ -24,6 +23,7 @@ from model_manager import ModelVersionManager
 from monitoring import ABTestAnalyzer, PerformanceMonitor, alert_desk
 from scheduler_env.cores import SOLVER_THREADS
 from scheduler_service.clock import utc_now
+from scheduler_service.command_line import path
 from scheduler_service.errors import ServiceError, StorageUnavailable
 from scheduler_service.http.bodies import OrjsonProvider
 from scheduler_service.http.contract import problems
@@ -54,6 +54,7 @@ from scheduler_service.http.watch.watching import (
 )
 from scheduler_service.logs import configure_logging
 from scheduler_service.settings import PROJECT_ROOT, Settings, settings_from_environment, unknown_variables
+from scheduler_service.store.opening import store_of
 
 if TYPE_CHECKING:
     from scheduler_env.problem import Instance
@@ -73,6 +74,9 @@ MAX_EXAMINATIONS_WAITING = 16
 
 WARM_UP_MS = 2_000.0
 """Time limit of each schedule of the warm-up: an exact solver takes all of it, the agent a tenth."""
+
+STORE_POLL_S = 0.5
+"""How often a service that started without its database looks whether it is there."""
 
 COMPILE_POLL_S = 0.5
 """How often the warm-up checks whether another process has compiled the kernel."""
@@ -103,6 +107,7 @@ def create_app(settings: Settings | None = None, *, limits: Limits | None = None
     auth.guard(app, settings, limits or Limits(settings))
     for api in (*APIS, console.api):
         app.register_blueprint(api.blueprint)
+    console.current()  # before serving: it would keep all requests waiting
     if settings.trusted_proxies:
         app.wsgi_app = TrustedProxies(app.wsgi_app, settings.trusted_proxies)  # type: ignore[method-assign]
     app.wsgi_app = Shedding(app.wsgi_app, parts)  # type: ignore[method-assign]
@@ -125,20 +130,18 @@ def warn_of_unknown_variables() -> None:
 
 def make_services(settings: Settings) -> Services:
     """The doors for `settings.home`, and their threads."""
-    registry = ModelVersionManager(settings.models_dir, allowed_sources=settings.model_sources or (settings.home,))
+    store = store_of(settings)
+    registry = ModelVersionManager(allowed_sources=settings.model_sources or (settings.home,), store=store)
+    experiments = ABTestManager(registry=registry, store=store)
     with suppress_storage_errors():
-        registry.register_seed_models(settings.seed_models_dir)
-    experiments = ABTestManager(settings.ab_config_file, registry=registry)
-    if not settings.ab_config_file.exists():  # people edit it, and the registry keeps the models named in it
-        with suppress_storage_errors():
-            experiments.config["default_model"] = experiments.default_model
+        prepare(registry, experiments, settings)
     with suppress_storage_errors():
-        clean_folders(settings)
+        clean_folders(settings, store)
     monitor = PerformanceMonitor(
         settings.records,
         reports_dir=settings.reports_dir,
         thresholds=settings.alert_thresholds,
-        thresholds_file=settings.thresholds_file,
+        store=store,
         must_open=False,
     )
     metrics = Metrics()
@@ -164,7 +167,7 @@ def make_services(settings: Settings) -> Services:
         models=registry,
         experiments=experiments,
         monitor=monitor,
-        analyzer=ABTestAnalyzer(monitor, config_path=settings.ab_config_file),
+        analyzer=ABTestAnalyzer(monitor, store=store),
         desk=alert_desk(monitor, settings, confirm_s=settings.alert_confirm_s, is_service=True),
         metrics=metrics,
         compute=compute,
@@ -182,6 +185,26 @@ def make_services(settings: Settings) -> Services:
         replays=Replays(registry, experiments, monitor, clients_wait),
         started_at=utc_now(),
     )
+
+
+def prepare(registry: ModelVersionManager, experiments: ABTestManager, settings: Settings) -> None:
+    """Give a new home or database the seed models and the default configuration.
+
+    Raises:
+        StorageUnavailable: it cannot be read or written.
+    """
+    registry.register_seed_models(settings.seed_models_dir)
+    experiments.write_default()  # the registry keeps the models named in it
+
+
+def wait_for_store(parts: Services) -> None:
+    """Wait for a database that could not be reached at the start, and prepare it then."""
+    if parts.models.store.fault is None:
+        return
+    while parts.models.store.fault is not None:
+        gevent.sleep(STORE_POLL_S)
+    with suppress_storage_errors():
+        parts.storage.run(lambda: prepare(parts.models, parts.experiments, parts.settings))
 
 
 @contextmanager
@@ -276,6 +299,7 @@ def make_app(settings: Settings, limits: Limits) -> tuple[Flask, WarmUp]:
     parts = app.extensions[EXTENSION]
 
     def after_start() -> None:
+        wait_for_store(parts)
         warm_up(parts)
         gevent.spawn(watch_experiments, parts)
         gevent.spawn(watch_alerts, parts)
@@ -331,7 +355,7 @@ def settings_from_arguments(arguments: Sequence[str] | None = None) -> Settings:
     parser.add_argument("--port", type=int, default=known.port, help="TCP port; 0 selects a free one")
     parser.add_argument("--workers", type=int, default=known.workers, help="worker processes")
     parser.add_argument(
-        "--home", type=Path, default=known.home, help="folder with models/, logs/, reports/ and ab_test_config.json"
+        "--home", type=path, default=known.home, help="folder with models/, logs/, reports/ and ab_test_config.json"
     )
     given = vars(parser.parse_args(arguments))
     try:

@@ -3,40 +3,40 @@
 import logging
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from scheduler_service.clock import Clock, to_iso, utc_now
-from scheduler_service.errors import InvalidInput, InvalidModel, ModelConflict, ServiceError, StorageUnavailable
+from scheduler_service.clock import Clock, utc_now
+from scheduler_service.errors import InvalidInput, ModelConflict, ServiceError, StorageUnavailable
+from scheduler_service.experiments.config import ConfigFile
 from scheduler_service.registry.degradation import drop_of_live_model
 from scheduler_service.registry.examination import examine, examine_in_process
 from scheduler_service.registry.history import Event, LiveModel, is_cooling_down, live_at
 from scheduler_service.registry.index import Index
 from scheduler_service.registry.intake import missing_seeds, register_weights
-from scheduler_service.registry.loading import LoadedModel, LoadedModels, check_weights
+from scheduler_service.registry.loading import LoadedModel, LoadedModels
 from scheduler_service.registry.moves import (
     check_deletion,
     check_deployment,
-    check_promotion,
     commit_deletion,
     commit_tag,
     note_default,
-    record_refusal,
+    promote,
     roll_back,
-    with_status,
+    validate,
 )
 from scheduler_service.registry.names import STABLE, Bump, split_tag
 from scheduler_service.registry.outlook import Outlook, outlook_of
-from scheduler_service.registry.records import MOVES, ModelRecord, check_status, check_text
+from scheduler_service.registry.records import ModelRecord, check_status
 from scheduler_service.registry.registration import Draft, new_draft
 from scheduler_service.registry.retention import expired
-from scheduler_service.registry.store import Store
+from scheduler_service.registry.store import RegistryStore
 from scheduler_service.registry.usage import ModelUse, models_in_use
-from scheduler_service.registry.validation import check_validated
 from scheduler_service.registry.weights import open_weights
-from scheduler_service.settings import settings_from_environment
+from scheduler_service.store.change import Change, Store
+from scheduler_service.store.folder import FolderStore
+from scheduler_service.store.opening import store_for
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,6 +73,7 @@ class ModelVersionManager:
 
     Args:
         base_path: the folder, created if missing; by default `MODEL_BASE_PATH` below SCHED_HOME.
+        store: where the registry and the experiments are; by default the folder that contains `base_path`.
         allowed_sources: `register_model` reads only from these folders and follows no link below them. Relative paths
             are relative to the first one. None: any file, relative to the working folder.
 
@@ -86,24 +87,24 @@ class ModelVersionManager:
         *,
         allowed_sources: Sequence[Path] | None = None,
         clock: Clock = utc_now,
+        store: Store | None = None,
     ) -> None:
-        base = settings_from_environment().home / MODEL_BASE_PATH if base_path is None else Path(base_path)
         self._clock = clock
-        # Models named in the A/B manager's file must not be deleted.
-        self.experiments_file = (
-            settings_from_environment().ab_config_file if base_path is None else base.parent / "ab_test_config.json"
-        )
+        home = store_for(base_path, store)
+        self._experiments = ConfigFile(home)  # models named in it must not be deleted
+        base = Path(base_path or home.home / MODEL_BASE_PATH).absolute()
+        self.store = home if base.parent == home.home else FolderStore(base.parent)
         # A path may name a folder directly or through a link to it.
         both = None if allowed_sources is None else [(it.resolve(), it.absolute()) for it in allowed_sources]
         self._allowed = None if both is None else list(dict.fromkeys(path for paths in both for path in paths))
-        self._store = Store(base.absolute(), clock)
+        self._store = RegistryStore(self.store, base.name, clock)
         self.loaded = LoadedModels(MAX_LOADED_MODELS)
         self._store.sweep()
 
     @property
     def fault(self) -> StorageUnavailable | None:
         """The error of registry files that cannot be read now; the content read before remains in use."""
-        fault = self._store.fault
+        fault = self._store.fault or self.store.fault
         return None if fault is None else fault.at(())
 
     # --- registering ---
@@ -260,12 +261,23 @@ class ModelVersionManager:
 
     # --- lifecycle ---
 
-    def promote_model(self, name: str, status: str, *, reason: str | ServiceError = "", actor: str = "") -> ModelRecord:
+    def promote_model(
+        self,
+        name: str,
+        status: str,
+        *,
+        reason: str | ServiceError = "",
+        actor: str = "",
+        within: Change | None = None,
+    ) -> ModelRecord:
         """Promote a model to `status`: validated, deployed or retired; returns the model.
 
         Validating measures the model on the validation set (`registry.validation`) and stores the result as
         `validation`. Deploying moves the tag `stable` to the model, even if it is already deployed. If the model
         already has the status, nothing else is written.
+
+        Args:
+            within: a change of the store, with which this one is committed.
 
         Raises:
             InvalidTransition: the model's status does not allow it; the text lists the allowed transitions.
@@ -273,33 +285,17 @@ class ModelVersionManager:
         """
         wanted = check_status(status)
         asked = self.get_model(name)  # resolved once: a tag may move during the measurement
-        measured = self._validate(asked, check_text("actor", actor)) if wanted == "validated" else {}
-        with self._store.changing() as index:
-            record = index.records[index.resolve(asked.model_key)]
-            is_stable = STABLE in record.tags
-            if wanted == record.status and not measured and (wanted != "deployed" or is_stable):
-                return record
-            check_promotion(self._store, record, wanted)
-            moved = replace(with_status(record, wanted, self._clock), validation=measured or record.validation)
-            self._store.commit(
-                index,
-                "promoted",
-                record.model_key,
-                records={record.model_key: moved},
-                tags={f"{record.algorithm}:{STABLE}": record.model_key} if wanted == "deployed" else {},
-                actor=actor,
-                reason=reason,
-                details={"validation": measured} if measured else {},
-            )
-        return self.get_model(record.model_key)
+        measured = validate(self._store, self._clock, asked, actor) if wanted == "validated" else {}
+        promote(self._store, self._clock, asked.model_key, wanted, measured, actor, reason, within)
+        return self.get_model(asked.model_key)
 
     def check_deployable(self, name: str) -> None:
         """Check that the model could be deployed now; raises as `promote_model`."""
         check_deployment(self._store, self.get_model(name))
 
-    def note_default(self, change: Mapping[str, Any]) -> None:
-        """Record the `default_change` of the experiments' file in the history, once; raises as `resolve`."""
-        note_default(self._store, change)
+    def note_default(self, change: Mapping[str, Any], *, within: Change | None = None) -> None:
+        """Record the `default_change` of the experiments' file in the history; raises as `resolve`."""
+        note_default(self._store, change, within)
 
     def tag_model(self, tag: str, name: str, *, reason: str = "", actor: str = "") -> ModelRecord:
         """Set `tag` (`canary`, or in full `DDQN:canary`) on a model; returns it. Each algorithm has its own tags.
@@ -309,24 +305,30 @@ class ModelVersionManager:
             ModelConflict: `stable` is only for deployed models.
         """
         algorithm, bare = split_tag(tag)
-        with self._store.changing() as index:
-            record = index.records[index.resolve(name)]
+        with self._store.changing() as change:
+            record = change.index.records[change.index.resolve(name)]
             if algorithm not in (None, record.algorithm):
                 raise InvalidInput("tag_of_other_algorithm", ("tag",), tag=tag, algorithm=record.algorithm)
             if bare == STABLE and record.status != "deployed":
                 raise ModelConflict("stable_not_deployed", status=record.status)
             if bare in record.tags:
                 return record
-            commit_tag(self._store, index, "tagged", f"{record.algorithm}:{bare}", record.model_key, actor, reason)
+            commit_tag(change, "tagged", f"{record.algorithm}:{bare}", record.model_key, actor, reason)
         return self.get_model(record.model_key)
 
     def untag_model(self, tag: str, *, reason: str = "", actor: str = "") -> None:
         """Remove `tag` from its model; raises as `resolve`."""
-        with self._store.changing() as index:
-            commit_tag(self._store, index, "untagged", index.find_tag(tag), None, actor, reason)
+        with self._store.changing() as change:
+            commit_tag(change, "untagged", change.index.find_tag(tag), None, actor, reason)
 
     def rollback(
-        self, algorithm: str, reason: str | ServiceError, *, actor: str = "", only_from: str | None = None
+        self,
+        algorithm: str,
+        reason: str | ServiceError,
+        *,
+        actor: str = "",
+        only_from: str | None = None,
+        within: Change | None = None,
     ) -> ModelRecord:
         """Make the previous stable version stable again and return it; the replaced version becomes `validated`.
 
@@ -336,7 +338,9 @@ class ModelVersionManager:
             ModelNotFound: the algorithm has no stable version.
             ModelConflict: no earlier version still exists, or a model other than `only_from` is stable.
         """
-        return self.get_model(roll_back(self._store, self._clock, algorithm, reason, actor, only_from=only_from))
+        return self.get_model(
+            roll_back(self._store, self._clock, algorithm, reason, actor, only_from=only_from, within=within)
+        )
 
     def roll_back_if_degraded(
         self, algorithm: str, runs: "pd.DataFrame", cool_down: timedelta = timedelta(days=1)
@@ -376,10 +380,10 @@ class ModelVersionManager:
         Raises:
             ModelConflict: it is deployed, has a tag other than `latest`, is the default model or in an experiment.
         """
-        with self._store.changing() as index:
-            record = index.records[index.resolve(name)]
-            check_deletion(record, self._in_use(index))
-            commit_deletion(self._store, index, record, actor, reason)
+        with self._store.changing() as change:
+            record = change.index.records[change.index.resolve(name)]
+            check_deletion(record, self._in_use(change.index))
+            commit_deletion(change, record, actor, reason)
 
     def cleanup(self, dry_run: bool = False) -> list[str]:
         """Remove old models (not with `dry_run`); returns their keys, oldest first.
@@ -395,13 +399,13 @@ class ModelVersionManager:
         if dry_run:
             return keys
         for key in keys:
-            with self._store.changing() as index:
-                if key in self._expired(index):
-                    record = index.records[key]
+            with self._store.changing() as change:
+                if key in self._expired(change.index):
+                    record = change.index.records[key]
                     reason = ServiceError("kept_too_long", status=record.status, limit=METADATA_RETENTION_DAYS)
-                    commit_deletion(self._store, index, record, "cleanup", reason)
+                    commit_deletion(change, record, "cleanup", reason)
                     removed.append(key)
-        self._store.empty_trash(TRASH_RETENTION_DAYS * 86_400.0)
+        self.store.empty(self._store.trash, TRASH_RETENTION_DAYS * 86_400.0)
         return removed
 
     # --- loading ---
@@ -417,6 +421,10 @@ class ModelVersionManager:
         record = index.records[index.resolve_oldest(name) if oldest else index.resolve(name)]
         return self.loaded.get(record, self._store.weights_file(record.model_key))
 
+    def check_file(self, key: str) -> None:
+        """Check that the weights of a model are unchanged; raises as `LoadedModels.check_file`."""
+        self.loaded.check_file(self.get_model(key), self._store.weights_file(key))
+
     # --- parts ---
 
     def _expired(self, index: Index) -> list[str]:
@@ -424,22 +432,7 @@ class ModelVersionManager:
         return expired(index, events, now, METADATA_RETENTION_DAYS, KEEP_LAST_VERSIONS, self._in_use(index))
 
     def _in_use(self, index: Index) -> dict[str, list[ModelUse]]:
-        return models_in_use(self.experiments_file, index, self._clock())
-
-    def _validate(self, record: ModelRecord, actor: str) -> dict[str, Any]:
-        """Measure the model on the validation set; empty if it is already validated, or cannot become so."""
-        is_valid = record.status == "validated"
-        if (is_valid and record.validation) or not (is_valid or "validated" in MOVES[record.status]):
-            return {}
-        weights = self._store.weights_file(record.model_key)
-        check_weights(record, weights)
-        measured = examine(record.algorithm, weights).verified_metrics
-        try:
-            check_validated(record.model_key, measured)
-        except InvalidModel as err:
-            record_refusal(self._store, record.model_key, err, actor, measured)
-            raise
-        return {**measured, "measured_at": to_iso(self._clock())}
+        return models_in_use(self._experiments, index, self._clock())
 
 
 if __name__ == "__main__":

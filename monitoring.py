@@ -25,9 +25,11 @@ from scheduler_service.alerts.limits import LimitFile
 from scheduler_service.alerts.rules import RULES_OF_RUNS
 from scheduler_service.clock import Clock, parse_time, utc_now
 from scheduler_service.command_line import Progress
-from scheduler_service.database_url import DatabaseUrl
+from scheduler_service.database_url import DatabaseUrl, parse_path, parse_place
 from scheduler_service.errors import InvalidInput
 from scheduler_service.settings import Settings, settings_from_environment
+from scheduler_service.store.change import Store
+from scheduler_service.store.opening import store_for
 from scheduler_service.telemetry import queries
 from scheduler_service.telemetry.alerts import AlertLog
 from scheduler_service.telemetry.database import open_database
@@ -80,8 +82,7 @@ class PerformanceMonitor:
             by default `SCHED_DATABASE_URL`, and `<SCHED_HOME>/logs/performance.db` if that is not set.
         reports_dir: where reports go; `<SCHED_HOME>/reports` by default.
         thresholds: instead of the usual ones of the same names; `SCHED_ALERT_THRESHOLDS` by default.
-        thresholds_file: what people set, which counts before `thresholds`; `<SCHED_HOME>/alert_thresholds.json` by
-            default, and beside `db_path` if that is given and a file.
+        thresholds_file: what people set, which counts before `thresholds`; beside `db_path` or in `store` if None.
         must_open: False: a database that cannot be opened (StorageUnavailable) is tried again whenever it is needed.
     """
 
@@ -94,18 +95,19 @@ class PerformanceMonitor:
         thresholds_file: str | Path | None = None,
         must_open: bool = True,
         clock: Clock = utc_now,
+        store: Store | None = None,
     ) -> None:
-        where = settings_from_environment().records if db_path is None else db_path
-        where = Path(where) if isinstance(where, str) else where
-        is_file = isinstance(where, Path)
-        self.db_path = where if isinstance(where, Path) else settings_from_environment().database_file
-        self.reports_dir = Path(reports_dir) if reports_dir is not None else settings_from_environment().reports_dir
+        usual = settings_from_environment()
+        where = usual.records if db_path is None else db_path
+        where = where if isinstance(where, DatabaseUrl) else parse_place(where)
+        self.db_path = where if isinstance(where, Path) else usual.database_file
+        self.reports_dir = usual.reports_dir if reports_dir is None else parse_path(reports_dir)
         self.clock = clock
-        if thresholds_file is None:
-            beside = self.db_path.with_name(LIMITS_NAME)
-            thresholds_file = beside if db_path is not None and is_file else settings_from_environment().thresholds_file
-        said = settings_from_environment().alert_thresholds if thresholds is None else thresholds
-        self.limits = ThresholdsInForce(LimitFile(Path(thresholds_file), clock), said, lambda: PERFORMANCE_THRESHOLDS)
+        if thresholds_file is None and db_path is not None and isinstance(where, Path):
+            thresholds_file = self.db_path.with_name(LIMITS_NAME)
+        said = usual.alert_thresholds if thresholds is None else thresholds
+        limits = LimitFile(store_for(thresholds_file, store), Path(thresholds_file or LIMITS_NAME).name, clock)
+        self.limits = ThresholdsInForce(limits, said, lambda: PERFORMANCE_THRESHOLDS)
         self.engine = open_database(where, must_open=must_open)
         self.writer = Writer(self.engine)
         self.replays = ReplayLog(self.engine, self.writer, clock)
@@ -307,16 +309,13 @@ class PerformanceMonitor:
 
 
 class ABTestAnalyzer:
-    """Tells what the recorded runs say of an experiment.
+    """Tells what the runs of `monitor` say of an experiment, as it is defined in `config_path` (as `ABTestManager`)."""
 
-    Args:
-        monitor: whose runs, and whose folder for reports.
-        config_path: of the experiments' definitions; `<SCHED_HOME>/ab_test_config.json` by default.
-    """
-
-    def __init__(self, monitor: PerformanceMonitor, *, config_path: str | Path | None = None) -> None:
+    def __init__(
+        self, monitor: PerformanceMonitor, *, config_path: str | Path | None = None, store: Store | None = None
+    ) -> None:
         self._monitor = monitor
-        self._config_path = Path(config_path) if config_path is not None else settings_from_environment().ab_config_file
+        self._config_path, self._store = config_path, store
 
     def generate_ab_test_report(
         self, experiment_name: str, days: float = 7, *, lang: Lang = "zh", pdf: bool = False
@@ -333,8 +332,8 @@ class ABTestAnalyzer:
             InvalidInput: `days` is not within 0..3660, or the language is unknown.
             StorageUnavailable: the database or the experiments cannot be read, or the report not be written.
         """
-        from scheduler_service.experiments.archive import archive_of
-        from scheduler_service.experiments.config import ConfigFile
+        from scheduler_service.experiments.archive import Archive
+        from scheduler_service.experiments.config import NAME, ConfigFile
         from scheduler_service.experiments.examination import RUN_COLUMNS, examine, experiment_of_runs
         from scheduler_service.experiments.history import ExperimentHistory
         from scheduler_service.reporting.ab_test import ab_test_report
@@ -342,15 +341,16 @@ class ABTestAnalyzer:
 
         end = self._monitor.clock()
         start = end - _period(days, lang)
-        config = ConfigFile(self._config_path).known().experiments
-        configured = config.get(experiment_name) or archive_of(self._config_path).find(experiment_name)
+        store, path = store_for(self._config_path, self._store), Path(self._config_path or NAME)
+        config = ConfigFile(store, path.name).known().experiments
+        configured = config.get(experiment_name) or Archive(store).find(experiment_name)
         runs = self._monitor.get_performance_data(start, end, experiment=experiment_name, columns=RUN_COLUMNS)
         pairs = self._monitor.get_pairs(experiment_name, start_time=start, end_time=end)
         experiment = configured
         if experiment is None:
             ever = self._monitor.get_performance_data(experiment=experiment_name, columns=("variant", "model_key"))
             experiment = experiment_of_runs(experiment_name, ever, start)
-        history = ExperimentHistory(self._config_path.parent / "logs" / "experiments.jsonl").of(experiment_name)
+        history = ExperimentHistory(store).of(experiment_name)
         examined = examine(experiment, runs, pairs, end)
         report = ab_test_report(examined, runs, pairs, history, start, end, lang, is_configured=configured is not None)
         return str(save(report, self._monitor.reports_dir, f"ab_test_{experiment_name}", pdf=pdf))

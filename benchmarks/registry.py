@@ -27,8 +27,9 @@ from scheduler_service.clock import utc_now
 from scheduler_service.errors import ServiceError
 from scheduler_service.registry.examination import examine
 from scheduler_service.registry.fsck import fsck
-from scheduler_service.registry.store import Store
+from scheduler_service.registry.store import RegistryStore
 from scheduler_service.settings import Settings
+from scheduler_service.store.folder import FolderStore
 
 SEED = Settings().seed_models_dir / "ddqn_v2.pth"
 FORK = multiprocessing.get_context("fork")
@@ -36,6 +37,10 @@ N_LISTED = 1_000
 LIMITS = {"list_http_ms": 50.0, "resolve_us": 50.0}
 
 Figures = dict[str, Any]
+
+
+def _opened(base: Path) -> RegistryStore:
+    return RegistryStore(FolderStore(base.parent), base.name, utc_now)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -122,11 +127,11 @@ def crash(base: Path, weights: Sequence[Path], kills: int) -> Figures:
         if process.pid is not None:
             os.kill(process.pid, signal.SIGKILL)
         process.join()
-        found = fsck(Store(base, utc_now))
+        found = fsck(_opened(base))
         mendable += len(found)
         torn += sum(not problem.is_mendable for problem in found)
         ModelVersionManager(base)
-        after_restart += len(fsck(Store(base, utc_now)))
+        after_restart += len(fsck(_opened(base)))
     return {
         "kills": kills,
         "events_of_the_killed": len(ModelVersionManager(base).history()) - 3,
@@ -177,7 +182,7 @@ def crowd(base: Path, weights: Sequence[Path], n_processes: int) -> Figures:
         "doubled": len(records) - len({record.sha256 for record in records}),
         "registered_events": len(registered),
         "is_history_complete": sorted(registered) == sorted(record.model_key for record in records),
-        "crowd_problems": [problem.message for problem in fsck(Store(base, utc_now))],
+        "crowd_problems": [problem.message for problem in fsck(_opened(base))],
         "registrations_per_s": len(records) / took_s,
         "exit_codes": [process.exitcode for process in processes],
     }

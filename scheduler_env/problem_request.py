@@ -172,6 +172,7 @@ class WrittenStep:
         read: None if it has a mistake of its own. Then `id`, `name` and `team` are as far as they can be read: others
             may refer to them.
         sizes_team: whether it has a `team_size`.
+        is_named: False if its id or its name cannot be read, so that others may mean it by any name.
     """
 
     loc: Loc
@@ -180,6 +181,7 @@ class WrittenStep:
     team: str | None
     sizes_team: bool
     read: StepRequest | None
+    is_named: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,9 +192,11 @@ class WrittenWorkPoint:
         loc: its path in the request.
         read: None if it has a mistake of its own, those of its steps aside.
         steps: None for the standard cycle.
+        is_named: False if its id or the list of its steps cannot be read.
     """
 
     loc: Loc
     id: str
     read: WorkPointRequest | None
     steps: Sequence[WrittenStep] | None
+    is_named: bool = True

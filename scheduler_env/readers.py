@@ -28,8 +28,8 @@ from scheduler_env.standard_cycle import (
     crew_modes,
     standard_workpoint,
 )
-from scheduler_env.teams import plant
-from scheduler_env.values import shortened, whole
+from scheduler_env.teams import name_in, plant
+from scheduler_env.values import shortened
 
 MAX_MODES = 100_000
 """Ways to do a step (crew sizes), summed over the steps: bounds the memory that one request may take."""
@@ -124,7 +124,8 @@ def _read(payload: Mapping[str, object]) -> Instance:
     curve: Curve = (head and head.crew_efficiency) or "default"
     written = [] if workpoints is None else _written(workpoints, mistakes)
     teams = plant(payload.get("teams"), [step for each in written for step in each.steps or ()], mistakes)
-    step_names = _StepNames(written)
+    is_named = not isinstance(workpoints, dict) or len(written) == len(workpoints)
+    step_names = _StepNames(written, is_named=is_named)
     checked = [[*_checked(each, step_names, teams, mistakes)] for each in written]
     mistakes.refuse()
     places: dict[str, int] = {}
@@ -163,17 +164,18 @@ def _written_workpoint(
     entry: object, loc: Loc, key: str | None, number: int, steps_left: int, mistakes: Mistakes
 ) -> WrittenWorkPoint:
     read = mistakes.read(WorkPointRequest, entry, loc)
-    own_id = _name_in(entry, "id") if read is None else read.id
+    own_id = name_in(entry, "id", is_id=True) if read is None else read.id
     if read is not None and key is not None and own_id not in (None, key):
         mistakes.add(InvalidInstance("key_differs", (*loc, "id"), key=key, name=own_id))
     workpoint_id = own_id or key or str(number)
     listed = entry.get("steps") if isinstance(entry, dict) else None
+    is_named = isinstance(entry, dict) and (key is not None or _has_name(entry, "id", may_lack=True))
     if listed is None or listed == []:
-        return WrittenWorkPoint(loc, workpoint_id, read, None)
+        return WrittenWorkPoint(loc, workpoint_id, read, None, is_named)
     if read is not None and read.params is not None:
         mistakes.add(InvalidInstance("steps_and_params", (*loc, "params"), id=workpoint_id))
     steps = _written_steps(listed, (*loc, "steps"), workpoint_id, steps_left, mistakes)
-    return WrittenWorkPoint(loc, workpoint_id, read, steps)
+    return WrittenWorkPoint(loc, workpoint_id, read, steps, is_named and isinstance(listed, list))
 
 
 def _written_steps(
@@ -213,15 +215,18 @@ def _written_step(entry: object, loc: Loc, number: int, mistakes: Mistakes) -> W
     read = mistakes.read(StepRequest, entry, loc)
     if read is not None:
         return WrittenStep(loc, read.id or str(number), read.name, read.team, read.team_size is not None, read)
-    step_id, name, team = (_name_in(entry, key) for key in ("id", "name", "team"))
+    step_id, name, team = (name_in(entry, key, is_id=key != "name") for key in ("id", "name", "team"))
     sizes_team = isinstance(entry, dict) and entry.get("team_size") is not None
-    return WrittenStep(loc, step_id or str(number), name, team, sizes_team, None)
+    is_named = _has_name(entry, "id", may_lack=True) and _has_name(entry, "name")
+    return WrittenStep(loc, step_id or str(number), name, team, sizes_team, None, is_named)
 
 
-def _name_in(entry: object, field: str) -> str | None:
-    """What an entry that is not valid has as a name; None if that is none either."""
-    value = entry.get(field) if isinstance(entry, dict) else None
-    return str(whole(value)) if isinstance(value, str | int | float) and value != "" else None
+def _has_name(entry: object, field: str, *, may_lack: bool = False) -> bool:
+    """Whether the name in an entry can be read; `may_lack`: or there is none."""
+    if not isinstance(entry, dict):
+        return False
+    value = entry.get(field)
+    return (may_lack and value is None) or value == "" or name_in(entry, field, is_id=field == "id") is not None
 
 
 # --- what steps refer to ---
@@ -348,8 +353,13 @@ def _steps(
 class _StepNames:
     """Every id and name that a step goes by."""
 
-    def __init__(self, workpoints: Sequence[WrittenWorkPoint]) -> None:
+    def __init__(self, workpoints: Sequence[WrittenWorkPoint], *, is_named: bool) -> None:
+        """`is_named`: False if there is a work point besides, whose id cannot be read."""
         self._full: set[str] = set()
+        self._unnamed = {  # ids of work points with a step that may have any name
+            each.id for each in workpoints if not (each.is_named and all(step.is_named for step in each.steps or ()))
+        }
+        self._is_named = is_named and not self._unnamed
         self._local: dict[str, dict[str, set[str]]] = {}
         for workpoint in workpoints:
             names = self._local.setdefault(workpoint.id, {})
@@ -371,6 +381,8 @@ class _StepNames:
         for at, name in enumerate(names):
             where = (*loc, "predecessors", at)
             fits = self._local[workpoint.id].get(name, set()) | ({name} & self._full)
+            if workpoint.id in self._unnamed or ("." in name and not self._is_named):
+                continue  # it may be the name that cannot be read, and that is a mistake already
             if not fits:
                 mistakes.add(InvalidInstance("unknown_predecessor", where, name=name, workpoint=workpoint.id))
             elif len(fits) > 1:

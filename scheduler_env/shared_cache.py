@@ -6,6 +6,7 @@ Only the name of the folder depends on where the checkout is, so a copy of the f
 
 import os
 import shutil
+import stat
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -37,18 +38,29 @@ def shared_folder() -> Path:
 def take() -> None:
     """Copy what another checkout has compiled, unless this one has compiled already."""
     with suppress(OSError, RuntimeError):
-        if shared_folder().exists() and not own_folder().exists():
-            _copy(shared_folder(), own_folder())
+        shared = shared_folder()
+        if _is_only_ours(shared.parent) and _is_only_ours(shared) and not own_folder().exists():
+            _copy(shared, own_folder())
 
 
 def give() -> None:
     """Keep a copy for other checkouts; a user whose home cannot be written to has none."""
     with suppress(OSError, RuntimeError):
         shared = shared_folder()
-        if not shared.exists():
+        shared.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if _is_only_ours(shared.parent) and not shared.exists():
             _copy(own_folder(), shared)
             for oldest in sorted(shared.parent.iterdir(), key=lambda path: path.stat().st_mtime)[:-KEPT]:
                 shutil.rmtree(oldest)
+
+
+def _is_only_ours(folder: Path) -> bool:
+    """Whether it is a folder of this user that no other can write to: the code in it is executed. A link is none."""
+    try:
+        status = folder.lstat()
+    except FileNotFoundError:
+        return False
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o022
 
 
 def _copy(source: Path, target: Path) -> None:

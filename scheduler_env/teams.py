@@ -7,9 +7,16 @@ from scheduler_env.availability import MAX_INTERVALS, Availability, Interval
 from scheduler_env.errors import InvalidInstance, Loc
 from scheduler_env.mistakes import Mistakes
 from scheduler_env.problem import MAX_HEADCOUNT, Team
-from scheduler_env.problem_request import MAX_TEAMS, NamedTeamRequest, PresenceRequest, TeamRequest, WrittenStep
+from scheduler_env.problem_request import (
+    MAX_NAME_LENGTH,
+    MAX_TEAMS,
+    NamedTeamRequest,
+    PresenceRequest,
+    TeamRequest,
+    WrittenStep,
+)
 from scheduler_env.standard_cycle import DEFAULT_TEAMS
-from scheduler_env.values import shortened, whole
+from scheduler_env.values import is_printable, shortened, whole
 from scheduler_env.vocabulary import team_of
 
 DEFAULT_PLANT = {team.name: team for team in DEFAULT_TEAMS}
@@ -24,7 +31,7 @@ def plant(value: object, steps: Sequence[WrittenStep], mistakes: Mistakes) -> di
     Args:
         value: the request's `teams`.
     """
-    found = _declared(value, {step.team for step in steps}, mistakes)
+    found, is_named = _declared(value, {step.team for step in steps}, mistakes)
     for name, (size, loc) in _sizes(steps, mistakes).items():
         team = found.get(name)
         # A declared team is one that `teams` changed or added: then both must say the same.
@@ -41,7 +48,22 @@ def plant(value: object, steps: Sequence[WrittenStep], mistakes: Mistakes) -> di
             found[step.team] = Team(step.team, MAX_HEADCOUNT)
     if len(found) > MAX_TEAMS:
         mistakes.stop(InvalidInstance("too_many_teams", ("workpoints",), n=len(found), limit=MAX_TEAMS))
+    if not is_named:  # the entry may be about any team of which nothing else is said
+        needed = {step.team for step in steps} | DEFAULT_PLANT.keys()
+        found |= {
+            name: Team(name, MAX_HEADCOUNT)
+            for name in needed
+            if name is not None and found.get(name) == DEFAULT_PLANT.get(name)
+        }
     return found
+
+
+def name_in(entry: object, field: str, *, is_id: bool) -> str | None:
+    """What an entry that is not valid has as a name, or as an id, which may be a number; None if it cannot be one."""
+    value = whole(entry.get(field)) if isinstance(entry, dict) else None
+    if isinstance(value, bool) or not isinstance(value, (str | int) if is_id else str):
+        return None
+    return str(value) if 0 < len(str(value)) <= MAX_NAME_LENGTH and is_printable(str(value)) else None
 
 
 def _sizes(steps: Sequence[WrittenStep], mistakes: Mistakes) -> dict[str, tuple[int, Loc]]:
@@ -67,16 +89,23 @@ def _sizes(steps: Sequence[WrittenStep], mistakes: Mistakes) -> dict[str, tuple[
     return found
 
 
-def _declared(value: object, needed: Collection[str | None], mistakes: Mistakes) -> dict[str, Team]:
-    """The default plant with the teams of the request's `teams` changed and added; steps need the teams `needed`."""
+def _declared(value: object, needed: Collection[str | None], mistakes: Mistakes) -> tuple[dict[str, Team], bool]:
+    """The default plant with the teams of the request's `teams` changed and added; steps need the teams `needed`.
+
+    And whether the names of all these teams can be read.
+    """
     found = dict(DEFAULT_PLANT)
     seen: set[str] = set()
-    for loc, key, entry in mistakes.entries([] if value is None else value, ("teams",), MAX_TEAMS):
+    entries = mistakes.entries([] if value is None else value, ("teams",), MAX_TEAMS)
+    is_named = not isinstance(value, dict | list) or len(entries) == len(value)
+    for loc, key, entry in entries:
         read = mistakes.read(NamedTeamRequest if key is None else TeamRequest, entry, loc)
         name = key if read is None or read.name is None else read.name
         if name is None:
-            written = entry.get("name") if isinstance(entry, dict) else None
-            name = written if isinstance(written, str) else ""
+            name = name_in(entry, "name", is_id=True)
+        if name is None:
+            is_named = False
+            continue
         if key is not None and name != key:
             mistakes.add(InvalidInstance("key_differs", (*loc, "name"), key=key, name=name))
         if name in seen:
@@ -87,7 +116,7 @@ def _declared(value: object, needed: Collection[str | None], mistakes: Mistakes)
         # It would change nothing.
         if read is not None and name not in needed and (meant := team_of(name)) not in (None, name):
             mistakes.add(InvalidInstance("misnamed_team", loc, team=name, nearest=meant))
-    return found
+    return found, is_named
 
 
 def _team(name: str, read: TeamRequest, known: Team | None, loc: Loc, mistakes: Mistakes) -> Team | None:

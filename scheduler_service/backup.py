@@ -22,6 +22,7 @@ from scheduler_service.errors import Conflict, InvalidInput, NotFound, StorageUn
 from scheduler_service.files import LEFTOVER_S, locked, move, write_json
 from scheduler_service.jsonlines import end_of_last_line
 from scheduler_service.settings import Settings
+from scheduler_service.store.folder import FolderStore
 from scheduler_service.telemetry.engines.sqlite import snapshot
 
 MANIFEST = "backup.json"
@@ -29,12 +30,11 @@ FORMAT = 1
 PREFIX, UNFINISHED = "scheduler-", ".unfinished-"
 LOCK_TIMEOUT_S = 10.0
 DATABASE = "logs/performance.db"
-# The configuration first: experiments archived meanwhile are then in both files, which a restore resolves.
+DUMP = "database.dump"
+"""The only file of a backup of a PostgreSQL database."""
 EXPERIMENTS = ("ab_test_config.json", "logs/experiments.jsonl", "logs/experiments_archive.jsonl")
-# In this order, because a change is in the file before it is in the history.
 THRESHOLDS = ("alert_thresholds.json", "logs/alert_thresholds.jsonl")
-# `.pending.json` holds a committed change that is not in all files yet.
-REGISTRY = ("models/tags.json", "models/history.jsonl", "models/.pending.json")
+REGISTRY = ("models/tags.json", "models/history.jsonl")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def back_up(settings: Settings, folder: Path, *, keep: int | None = None, clock:
         DatabaseDamaged: the database is damaged; no backup is left behind.
         StorageUnavailable: no space, no permission, another backup is running there, or the registry is locked.
     """
-    if not settings.database_file.is_file():
+    if isinstance(settings.records, Path) and not settings.database_file.is_file():
         raise NotFound("no_records", home=str(settings.home))
     moment = clock()
     target = folder / f"{PREFIX}{moment:%Y%m%dT%H%M%S}.{moment.microsecond // 1000:03}Z"
@@ -71,7 +71,9 @@ def back_up(settings: Settings, folder: Path, *, keep: int | None = None, clock:
                 shutil.rmtree(dead)
             staging = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=folder))
             try:
-                files = _copy_home(settings, staging)
+                files = (
+                    _copy_home(settings, staging) if isinstance(settings.records, Path) else _dump(settings, staging)
+                )
                 manifest = {"format": FORMAT, "made": to_iso(moment), "home": str(settings.home), "files": files}
                 write_json(staging / MANIFEST, manifest)
                 for inner in {path.parent for path in staging.rglob("*")}:
@@ -108,6 +110,9 @@ def restore(backup: Path, settings: Settings) -> Backup:
         raise Conflict("home_not_empty", home=str(settings.home), names=taken)
     with _storage_errors(settings.home):
         settings.home.mkdir(parents=True, exist_ok=True)
+        if DUMP in found.manifest["files"]:
+            _restore_dump(found, settings)
+            return found
         for dead in settings.home.glob(f"{UNFINISHED}*"):
             if time.time() - dead.stat().st_mtime > LEFTOVER_S:
                 shutil.rmtree(dead)
@@ -127,6 +132,25 @@ def _copy_back(found: Backup, home: Path) -> None:
             move(staging / name, target)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _dump(settings: Settings, staging: Path) -> dict[str, dict[str, Any]]:
+    from scheduler_service.postgresql.dump import dump
+
+    if not isinstance(settings.records, Path):
+        dump(settings.records, staging / DUMP)
+    _sync(staging / DUMP)
+    return {DUMP: _entry(staging / DUMP)}
+
+
+def _restore_dump(found: Backup, settings: Settings) -> None:
+    from scheduler_service.postgresql.dump import restore_dump
+
+    if isinstance(settings.records, Path):
+        raise InvalidInput("backup_of_database", folder=str(found.path))
+    if _entry(found.path / DUMP) != found.manifest["files"][DUMP]:
+        raise InvalidInput("backup_damaged", file=str(found.path / DUMP), manifest=MANIFEST)
+    restore_dump(settings.records, found.path / DUMP)
 
 
 def read(backup: Path) -> Backup:
@@ -168,13 +192,11 @@ def _copy_home(settings: Settings, staging: Path) -> dict[str, dict[str, Any]]:
         if name not in files and (entry := _copy(settings.home / name, staging / name)) is not None:
             files[name] = entry
 
-    for name in (*EXPERIMENTS, *THRESHOLDS):
-        take(name)
-    # Weights never change and may be large, so most are copied before the registry is locked.
+    # Weights never change and may be large, so most are copied before the writers are locked out.
     for name in _weights(settings.home):
         take(name)
-    with locked(settings.models_dir / "tags.json", LOCK_TIMEOUT_S):
-        for name in (*_weights(settings.home), *_registry_files(settings.home)):
+    with FolderStore(settings.home).changing():
+        for name in (*EXPERIMENTS, *THRESHOLDS, *_weights(settings.home), *_registry_files(settings.home)):
             take(name)
     return files
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from scheduler_env.errors import CodedError
 from scheduler_env.vocabulary import half_width, number_of
+from scheduler_service.database_url import parse_path
 
 Outcome = tuple[Any, str, int]
 """The value that `--json` prints, the text for people, and the exit status."""
@@ -43,10 +44,18 @@ def run(command: Callable[[], Outcome], *, as_json: bool, interrupted: str = "")
     return status
 
 
+def path(text: str) -> Path:
+    """A path of the command line; an address, which may contain a password, is refused and not repeated."""
+    try:
+        return parse_path(text)
+    except CodedError as err:
+        raise argparse.ArgumentTypeError(str(err)) from None
+
+
 def shared_options() -> argparse.ArgumentParser:
     """A parent parser with `--home` and `--json`."""
     parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--home", type=Path, metavar="FOLDER", help="home of the service (default: SCHED_HOME)")
+    parser.add_argument("--home", type=path, metavar="FOLDER", help="home of the service (default: SCHED_HOME)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
     return parser
 

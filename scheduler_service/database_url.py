@@ -1,4 +1,4 @@
-"""The address of a PostgreSQL database: `postgresql+psycopg://user:password@host:5432,other:5432/name?sslmode=verify-full`.
+"""Where a database is: the path of a file, or `postgresql+psycopg://user:password@host:5432,other:5432/name?sslmode=verify-full`.
 
 No text that this module makes contains the password.
 """
@@ -10,13 +10,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
-from scheduler_service.errors import invalid
+from pydantic_core import PydanticCustomError
+
+from scheduler_service.errors import InvalidInput, StorageUnavailable, invalid
 
 SCHEMES = ("postgresql+psycopg", "postgresql")
 SECRETS = frozenset({"password", "sslpassword", "passfile"})
 """Parameters that are not shown; `passfile` because a mistyped one may be the password."""
 MIN_SCRUBBED = 3
 """A shorter password is not searched for in texts of others: it would match by chance."""
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # `Path` makes one slash of two
 _PARAMETER = re.compile(r"[a-z_]+")
 _HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?")
 
@@ -29,7 +32,7 @@ class DatabaseUrl:
     name: str  # of the database; "": as the user
     user: str  # "": PGUSER, or the user of the process
     password: str = field(default="", repr=False)
-    parameters: Mapping[str, str] = field(default_factory=dict, repr=False)  # of libpq
+    parameters: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)  # of libpq
     password_file: Path | None = None  # read for each connection
 
     @property
@@ -43,7 +46,7 @@ class DatabaseUrl:
         """The parameters of libpq for one connection, with the password.
 
         Raises:
-            OSError: the password's file cannot be read.
+            StorageUnavailable: the password's file cannot be read, or contains no password.
         """
         given = {"dbname": self.name, "user": self.user, "password": self._password()}
         if self.hosts:
@@ -58,15 +61,48 @@ class DatabaseUrl:
         return text
 
     def _password(self) -> str:
-        return self.password if self.password_file is None else self.password_file.read_text("utf-8").rstrip("\r\n")
+        return self.password if self.password_file is None else _read_password(self.password_file)
 
     def _secrets(self) -> Iterator[str]:
         known = [self.password, *(self.parameters[name] for name in SECRETS & set(self.parameters))]
         if self.password_file is not None:
-            with suppress(OSError, ValueError):  # then no text can contain it
+            with suppress(StorageUnavailable):  # then no text can contain it
                 known.append(self._password())
         for secret in (each for each in known if len(each) >= MIN_SCRUBBED):
             yield from (secret, quote(secret, safe=""))
+
+
+def is_address(value: str | Path) -> bool:
+    """Whether it begins with a scheme. A folder with that name would show the password in it."""
+    return _ADDRESS.match(str(value)) is not None
+
+
+def parse_path(value: str | Path) -> Path:
+    """The path.
+
+    Raises:
+        InvalidInput: it is an address, such as that of a database; the text does not repeat it.
+    """
+    if is_address(value):
+        raise InvalidInput("address_as_path")
+    return Path(value)
+
+
+def parse_place(value: str | Path, password_file: Path | None = None) -> Path | DatabaseUrl:
+    """The path of a database file, or an address, which is a text with `://`.
+
+    Raises:
+        InvalidInput: it is an invalid address, or the address is given as a path; or a path has a password.
+    """
+    if not isinstance(value, str) or "://" not in value:
+        path = parse_path(value)
+        if password_file is not None:
+            raise InvalidInput("password_without_url")
+        return path
+    try:
+        return parse_database_url(value, password_file)
+    except PydanticCustomError as err:
+        raise InvalidInput(err.type, **(err.context or {})) from err
 
 
 def parse_database_url(text: str, password_file: Path | None = None) -> DatabaseUrl:
@@ -98,6 +134,19 @@ def parse_database_url(text: str, password_file: Path | None = None) -> Database
         parameters=given,
         password_file=password_file,
     )
+
+
+def _read_password(file: Path) -> str:
+    """The password, without the end of its line. Nothing of the file is shown: it may be the wrong one."""
+    try:
+        password = file.read_text("utf-8-sig").rstrip("\r\n")
+    except OSError as err:
+        raise StorageUnavailable("password_file_unreadable", path=str(file), reason=err.strerror or str(err)) from err
+    except ValueError:
+        raise StorageUnavailable("password_file_encoding", path=str(file)) from None
+    if not password:
+        raise StorageUnavailable("password_file_empty", path=str(file))
+    return password
 
 
 def _host(text: str) -> tuple[str, int | None]:

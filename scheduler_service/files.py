@@ -107,6 +107,18 @@ def remove_leftovers(folder: Path, *, of: str | None = None, unchanged_for_s: fl
                         path.unlink()
 
 
+def remove_old(folder: Path, older_than_s: float) -> None:
+    """Delete the files of a folder that have not changed for that long, by the system clock, which also sets the times.
+
+    Raises:
+        OSError: the folder cannot be read or written.
+    """
+    for path in folder.iterdir():
+        with suppress(FileNotFoundError):  # removed by another process
+            if time.time() - path.stat().st_mtime > older_than_s:
+                path.unlink()
+
+
 def move(source: Path, target: Path) -> None:
     """Rename `source` to `target` within one file system, replacing it, and sync the folder to disk.
 

@@ -4,10 +4,12 @@ import errno
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import IO, Any, Generic, TypeVar
+
+from scheduler_service.clock import parse_time
 
 Line = TypeVar("Line")
 
@@ -21,7 +23,7 @@ class JsonLines(Generic[Line]):
     """The file at `path`; only new lines are read again.
 
     Args:
-        read: converts a line's object; ValueError, KeyError or TypeError if it is invalid.
+        read: converts a line's object; ValueError, KeyError or TypeError if it is invalid. See `check_types`.
     """
 
     def __init__(self, path: Path, read: Callable[[dict[str, Any]], Line]) -> None:
@@ -73,31 +75,60 @@ class JsonLines(Generic[Line]):
                 raise ValueError(f"it has more than {MAX_LINE_BYTES / 2**20:.0f} MiB")
             self._lines.append(self._read(json.loads(line)))
             self._offsets.append(self._read_bytes)
-        except (ValueError, KeyError, TypeError, RecursionError) as err:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as err:
             self._n_unreadable += 1
             logger.warning("%s: a line is unreadable and passed over (%s): %.200r", self.path, err, line)
 
-    def append_once(self, value: Mapping[str, Any]) -> None:
-        """Append a line unless it is already the last one, and sync it to disk. The caller must hold a lock.
+    def append_missing(self, values: Sequence[Mapping[str, Any]]) -> None:
+        """Append lines and sync them to disk. The caller must hold a lock.
 
-        An incomplete last line after a crash is removed first.
+        After a crash this is repeated with the same lines: those that are the last ones already are not appended again,
+        and an incomplete last line is removed first.
 
         Raises:
-            OSError: the file cannot be written, or the line is too long.
+            OSError: the file cannot be written, or a line is too long.
         """
-        line = json.dumps(value, ensure_ascii=False, allow_nan=False).encode() + b"\n"
-        if len(line) > MAX_LINE_BYTES:
-            raise OSError(
-                errno.EFBIG, f"a line of {len(line)} bytes; at most {MAX_LINE_BYTES} are read", str(self.path)
-            )
+        lines = [_line_of(value) for value in values]
+        if too_long := [len(line) for line in lines if len(line) > MAX_LINE_BYTES]:
+            text = f"a line of {too_long[0]} bytes; at most {MAX_LINE_BYTES} are read"
+            raise OSError(errno.EFBIG, text, str(self.path))
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         with open(descriptor, "r+b", buffering=0) as file:
             end = end_of_last_line(file.fileno())
             os.ftruncate(file.fileno(), end)
-            is_there = end >= len(line) and os.pread(file.fileno(), len(line), end - len(line)) == line
-            if not is_there and os.write(file.fileno(), line) != len(line):
+            missing = b"".join(lines[_n_present(file.fileno(), end, lines) :])
+            if missing and os.write(file.fileno(), missing) != len(missing):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
             os.fsync(file.fileno())
+
+
+def check_types(line: Mapping[str, Any], types: Mapping[str, type | tuple[type, ...]], *, time: str = "time") -> None:
+    """Check the types of members of a line, which people may edit and other versions of the program write.
+
+    Args:
+        time: this member must be ISO-8601.
+
+    Raises:
+        KeyError, TypeError, ValueError: a member is missing, has another type, or is no time.
+    """
+    for name, kind in types.items():
+        if isinstance(line[name], bool) or not isinstance(line[name], kind):
+            raise TypeError(f"{name} is {line[name]!r:.50}")
+    parse_time(line[time])
+
+
+def _line_of(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+
+
+def _n_present(descriptor: int, end: int, lines: Sequence[bytes]) -> int:
+    """With how many of the first `lines` a file ends."""
+    for count in range(len(lines), 0, -1):
+        joined = b"".join(lines[:count])
+        if end >= len(joined) and os.pread(descriptor, len(joined), end - len(joined)) == joined:
+            return count
+    return 0
 
 
 def _whole_lines(file: IO[bytes]) -> Iterator[tuple[int, bytes | None]]:

@@ -14,11 +14,12 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import Field, IPvAnyNetwork, SecretStr, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from scheduler_env.cores import usable_cores
 from scheduler_service.alert_rules import check
-from scheduler_service.database_url import DatabaseUrl, parse_database_url
+from scheduler_service.database_url import DatabaseUrl, is_address, parse_database_url
 from scheduler_service.errors import ServiceError, invalid
 from scheduler_service.keys import ANONYMOUS_SCOPES, parse_keys
 from scheduler_service.words import Message
@@ -202,6 +203,14 @@ class Settings(BaseSettings):
                 raise invalid("threshold_refused", name=name, problem=problem) from err
         return value
 
+    @field_validator("home", "data", "model_sources", "database_password_file")
+    @classmethod
+    def _paths(cls, value: Path | tuple[Path, ...] | None) -> Path | tuple[Path, ...] | None:
+        for path in (value,) if isinstance(value, Path) else value or ():
+            if is_address(path):
+                raise invalid("address_as_path")
+        return value
+
     @field_validator("home", "data")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
@@ -283,6 +292,12 @@ class Settings(BaseSettings):
             raise invalid("mail_incomplete")
         return self
 
+    @model_validator(mode="after")
+    def _password_has_a_use(self) -> Self:
+        if self.database_password_file is not None and self.database_url is None:
+            raise invalid("password_file_without_url")
+        return self
+
     @property
     def is_exposed(self) -> bool:
         """Whether other machines reach the service, directly or through a proxy."""
@@ -362,16 +377,18 @@ def settings_from_environment() -> Settings:
     try:
         return Settings()
     except ValidationError as err:
-        raise SystemExit("; ".join(_told(item["loc"], item["input"], item["msg"]) for item in err.errors())) from None
+        raise SystemExit("; ".join(map(_told, err.errors()))) from None
 
 
-def _told(loc: tuple[int | str, ...], given: object, message: str) -> str:
-    if not loc:  # of several settings together; the message names them
-        return message
+def _told(error: ErrorDetails) -> str:
+    if not error["loc"]:  # of several settings together; the message names them
+        return error["msg"]
     # Settings of alerts and of the database hold tokens and passwords, which must not reach the log of whoever starts
-    # us; and somebody may have pasted a key where its digest belongs.
-    shown = "" if str(loc[0]).startswith(("alert_", "api_keys", "database_")) else f"={given!r}"
-    return f"SCHED_{str(loc[0]).upper()}{shown}: {message}"
+    # us; and somebody may have pasted a key where its digest belongs, or an address where a path belongs.
+    name = str(error["loc"][0])
+    is_secret = name.startswith(("alert_", "api_keys", "database_")) or error["type"] == "address_as_path"
+    shown = "" if is_secret else f"={error['input']!r}"
+    return f"SCHED_{name.upper()}{shown}: {error['msg']}"
 
 
 def unknown_variables(names: Iterable[str]) -> list[str]:

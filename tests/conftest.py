@@ -21,6 +21,7 @@ import pytest
 import requests
 from hypothesis import settings
 
+from scheduler_service.store.folder import FolderStore
 from tests.preloaded import python
 from tests.waiting import HANG_S, until
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from monitoring import PerformanceMonitor
     from scheduler_service.database_url import DatabaseUrl
+    from scheduler_service.store.change import Store
     from tests.postgresql import Server
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -189,7 +191,10 @@ def app(home: Path) -> "Flask":
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test of a module with `ENGINES` runs over each of them, unless it examines the file of SQLite."""
+    """A test of a module with `ENGINES` or `STORES` runs over each of them, unless it examines the files of one."""
+    stores = getattr(metafunc.module, "STORES", ())
+    if stores and "open_store" in metafunc.fixturenames and not metafunc.definition.get_closest_marker("only_folder"):
+        metafunc.parametrize("open_store", stores, indirect=True)
     engines = getattr(metafunc.module, "ENGINES", ())
     if engines and "records" in metafunc.fixturenames and not metafunc.definition.get_closest_marker("only_sqlite"):
         metafunc.parametrize("records", engines, indirect=True)
@@ -216,6 +221,27 @@ def records(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator["Path | 
     server: Server = request.getfixturevalue("postgresql")
     with server.schema() as url:
         yield url
+
+
+@pytest.fixture
+def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], "Store"]]:
+    """Open another store with the same content, as another process would: the folder `tmp_path`, or PostgreSQL."""
+    if getattr(request, "param", "folder") == "folder":
+        yield lambda: FolderStore(tmp_path)
+        return
+    from scheduler_service.store.database import DatabaseStore
+
+    opened: list[DatabaseStore] = []
+
+    def open_one() -> DatabaseStore:
+        opened.append(DatabaseStore(url, tmp_path / f"replica{len(opened)}"))
+        return opened[-1]
+
+    server: Server = request.getfixturevalue("postgresql")
+    with server.schema() as url:
+        yield open_one
+        for store in opened:
+            store.close()
 
 
 @pytest.fixture

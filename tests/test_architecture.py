@@ -1,6 +1,7 @@
 """Import rules: the table of ARCHITECTURE.md, checked against every import statement of the project."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Set
@@ -28,12 +29,14 @@ LAYERS: dict[str, int] = {
     "scheduler_service.documents": 3,
     "scheduler_service.postgresql": 3,
     "scheduler_service.registry": 3,
+    "scheduler_service.store": 3,
     "scheduler_service.telemetry": 3,
     "scheduler_service.reporting": 3,
     "scheduler_service.experiments.archive": 3,
     "scheduler_service.experiments.automatic": 3,
     "scheduler_service.experiments.config": 3,
     "scheduler_service.experiments.edits": 3,
+    "scheduler_service.experiments.exchange": 3,
     "scheduler_service.experiments.pairing": 3,
     "scheduler_service.experiments.replay": 3,
     "scheduler_service.experiments.changes": 3,
@@ -227,6 +230,39 @@ def test_only_the_environment_needs_gymnasium_and_nothing_needs_the_environment(
     assert not [name for name in MODULES if "scheduler_env.environment" in imports(name, without=frozenset())]
 
 
+INSTALLED_BY = {"fpdf": "fpdf2", "werkzeug": "flask", "pydantic_core": "pydantic", "typing_extensions": "pydantic"}
+"""Imported name -> the requirement that brings it, if the names differ."""
+EXTRA = {"ray", "opentelemetry"}
+"""Packages with a file of requirements of their own."""
+
+
+def test_make_serve_installs_what_the_service_imports_before_it_starts():
+    """All but torch, which only new weights files need: it is installed later, in the background."""
+    first, _, later = (ROOT / "requirements.txt").read_text("utf-8").partition("\n# Later")
+    imported = set().union(*(packages(name) for name in reachable("enhanced_flask")))
+    imported -= EXTRA | set(sys.stdlib_module_names) | {name.partition(".")[0] for name in MODULES}
+    needed = {name.lower().replace("_", "-") for name in {INSTALLED_BY.get(name, name) for name in imported}}
+    assert needed - required(first) == {"torch"}
+    assert required(later) == {"torch"}
+
+
+def required(text: str) -> set[str]:
+    """The names of the packages in a requirements file."""
+    return {
+        found.lower().replace("_", "-") for found in re.findall(r"^([A-Za-z0-9_-]+)(?:\[.*\])?==", text, re.MULTILINE)
+    }
+
+
+def reachable(name: str) -> set[str]:
+    """The module, and all that it imports, directly or not."""
+    found: set[str] = set()
+    waiting = {name}
+    while waiting:
+        found.add(each := waiting.pop())
+        waiting |= (imports(each) & MODULES.keys()) - found
+    return found
+
+
 def test_pure_modules_touch_no_storage_and_no_network():
     assert [name for name in MODULES if layer(name) in (1, 2) and packages(name) & STORAGE] == []
 
@@ -250,7 +286,7 @@ SLOW = ["torch", "pandas", "matplotlib", "scipy", "seaborn", "statsmodels", "num
 
 
 @pytest.mark.parametrize(
-    ("name", "others"), [("enhanced_flask", []), ("ab_testing", ["flask"]), ("monitoring", ["numpy"])]
+    ("name", "others"), [("enhanced_flask", ["multiprocessing"]), ("ab_testing", ["flask"]), ("monitoring", ["numpy"])]
 )
 def test_importing_a_door_imports_nothing_slow(name, others):
     code = f"import {name}, sys; print([name for name in {[*SLOW, *others]} if name in sys.modules])"

@@ -91,7 +91,7 @@ def test_a_killed_service_is_backed_up_with_everything_acknowledged(tmp_path):
 
 
 def test_a_killed_backup_leaves_no_folder_that_looks_like_a_backup(own, tmp_path):
-    with locked(own.home / "models" / "tags.json"):  # the backup waits here with a half-filled staging folder
+    with locked(own.home / "changes"):  # the backup waits here with a half-filled staging folder
         process = subprocess.Popen(
             [sys.executable, "-m", "monitoring", "backup", str(tmp_path), "--home", str(own.home)], cwd=ROOT
         )
@@ -104,10 +104,10 @@ def test_a_killed_backup_leaves_no_folder_that_looks_like_a_backup(own, tmp_path
 
 
 def test_a_locked_registry_is_reported_and_nothing_is_left(own, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("scheduler_service.backup.LOCK_TIMEOUT_S", 0.2)
-    with locked(own.home / "models" / "tags.json"):
+    monkeypatch.setattr("scheduler_service.store.folder.LOCK_TIMEOUT_S", 0.2)
+    with locked(own.home / "changes"):
         assert main(DOOR, ["backup", str(tmp_path), "--home", str(own.home)]) == 1
-    assert "tags.json is locked" in capsys.readouterr().err
+    assert "changes is locked" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == [".backup.lock"]
 
 

@@ -74,6 +74,17 @@ def test_workers_have_the_lowest_priority_and_one_thread_and_are_used_again():
     assert os.getpid() not in {each["pid"] for each in first}
 
 
+def test_idle_workers_that_were_killed_are_replaced(monkeypatch):
+    """A task is not lost with them, also if it has only one attempt."""
+    former = {each["pid"] for each in map_all("tests.chunks:process", range(4 * usable_cores()))}
+    for pid in former:
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: not any(map(is_alive, former)))
+    monkeypatch.setattr(local, "ATTEMPTS", 1)
+    found = {each["pid"] for each in map_all("tests.chunks:process", range(4 * usable_cores()))}
+    assert not found & former
+
+
 def test_a_small_job_is_done_in_this_process():
     found = map_all("tests.chunks:process", range(2), here_s=HANG_S)
     assert {each["pid"] for each in found} == {os.getpid()}

@@ -69,16 +69,6 @@ def test_a_description_keeps_the_moves_visible_and_is_archived(client, home):
     assert events == ["created", "stopped", "described", "archived"]
 
 
-def test_a_history_line_lost_in_a_kill_is_written_later(client, home):
-    create(client, "killed")
-    client.post("/experiments/killed/describe", json={"title": "夜班"})
-    history = home / "logs" / "experiments.jsonl"
-    lines = history.read_bytes().splitlines(keepends=True)
-    history.write_bytes(b"".join(lines[:-1]))  # as if the process had died before
-    ABTestManager(home / "ab_test_config.json").settle()
-    assert json.loads(history.read_bytes().splitlines()[-1])["event"] == "described"
-
-
 @pytest.mark.parametrize("name", ABOUT)
 @pytest.mark.parametrize("text", ["", "two\nlines", "\x00", "\u202eturned", "\ufdd0", "x" * 2_001, 7, ["x"]])
 def test_unprintable_text_is_refused_with_its_position(client, home, name, text):

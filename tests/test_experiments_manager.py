@@ -4,6 +4,7 @@ import builtins
 import json
 import os
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from scheduler_service.errors import (
     InvalidExperiment,
     ModelNotFound,
 )
+from scheduler_service.store.folder import FolderStore
 from tests.clocks import Clock
 from tests.codes import coded
 from tests.programs import run_python
@@ -43,6 +45,7 @@ def running(manager):
 class FakeRegistry:
     """Resolves names like the model registry; the test sets which models may be deployed."""
 
+    store = FolderStore(Path("elsewhere"))
     KEYS = {"DDQN_v1.0": "DDQN_aa_v1.0.0", "DDQN_v2.0": "DDQN_bb_v2.0.0", "DDQN:stable": "DDQN_bb_v2.0.0"}  # noqa: RUF012
 
     def resolve(self, name, *, oldest=False):

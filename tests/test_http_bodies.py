@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import cast
 
@@ -292,6 +293,17 @@ def test_an_answer_reaches_a_client_that_sends_too_much(either):
     with connected(either) as client:
         client.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % length + b" " * length)
         assert read_all(client).startswith(b"HTTP/1.1 413 ")
+
+
+def test_a_chunked_body_above_the_limit_is_413_and_what_follows_is_no_request(either):
+    piece = b"2000\r\n" + b" " * 0x2000 + b"\r\n"
+    second = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with connected(either) as client:
+        with suppress(ConnectionError):  # the service may close it while we send
+            client.sendall(CHUNKED + piece * (9 * 2**20 // 0x2000) + b"0\r\n\r\n" + second)
+        result = read_all(client)
+    assert [each[:3] for each in result.split(b"HTTP/1.1 ")[1:]] == [b"413"]
+    assert json.loads(result.partition(b"\r\n\r\n")[2])["code"] == "content_too_large"
 
 
 def test_an_aborted_request_leaves_nothing(either):

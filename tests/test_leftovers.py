@@ -22,7 +22,9 @@ KILLED = {
     "a report": "from scheduler_service import files\nfiles.move = die\n"
     "files.write_atomically(home / 'reports' / 'performance.html', b'<html>')",
     "the registry": "from scheduler_service import files\nfrom scheduler_service.clock import utc_now\n"
-    "from scheduler_service.registry.store import Store\nstore = Store(home / 'models', utc_now)\nfiles.move = die\n"
+    "from scheduler_service.registry.store import RegistryStore\n"
+    "from scheduler_service.store.folder import FolderStore\n"
+    "store = RegistryStore(FolderStore(home), 'models', utc_now)\nfiles.move = die\n"
     "files.write_json(home / 'models' / 'metadata' / 'x.json', {})",
     "the records": "import sqlite3\nfrom scheduler_service.files import temporary_beside\n"
     "base = sqlite3.connect(temporary_beside(home / 'logs' / 'performance.db'), isolation_level=None)\n"
@@ -64,7 +66,9 @@ def test_a_change_in_progress_is_waited_for(tmp_path):
     program = (
         f"{DIE}import sys\nfrom ab_testing import ABTestManager\n"
         "from scheduler_service import files\nmove = files.move\n"
-        "files.move = lambda *a: (print('written', flush=True), sys.stdin.readline(), move(*a))\n"
+        "def wait(*paths):\n    files.move = move\n"
+        "    print('written', flush=True), sys.stdin.readline(), move(*paths)\n"
+        "files.move = wait\n"
         f"ABTestManager(Path({str(path)!r})).create_experiment('x', 'A', 'B')\n"
     )
     pipe = subprocess.PIPE
@@ -73,7 +77,8 @@ def test_a_change_in_progress_is_waited_for(tmp_path):
         assert len(left_in(tmp_path)) == 1
         remover = start_python(
             "-c", f"{DIE}from scheduler_service.http.watch.watching import clean_folders\n"
-            f"from scheduler_service.settings import Settings\nclean_folders(Settings(home={str(tmp_path)!r}))"
+            f"from scheduler_service.settings import Settings\nfrom scheduler_service.store.opening import store_of\n"
+            f"settings = Settings(home={str(tmp_path)!r})\nclean_folders(settings, store_of(settings))"
         )  # fmt: skip
         time.sleep(0.5)  # it may check meanwhile; no assertion depends on its progress
         assert len(left_in(tmp_path)) == 1

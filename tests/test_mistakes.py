@@ -95,6 +95,69 @@ def test_no_mistake_comes_from_what_takes_the_place_of_a_name_or_a_team(payload,
     assert mistakes_in(payload) == [loc]
 
 
+OTHER_TYPES = [5.5, True, ["a"], {"a": 1}, "x" * 201, None, "a\nb"]
+
+
+@pytest.mark.parametrize("value", OTHER_TYPES, ids=repr)
+@pytest.mark.parametrize("place", ["id of a work point", "id of a step", "name of a step", "name of a team"])
+def test_a_name_of_another_type_is_one_mistake_whatever_refers_to_it(place, value):
+    steps = [step("a", "welders", id="s", max_crew=5), step("b", "welders", id="t", predecessors=["s", "a", "w.s"])]
+    other = step("c", "team3", max_crew=900, predecessors=["w.s", "w.t"])
+    payload = {
+        "workpoints": [{"id": "w", "steps": steps}, {"id": "v", "steps": [other]}],
+        "teams": [{"name": "welders", "headcount": 6}, {"name": "team3", "headcount": 900}],
+    }
+    instance_from_request(copy.deepcopy(payload))
+    where = {
+        "id of a work point": (payload["workpoints"][0], "id", ("workpoints", 0, "id")),
+        "id of a step": (steps[0], "id", ("workpoints", 0, "steps", 0, "id")),
+        "name of a step": (steps[0], "name", ("workpoints", 0, "steps", 0, "name")),
+        "name of a team": (payload["teams"][value is True], "name", ("teams", int(value is True), "name")),
+    }
+    entry, key, loc = where[place]
+    entry[key] = value
+    if value is None and key == "id":
+        return  # absent, which is no mistake
+    assert mistakes_in(payload) == [loc]
+
+
+@pytest.mark.parametrize("entry", [None, 5, "s", [], True], ids=repr)
+@pytest.mark.parametrize("is_workpoint", [False, True])
+def test_an_entry_of_another_type_is_one_mistake_whatever_refers_to_it(entry, is_workpoint):
+    steps = [step("a"), step("b", predecessors=["a"])]
+    workpoints = [{"id": "w", "steps": steps}, {"id": "v", "steps": [step("c", predecessors=["w.1"])]}]
+    instance_from_request({"workpoints": copy.deepcopy(workpoints)})
+    if is_workpoint:
+        workpoints[0] = entry
+    else:
+        steps[0] = entry
+    (loc,) = mistakes_in({"workpoints": workpoints})
+    assert loc[:4] == (("workpoints", 0) if is_workpoint else ("workpoints", 0, "steps", 0))
+
+
+@pytest.mark.parametrize("key", ["", "a\nb", "x" * 201])
+def test_a_key_that_is_no_name_is_one_mistake_whatever_refers_to_it(key):
+    others = {"v": {"steps": [step(team="welders", predecessors=["w.1"])]}}
+    payload = {"workpoints": {key: {"steps": [step()]}, **others}, "teams": {"welders": {"headcount": 5}}}
+    assert mistakes_in(payload) == [("workpoints", key)]
+    payload = {"workpoints": {"w": {"steps": [step()]}, **others}, "teams": {key: {"headcount": 5}}}
+    assert mistakes_in(payload) == [("teams", key)]
+
+
+@pytest.mark.parametrize("steps", [5, "a", {"a": 1}, True], ids=repr)
+def test_steps_of_another_type_are_one_mistake_whatever_refers_to_them(steps):
+    workpoints = [{"id": "w", "steps": steps}, {"id": "v", "steps": [step("c", predecessors=["w.1"])]}]
+    assert mistakes_in({"workpoints": workpoints}) == [("workpoints", 0, "steps")]
+
+
+def test_what_has_nothing_to_do_with_a_name_that_cannot_be_read_is_still_told():
+    workpoints = [{"id": "w", "steps": [step(5)]}, {"id": "v", "steps": [step("c", predecessors=["nothing"])]}]
+    assert mistakes_in({"workpoints": workpoints}) == [
+        ("workpoints", 0, "steps", 0, "name"),
+        ("workpoints", 1, "steps", 0, "predecessors", 0),
+    ]
+
+
 @pytest.mark.parametrize(
     "teams",
     [

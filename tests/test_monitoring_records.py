@@ -2,6 +2,7 @@
 
 import math
 import os
+import secrets
 import signal
 import sqlite3
 import subprocess
@@ -15,6 +16,7 @@ from monitoring import PerformanceMonitor, PerformanceRecord
 from scheduler_service.errors import InvalidInput, RunNotFound, StorageUnavailable
 from tests.codes import coded
 from tests.programs import run_python, start_python
+from tests.test_monitoring_pairs import pair
 from tests.waiting import HANG_S, in_threads
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -112,6 +114,20 @@ def test_unusual_values_are_recorded_and_break_nothing(monitor):
     assert math.isnan(runs["gap"][0])
 
 
+def test_a_long_text_of_an_index_is_shortened_and_found_again(monitor):
+    """From Python; requests have limits. PostgreSQL cannot store longer ones in an index."""
+    texts = [("长" * 900 + secrets.token_hex(4_000)) + end for end in "ab"]
+    for text in texts:
+        monitor.record_performance(record(text, model_key=text, experiment=text, user_satisfaction=3))
+        monitor.record_pair(pair(text, candidate=text, replay=text, source="replay"))
+        monitor.record_feedback(text, 5)
+        monitor.writer.name_run(text, "name", None, NOW)
+    runs = monitor.get_performance_data()
+    assert list(runs["user_satisfaction"]) == [5, 5]
+    assert runs["request_id"].nunique() == len(runs) == len(monitor.get_pairs()) == 2
+    assert all(len(each.encode()) <= 800 and each.startswith("长" * 200) for each in runs["request_id"])
+
+
 def test_a_repeated_request_id_is_recorded_again(monitor):
     monitor.record_performance(record("same"))
     monitor.record_performance(record("same"))
@@ -133,6 +149,12 @@ def test_many_threads_lose_nothing_and_the_records_of_a_call_share_a_commit(moni
     runs = monitor.get_performance_data()
     assert runs["request_id"].nunique() == len(runs) == 400
     assert len(commits) == 80
+
+
+def test_an_error_in_a_thread_is_not_lost(monitor):
+    with pytest.raises(ExceptionGroup) as failed:
+        in_threads(monitor.record_feedback, [("missing", 3), ("missing", 4)])
+    assert [type(each) for each in failed.value.exceptions] == [RunNotFound] * 2
 
 
 def test_an_invalid_verdict_does_not_affect_simultaneous_writes(monitor):

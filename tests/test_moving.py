@@ -95,13 +95,16 @@ def test_the_command_moves_the_records_of_a_home(postgresql, tmp_path, capsys, m
         assert "runs" in capsys.readouterr().out
         assert main(door, ["move", "--to", "mysql://x:hidden@y/z", "--home", str(tmp_path)]) == 1
         assert "hidden" not in capsys.readouterr().err
+        to_file = ["move", "--to", str(tmp_path / "new.db"), "--password-file", str(password), "--home", str(tmp_path)]
+        assert main(door, to_file) == 1
+        assert "password" in capsys.readouterr().err
         monkeypatch.setenv("SCHED_DATABASE_URL", address)
         monkeypatch.setenv("SCHED_DATABASE_PASSWORD_FILE", str(password))
         settings_from_environment.cache_clear()
         try:
             assert main(door, ["stats", "--home", str(tmp_path)]) == 0
             assert "postgres" not in capsys.readouterr().err
-            assert main(door, ["backup", str(tmp_path / "copies"), "--home", str(tmp_path)]) == 1
-            assert "pg_dump" in capsys.readouterr().err
+            assert main(door, ["repair", "--home", str(tmp_path)]) == 1
+            assert "repair is for database files" in capsys.readouterr().err
         finally:
             settings_from_environment.cache_clear()

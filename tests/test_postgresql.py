@@ -14,15 +14,17 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from pydantic import ValidationError
-from sqlalchemy import PoolProxiedConnection
+from sqlalchemy import PoolProxiedConnection, text
 
 from monitoring import PerformanceMonitor, PerformanceRecord, alert_desk
 from scheduler_service.alerts.notice import Notice
 from scheduler_service.database_url import parse_database_url
 from scheduler_service.errors import RunNotFound, StorageUnavailable
+from scheduler_service.postgresql.attempts import FORGET
 from scheduler_service.settings import Settings, settings_from_environment
 from scheduler_service.telemetry.queries import Seen, experiments_since
 from scheduler_service.telemetry.record import ReplayRecord
+from scheduler_service.telemetry.schema import prepare_at_once
 from tests.codes import coded
 from tests.conftest import ROOT, live_service
 from tests.postgresql import NoServer, Server, new_folder, new_server, owner
@@ -109,6 +111,14 @@ def test_the_password_may_be_in_the_usual_file_of_libpq(postgresql, tmp_path, mo
     PerformanceMonitor(url, reports_dir=tmp_path).close()
 
 
+def test_alerts_are_shown_on_a_machine_without_folders(postgresql, records, tmp_path):
+    """For example by cron, where no service has run."""
+    address = f"{postgresql.address}?options={records.parameters['options'].replace('=', '%3D')}"
+    environment = os.environ | {"SCHED_DATABASE_URL": address, "SCHED_HOME": str(tmp_path / "home")}
+    done = run_python("monitoring.py", "alerts", env=environment)
+    assert (done.returncode, done.stdout) == (0, "nothing is wrong\n"), done.stderr
+
+
 # --- what goes wrong ---
 
 
@@ -174,6 +184,50 @@ def test_replicas_that_start_together_share_a_new_database(records, open_monitor
     assert len(monitors) == 4
     in_threads(lambda each: each.record_performance(record()), [(each,) for each in monitors])
     assert monitors[0].count_runs() == 4
+
+
+def test_tables_that_are_gone_are_created_again(monitor):
+    """The database was exchanged for an empty one under the same address."""
+    monitor.record_performance(record("before"))
+    with monitor.engine.begin() as connection:
+        for table in ("runs", "feedback", "attempts", "schema_version"):
+            connection.exec_driver_sql(f"DROP TABLE {table}")
+    monitor.record_performance(record("after"))
+    assert list(monitor.get_performance_data()["request_id"]) == ["after"]
+
+
+def test_tables_are_created_without_a_limit_of_time(records, open_monitor, monkeypatch):
+    shown = []
+
+    def prepare(connection, *rest):
+        shown.append(connection.exec_driver_sql("SHOW statement_timeout").scalar())
+        prepare_at_once(connection, *rest)
+
+    monkeypatch.setattr("scheduler_service.telemetry.engines.postgresql.prepare_at_once", prepare)
+    monitor = open_monitor()
+    assert shown == ["0"]
+    with monitor.engine.connect() as connection:
+        assert connection.exec_driver_sql("SHOW statement_timeout").scalar() == "1min"
+
+
+def test_old_ids_of_attempts_are_deleted_from_the_first_commit_on(monitor, open_monitor, monkeypatch):
+    monkeypatch.setattr("scheduler_service.postgresql.attempts.FORGET_LIMIT", 10)
+    with monitor.engine.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO attempts (id, at) SELECT 'old' || n, now() - interval '2 hours' FROM generate_series(1, 25) n"
+        )
+    left = []
+    for _ in range(3):
+        open_monitor().record_performance(record())
+        with monitor.engine.connect() as connection:
+            query = "SELECT count(*) FROM attempts WHERE id LIKE 'old%%'"
+            left.append(connection.exec_driver_sql(query).scalar())
+    assert left == [15, 5, 0]
+    with monitor.engine.connect() as connection:
+        connection.exec_driver_sql("SET enable_seqscan = off")
+        plan = str(connection.execute(text(f"EXPLAIN {FORGET.text}"), {"most": 10}).all())
+        connection.invalidate()
+    assert "attempts_by_time" in plan
 
 
 # --- the connection is lost ---
@@ -268,6 +322,17 @@ def test_of_several_hosts_the_one_that_accepts_writes_is_used(own_server, postgr
         both.record_performance(record())
         assert both.count_runs() == 1
         both.close()
+
+
+def test_a_server_that_comes_later_gets_its_tables_with_the_first_run(own_server, tmp_path):
+    own_server.stop()
+    monitor = PerformanceMonitor(parse_database_url(own_server.address), reports_dir=tmp_path, must_open=False)
+    with pytest.raises(StorageUnavailable, check=coded("database_unreachable")):
+        monitor.record_performance(record("lost"))
+    own_server.start()
+    monitor.record_performance(record("first"))
+    assert monitor.count_runs() == 1
+    monitor.close()
 
 
 def test_a_killed_primary_loses_no_answered_run_and_doubles_none(own_server, tmp_path):

@@ -89,18 +89,6 @@ def test_a_tag_is_resolved(client, tag):
     assert put(client, tag).json["default_model"] == {"name": "DDQN:stable", "model_key": key(client, V1)}
 
 
-def test_the_change_survives_a_kill_between_file_and_history(client, home):
-    manager = ABTestManager(home / "ab_test_config.json")  # without a registry the change is not noted
-    manager.make_default(V1, actor="ann", reason="night shift")
-    before = [each["event"] for each in client.get("/models/history").json["events"]].count("made_default")
-    for _ in range(2):
-        again = ABTestManager(home / "ab_test_config.json", registry=ModelVersionManager(home / "models"))
-        again.settle()
-    events = client.get("/models/history").json["events"]
-    assert [each["event"] for each in events].count("made_default") == before + 1
-    assert (events[0]["actor"], events[0]["reason"]) == ("ann", "night shift")
-
-
 def test_a_promotion_and_its_reversal_are_recorded_as_changes_of_the_default(client):
     body = {"experiment_name": "moved", "model_a": V2, "model_b": V1, "guardrails": False}
     assert client.post("/experiments", json=body).status_code == 201

@@ -13,8 +13,9 @@ from scheduler_service.clock import utc_now
 from scheduler_service.command_line import table
 from scheduler_service.registry.cli import main
 from scheduler_service.registry.fsck import fsck
-from scheduler_service.registry.store import Store
+from scheduler_service.registry.store import RegistryStore
 from scheduler_service.settings import PROJECT_ROOT, Settings
+from scheduler_service.store.folder import FolderStore
 from tests import preloaded
 from tests.checkpoints import write_checkpoint
 from tests.programs import run_python
@@ -51,7 +52,7 @@ def keys(sound):
 
 
 def kinds(base, *, mend=False):
-    found = fsck(Store(base, utc_now), mend=mend)
+    found = fsck(RegistryStore(FolderStore(base.parent), base.name, utc_now), mend=mend)
     assert all(problem.to_dict().keys() >= {"message", "remedy", "code", "params"} for problem in found)
     return [(problem.kind, problem.subject, problem.is_mendable) for problem in found]
 
@@ -194,9 +195,9 @@ def test_an_interrupted_change_is_found_and_finished(base, keys):
     """The process dies after the change was written down, before its first file was."""
     code = (
         "import os, signal\nfrom model_manager import ModelVersionManager\n"
-        "from scheduler_service.registry.store import Store\n"
+        "from scheduler_service.store.folder import FolderStore\n"
         "manager = ModelVersionManager(os.environ['BASE'])\n"
-        "Store._apply = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "FolderStore._apply = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
         "manager.tag_model('canary', os.environ['KEY'])\n"
     )
     environment = os.environ | {"BASE": str(base), "KEY": keys[2]}

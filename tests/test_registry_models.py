@@ -24,8 +24,10 @@ from scheduler_service.registry.records import STATUSES
 from scheduler_service.settings import Settings
 from tests.clocks import Clock
 from tests.codes import coded
+from tests.waiting import until
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
+STORES = ("folder", "postgresql")
 CONFIG = {"episodes": 1000, "learning_rate": 0.001, "batch_size": 32}
 OTHER_CONFIG = {**CONFIG, "learning_rate": 0.01}
 
@@ -36,8 +38,8 @@ def clock():
 
 
 @pytest.fixture
-def manager(tmp_path, clock):
-    return ModelVersionManager(tmp_path / "models", clock=clock)
+def manager(open_store, clock):
+    return ModelVersionManager(store=open_store(), clock=clock)
 
 
 @pytest.fixture
@@ -60,6 +62,7 @@ def three_deployed(manager, register):
 # --- registration ---
 
 
+@pytest.mark.only_folder
 def test_a_registered_model_is_three_readable_files(manager, register, weights, tmp_path):
     key = register(1, metrics={"makespan": 42.5}, description="改进奖励函数的DDQN模型", created_by="developer_name")
     base = tmp_path / "models"
@@ -371,6 +374,7 @@ def test_a_deployed_or_tagged_model_cannot_be_deleted(manager, register):
     assert manager.resolve("latest") == deployed
 
 
+@pytest.mark.only_folder
 def test_a_deleted_model_is_in_the_trash_and_its_version_is_not_reused(manager, register, tmp_path):
     register(1)
     key = register(2)
@@ -382,6 +386,7 @@ def test_a_deleted_model_is_in_the_trash_and_its_version_is_not_reused(manager, 
         register(3, version="1.1.0")
 
 
+@pytest.mark.only_folder
 def test_replaying_the_history_gives_the_current_state(manager, register, tmp_path):
     first, second = register(1, created_by="wang"), register(2)
     deploy(manager, first)
@@ -424,8 +429,8 @@ def test_a_loaded_model_builds_the_same_schedule_as_its_source_file(manager, reg
     assert loaded.agent.solve(instance).schedule.makespan_h == expected.makespan_h
 
 
-def test_a_model_is_loaded_once_and_the_cache_is_limited(manager, register, monkeypatch, tmp_path):
-    small = ModelVersionManager(tmp_path / "models")
+def test_a_model_is_loaded_once_and_the_cache_is_limited(manager, register, monkeypatch, open_store):
+    small = ModelVersionManager(store=open_store())
     small.loaded = LoadedModels(2)
     keys = [register(number) for number in (1, 2, 3)]
     first = small.load_model(keys[0])
@@ -437,15 +442,21 @@ def test_a_model_is_loaded_once_and_the_cache_is_limited(manager, register, monk
     assert len(small.loaded._loaded) == 2
 
 
-def test_a_promotion_by_another_manager_is_seen_at_once(manager, register, tmp_path):
-    other = ModelVersionManager(tmp_path / "models")
+def test_a_promotion_by_another_manager_is_seen(manager, register, open_store):
+    other = ModelVersionManager(store=open_store())
     first, second = register(1), register(2)
+
+    def is_seen(key):
+        return [record.model_key for record in other.list_models(tag="stable")] == [key]
+
     deploy(manager, first)
+    until(lambda: is_seen(first))
     assert other.load_model("stable").key == first
     deploy(manager, second)
+    until(lambda: is_seen(second))
     assert other.load_model("stable").key == second
     manager.rollback("DDQN", "x")
-    assert other.load_model("stable").key == first
+    until(lambda: is_seen(first))
 
 
 # --- seeds ---
@@ -485,11 +496,11 @@ def test_seed_models_are_registered_once_and_never_changed(manager, seed_dir):
     assert {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in seed_dir.iterdir()} == before
 
 
-def test_a_deleted_seed_is_not_registered_again(manager, seed_dir, tmp_path):
+def test_a_deleted_seed_is_not_registered_again(manager, seed_dir, open_store):
     manager.register_seed_models(seed_dir)
     manager.untag_model("canary")
     manager.delete_model("DDQN_v2.0")
-    ModelVersionManager(tmp_path / "models").register_seed_models(seed_dir)
+    ModelVersionManager(store=open_store()).register_seed_models(seed_dir)
     assert [record.version for record in manager.list_models()] == ["1.0.0"]
 
 
@@ -545,6 +556,7 @@ def experiments_of(tmp_path, **members):
     return (tmp_path / "ab_test_config.json").write_text(json.dumps(members))
 
 
+@pytest.mark.only_folder
 def test_models_needed_by_an_experiment_or_as_default_are_not_removed(manager, register, clock, keep_one, tmp_path):
     default, arm, over, ambiguous, _ = (register(number, version=f"{number}.0") for number in range(1, 6))
     clock.now += timedelta(days=400)
@@ -562,6 +574,7 @@ def test_models_needed_by_an_experiment_or_as_default_are_not_removed(manager, r
     assert manager.cleanup() == [default, arm, over], "the experiment has ended"
 
 
+@pytest.mark.only_folder
 def test_nothing_is_removed_while_the_experiments_file_is_broken(manager, register, clock, keep_one, tmp_path, caplog):
     old = register(1)
     clock.now += timedelta(days=400)
@@ -595,7 +608,7 @@ def test_the_guides_constants_apply_to_the_next_registration(
 
 
 def test_models_are_stored_in_the_home_folder_or_where_the_guides_constant_says(tmp_path, monkeypatch):
-    monkeypatch.setattr(model_manager, "settings_from_environment", lambda: Settings(home=tmp_path / "home"))
+    monkeypatch.setenv("SCHED_HOME", str(tmp_path / "home"))
     ModelVersionManager()
     assert {path.name for path in (tmp_path / "home" / "models").iterdir()} >= {"models", "metadata", "configs"}
     monkeypatch.setattr(model_manager, "MODEL_BASE_PATH", str(tmp_path / "elsewhere"))

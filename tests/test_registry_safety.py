@@ -24,11 +24,17 @@ from scheduler_service.errors import ForbiddenPath, InvalidModel, ServiceError, 
 from scheduler_service.registry import weights as weights_module
 from scheduler_service.registry.examination import examine
 from scheduler_service.registry.fsck import fsck
-from scheduler_service.registry.store import Store
+from scheduler_service.registry.store import RegistryStore
+from scheduler_service.store.folder import FolderStore
 from tests.codes import coded
 from tests.waiting import until
 
 FORK = multiprocessing.get_context("fork")
+
+
+def opened(base):
+    """The registry's part of the store, without a sweep of leftovers."""
+    return RegistryStore(FolderStore(base.parent), base.name, utc_now)
 
 
 @pytest.fixture(autouse=True)
@@ -409,14 +415,14 @@ def test_a_reader_always_sees_exactly_one_stable_deployed_model(tmp_path, weight
 
 def test_a_change_between_two_reads_is_seen_completely(tmp_path, weights):
     manager, keys = two_stable_models(tmp_path, weights)
-    reader = Store(tmp_path, utc_now)
+    reader = opened(tmp_path)
     read_records = reader._read_records
     changes = [lambda: manager.rollback("DDQN", "between the reading of tags and records")]
 
-    def read_records_late():
+    def read_records_late(source):
         if changes:
             changes.pop()()
-        return read_records()
+        return read_records(source)
 
     reader._read_records = read_records_late
     index = reader.index()
@@ -539,7 +545,7 @@ def test_a_kill_at_any_step_leaves_the_state_before_or_after(tmp_path, weights, 
         process = FORK.Process(target=_die_at_step, args=(base, OPERATIONS[name], weights(5), step))
         process.start()
         process.join()
-        seen = list(Store(base, utc_now).index().newest_first)  # a reader, before any repair
+        seen = list(opened(base).index().newest_first)  # a reader, before any repair
         assert seen in views, f"killed at step {step}"
         assert_sound(base)
         assert content(base) == contents[views.index(seen)], f"killed at step {step}"
@@ -582,9 +588,9 @@ def test_fifteen_kills_at_random_moments_leave_a_consistent_registry(tmp_path, w
         time.sleep(moments.uniform(0.0, 0.1))
         os.kill(process.pid, signal.SIGKILL)
         process.join()
-        assert all(problem.is_mendable for problem in fsck(Store(tmp_path, utc_now)))
+        assert all(problem.is_mendable for problem in fsck(opened(tmp_path)))
         assert_sound(tmp_path)
-        assert fsck(Store(tmp_path, utc_now)) == []
+        assert fsck(opened(tmp_path)) == []
     assert len(ModelVersionManager(tmp_path).history()) > 5
 
 

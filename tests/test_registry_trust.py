@@ -465,7 +465,8 @@ def small_disk(tmp_path):
 def test_a_really_full_disk_is_a_clear_error_and_the_registry_stays_consistent(small_disk, tmp_path):
     from scheduler_service.clock import utc_now
     from scheduler_service.registry.fsck import fsck
-    from scheduler_service.registry.store import Store
+    from scheduler_service.registry.store import RegistryStore
+    from scheduler_service.store.folder import FolderStore
 
     manager = ModelVersionManager(small_disk / "models")
     keys = []
@@ -479,7 +480,7 @@ def test_a_really_full_disk_is_a_clear_error_and_the_registry_stays_consistent(s
     assert 0 < len(keys) < 99
     again = ModelVersionManager(small_disk / "models")
     assert {record.model_key for record in again.list_models()} == set(keys)
-    assert fsck(Store(small_disk / "models", utc_now)) == []
+    assert fsck(RegistryStore(FolderStore(small_disk), "models", utc_now)) == []
     assert again.load_model(keys[0]).key == keys[0]
 
 

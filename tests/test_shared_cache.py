@@ -58,12 +58,41 @@ def test_a_checkout_that_has_compiled_keeps_its_own(cache, compiled, tmp_path, m
 
 
 def test_code_of_the_oldest_sources_is_removed(cache, compiled):
+    cache.mkdir(mode=0o700, parents=True)
     for age in range(1, 6):
         (cache / f"version {age}").mkdir(parents=True)
         os.utime(cache / f"version {age}", (1e9 - age, 1e9 - age))
     shared_cache.give()
     kept = {path.name for path in cache.iterdir()}
     assert kept == {shared_cache.shared_folder().name, "version 1", "version 2", "version 3"}
+
+
+@pytest.mark.parametrize("place", ["shared_folder", "its parent"])
+@pytest.mark.parametrize("wrong", ["writable by the group", "writable by all", "a link", "of another user"])
+def test_code_is_only_taken_from_a_folder_that_nobody_else_can_write(
+    cache, compiled, tmp_path, monkeypatch, place, wrong
+):
+    shared_cache.give()
+    folder = shared_cache.shared_folder() if place == "shared_folder" else shared_cache.shared_folder().parent
+    if wrong == "a link":
+        folder.rename(tmp_path / "elsewhere")
+        folder.symlink_to(tmp_path / "elsewhere")
+    elif wrong == "of another user":
+        if os.getuid() != 0:
+            pytest.skip("only root can give a folder away")
+        os.chown(folder, 12_345, 12_345)
+    else:
+        folder.chmod(0o770 if wrong == "writable by the group" else 0o707)
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "another checkout"))
+    shared_cache.take()
+    assert not shared_cache.own_folder().exists()
+
+
+def test_nothing_is_kept_in_a_folder_that_others_can_write(cache, compiled):
+    cache.mkdir(parents=True)
+    cache.chmod(0o777)
+    shared_cache.give()
+    assert list(cache.iterdir()) == []
 
 
 def test_without_a_folder_to_keep_it_in_every_checkout_compiles(compiled, tmp_path, monkeypatch):

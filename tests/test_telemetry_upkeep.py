@@ -13,11 +13,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from sqlalchemy import event
 
 from monitoring import ABTestAnalyzer, PerformanceMonitor, PerformanceRecord, alert_desk
 from scheduler_service.errors import InvalidInput, StorageUnavailable
 from scheduler_service.telemetry.cli import Door, main
 from scheduler_service.telemetry.queries import DTYPES
+from scheduler_service.telemetry.record import ReplayRecord
 from tests.codes import coded
 from tests.programs import run_python, start_python
 from tests.test_monitoring_pairs import pair
@@ -145,6 +147,25 @@ def test_pairs_of_configured_experiments_are_kept(monitor):
     monitor.record_pair(pair(experiment="kept", **old), pair(experiment="gone", **old), pair(experiment="gone"))
     monitor.upkeep.compact(NOW - timedelta(days=7), keep_experiments=["kept"])
     assert sorted(monitor.get_pairs()["experiment"]) == ["gone", "kept"]
+
+
+def test_compaction_deletes_the_selected_requests_of_old_replays_in_several_commits(monitor, monkeypatch):
+    """The replay remains. If it continues, it selects from the runs that are left."""
+    monkeypatch.setattr("scheduler_service.telemetry.upkeep.BATCH_SIZE", 7)
+    old = {"definition": "d", "candidate": "m", "key_a": "a", "key_b": "b", "last_run": 20, "total": 20, "options": {}}
+    times = {"old": (200, None), "kept": (200, "kept"), "new": (2, None)}
+    for name, (days, experiment) in times.items():
+        at = NOW - timedelta(days=days)
+        begun = ReplayRecord(id=name, experiment=experiment, since=at, timestamp=at, **old)
+        monitor.replays.begin(begun, range(20))
+    monitor.record_pair(*(pair(f"p{number}", timestamp=NOW - timedelta(days=200)) for number in range(20)))
+    commits = []
+    event.listen(monitor.engine, "commit", commits.append)
+    monitor.upkeep.compact(NOW - timedelta(days=90), keep_experiments=("kept",))
+    assert {name: len(monitor.replays.selection(name)) for name in times} == {"old": 0, "kept": 20, "new": 20}
+    assert monitor.replays.last(definition="d") is not None
+    assert len(monitor.get_pairs()) == 0
+    assert len(commits) >= 3 + 3, "20 rows each, 7 in a commit"
 
 
 def test_a_kill_during_compaction_loses_and_duplicates_nothing(tmp_path):

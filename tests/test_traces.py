@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from contextlib import closing
+from types import SimpleNamespace
 from unittest.mock import patch
 
 import pytest
@@ -374,11 +375,14 @@ def test_a_mistake_of_the_client_is_no_failure_of_the_service(traced, collector)
     assert (server.attributes["http.response.status_code"], server.is_failed) == (404, False)
 
 
+QUIET = ("/health/live", "/metrics", "/", "/console/app.js", "/docs", "/openapi.json")
+
+
 def test_what_the_caller_does_not_sample_and_probes_are_not_sent(traced, collector):
     unsampled, sampled = a_caller("00"), a_caller()
     answer = traced.get("/models", headers={"traceparent": unsampled})
     assert answered_trace(answer).split("-")[1::2] == [unsampled.split("-")[1], "00"]
-    probed = [answered_trace(traced.get(path)).split("-")[1] for path in ("/health/live", "/metrics")]
+    probed = [answered_trace(traced.get(path)).split("-")[1] for path in QUIET]
     traced.get("/models", headers={"traceparent": sampled})
     collector.wait_for("GET /models", trace_id=sampled.split("-")[1])
     assert {each.trace_id for each in collector.spans} & {unsampled.split("-")[1], *probed} == set()
@@ -463,6 +467,32 @@ def test_while_the_collector_fails_runs_are_answered_and_one_line_says_so(collec
             service.wait_for_log("again")
             assert service.log().count("spans cannot be sent to") == 1
             assert "opentelemetry" not in service.log()
+
+
+def test_a_collector_that_fails_now_and_then_is_reported_once_a_minute(collector, monkeypatch, caplog):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+    otlp = pytest.importorskip("scheduler_service.http.watch.otlp")
+    now_s = [1_000.0]
+    monkeypatch.setattr(otlp, "time", SimpleNamespace(monotonic=lambda: now_s[0]))
+    caplog.set_level(logging.INFO)
+    delivery = otlp._Delivery("collector")
+
+    def batch(status: int) -> None:
+        collector.status = status
+        delivery.export([])
+
+    for _ in range(10):
+        batch(400)
+        batch(200)
+    assert [each.levelname for each in caplog.records] == ["WARNING", "INFO"]
+    now_s[0] += 61
+    batch(400)
+    batch(400)
+    assert [each.levelname for each in caplog.records] == ["WARNING", "INFO", "WARNING"]
+    monkeypatch.setattr(otlp.OTLPSpanExporter, "export", lambda *_: 1 / 0)
+    batch(200)
+    assert len(caplog.records) == 3
+    delivery.shutdown()
 
 
 def test_a_collector_that_does_not_answer_stops_neither_runs_nor_the_end_of_the_service(collector, tmp_path):

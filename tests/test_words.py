@@ -27,7 +27,7 @@ OPTIONS = {"more", "retry_after_s", "is_final"}
 """Arguments of errors that are not parameters of their texts."""
 CHOSEN_ELSEWHERE = {
     "scheduler_service/postgresql/faults.py": {"_code_of(err)"},
-    "scheduler_service/telemetry/cli.py": {"err.type"},
+    "scheduler_service/database_url.py": {"err.type"},
     "scheduler_service/registry/examination.py": {"content['code']"},  # of an error raised by the helper process
     "scheduler_service/registry/moves.py": {"USED_BY[uses[-1].role]"},
 }
@@ -130,6 +130,16 @@ def test_a_chinese_text_has_no_additional_parameters():
     checked_below = {f"errors.{code}" for _, code, given in raised() if given is not None}
     # A Chinese page does not use the names of an API's fields.
     assert all(of["zh"][path] <= of["en"][path] for path in of["en"].keys() - checked_below)
+
+
+def test_two_codes_of_errors_have_two_texts():
+    """Otherwise they are one mistake with two names."""
+    for lang in LANGS:
+        names: dict[str, list[str]] = {}
+        for code, text in WORDS.texts(lang)["errors"].items():
+            if text != "{detail}" and code != "int_from_float":  # texts of others; and a code of pydantic
+                names.setdefault(text, []).append(code)
+        assert [codes for codes in names.values() if len(codes) > 1] == []
 
 
 def test_each_kind_is_known():

@@ -23,9 +23,23 @@ def until(found: Callable[[], Found], what: object = "what was waited for") -> F
 
 
 def in_threads(work: Callable[..., object], arguments: Iterable[tuple[object, ...]]) -> None:
-    """Call `work` with each of the arguments, all at the same time, and wait for the end of all calls."""
-    threads = [threading.Thread(target=work, args=each) for each in arguments]
+    """Call `work` with each of the arguments, all at the same time, and wait for the end of all calls.
+
+    Raises:
+        ExceptionGroup: some calls failed; it has the error of each.
+    """
+    errors: list[Exception] = []
+
+    def call(*each: object) -> None:
+        try:
+            work(*each)
+        except Exception as err:
+            errors.append(err)
+
+    threads = [threading.Thread(target=call, args=each) for each in arguments]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    if errors:
+        raise ExceptionGroup("in threads", errors)

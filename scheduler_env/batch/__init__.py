@@ -13,8 +13,6 @@ from contextlib import closing
 from typing import Any
 
 from scheduler_env.batch.inputs import input_file, keep
-from scheduler_env.batch.local import run_on_processes
-from scheduler_env.batch.on_ray import run_on_ray
 from scheduler_env.batch.work import Task, compute, result_of
 from scheduler_env.errors import BatchFailed
 
@@ -22,10 +20,8 @@ __all__ = ["START_S", "input_file", "keep", "map_all", "map_unordered"]
 
 START_S = 2.0
 """Time that a worker needs to start and to import the solver."""
-EXECUTORS: dict[str, Callable[[Iterator[Task]], Generator[tuple[Task, str], None, None]]] = {
-    "local": run_on_processes,
-    "ray": run_on_ray,
-}
+Executor = Callable[[Iterator[Task]], Generator[tuple[Task, str], None, None]]
+LOCAL, RAY = "local", "ray"
 
 
 def map_unordered(
@@ -46,8 +42,8 @@ def map_unordered(
         BatchFailed: a chunk failed, or its workers were killed several times; the text names the chunk. Or the executor
             cannot be used.
     """
-    run = _executor()
-    if run is not run_on_processes:
+    name, run = _executor()
+    if name != LOCAL:
         here_s = 0.0
     tasks = (Task(number, function, chunk, tuple(inputs)) for number, chunk in enumerate(chunks))
     began_s = time.monotonic()
@@ -84,8 +80,15 @@ def map_all(
     return [found[number] for number in range(len(chunks))]
 
 
-def _executor() -> Callable[[Iterator[Task]], Generator[tuple[Task, str], None, None]]:
-    name = os.environ.get("SCHED_BATCH", "local")
-    if name not in EXECUTORS:
-        raise BatchFailed("unknown_executor", value=name, known=list(EXECUTORS))
-    return EXECUTORS[name]
+def _executor() -> tuple[str, Executor]:
+    """The name and the function; imported here, because a service does no batch work and starts faster without them."""
+    name = os.environ.get("SCHED_BATCH", LOCAL)
+    if name == LOCAL:
+        from scheduler_env.batch.local import run_on_processes
+
+        return name, run_on_processes
+    if name == RAY:
+        from scheduler_env.batch.on_ray import run_on_ray
+
+        return name, run_on_ray
+    raise BatchFailed("unknown_executor", value=name, known=[LOCAL, RAY])

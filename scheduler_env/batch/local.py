@@ -55,6 +55,11 @@ class Worker:
         except (EOFError, OSError):
             return None
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether an idle worker can be given a task; its connection has nothing to read unless it is closed."""
+        return self.process.poll() is None and not self.connection.poll()
+
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
@@ -62,6 +67,16 @@ class Worker:
 
 
 _idle: list[Worker] = []
+
+
+def _living() -> Worker:
+    """An idle worker, or a new one instead of those that were killed meanwhile."""
+    while _idle:
+        worker = _idle.pop()
+        if worker.is_alive:
+            return worker
+        worker.kill()
+    return Worker()
 
 
 def run_on_processes(tasks: Iterator[Task]) -> Generator[tuple[Task, str], None, None]:
@@ -77,7 +92,7 @@ def run_on_processes(tasks: Iterator[Task]) -> Generator[tuple[Task, str], None,
 
     def start() -> None:
         while len(busy) < limit and (work := again.pop() if again else next(waiting, None)):
-            worker = _idle.pop() if _idle else Worker()
+            worker = _living()
             busy[worker.connection] = (worker, *work)
             worker.send(work[0])
 

@@ -91,6 +91,18 @@ class Catalogue:
         """The messages as one text."""
         return SENTENCE_MARKS[lang].join(self.text(each.code, each.params, lang) for each in messages)
 
+    def say_known(self, *messages: Message, lang: Lang = "en") -> str:
+        """As `say`; "" if one is unknown, such as one that a newer version of the program has stored."""
+        try:
+            return self.say(*messages, lang=lang)
+        except (KeyError, ValueError, TypeError, AttributeError):  # no text, no parameter, or one of another type
+            return ""
+
+
+def _unworded(message: Message) -> str:
+    params = ", ".join(f"{name}={value}" for name, value in message.params.items())
+    return f"{message.code} ({params})" if params else message.code
+
 
 class _Formatter(string.Formatter):
     def __init__(self, catalogue: Catalogue, lang: Lang) -> None:
@@ -98,8 +110,8 @@ class _Formatter(string.Formatter):
 
     def format_field(self, value: Any, format_spec: str) -> str:
         if isinstance(value, Message):
-            return self._catalogue.say(value, lang=self._lang)
-        if isinstance(value, Mapping) and value.keys() == {"code", "params"}:
+            return self._catalogue.say_known(value, lang=self._lang) or _unworded(value)
+        if isinstance(value, Mapping) and value.keys() == {"code", "params"} and isinstance(value["params"], Mapping):
             return self.format_field(Message(value["code"], value["params"]), format_spec)
         if isinstance(value, list | tuple | set | frozenset):
             marks = {"sentences": SENTENCE_MARKS, "clauses": CLAUSE_MARKS}.get(format_spec, LIST_MARKS)

@@ -2,24 +2,23 @@
 
     {"thresholds": {"max_makespan": 80, "max_gap_20": 0.04}}
 
-Each change is written to the file, with its author and reason, before it is added to the history. So a kill in between
-loses no change.
+A change of the file and its line in the history, with author and reason, are one change of the store.
 """
 
 import logging
-import math
 import secrets
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from scheduler_service.alert_rules import check, threshold
 from scheduler_service.clock import Clock, to_iso
 from scheduler_service.documents import Document, DocumentFile
-from scheduler_service.errors import InvalidInput, NotFound, cannot_write
-from scheduler_service.files import locked
-from scheduler_service.jsonlines import JsonLines
+from scheduler_service.errors import InvalidInput, NotFound
+from scheduler_service.jsonlines import check_types
+from scheduler_service.store.change import Store
 
 log = logging.getLogger("scheduler.changes")
 
@@ -38,7 +37,9 @@ class LimitChange:
 
     @classmethod
     def from_dict(cls, line: Mapping[str, Any]) -> "LimitChange":
-        """The change in a line; KeyError or TypeError if it is not one."""
+        """The change in a line; KeyError, TypeError or ValueError if it is not one."""
+        numbers = dict.fromkeys(("before", "after"), (int, float, NoneType))
+        check_types(line, {**dict.fromkeys(("id", "time", "name", "actor", "reason"), str), **numbers})
         return cls(**{name: line[name] for name in cls.__dataclass_fields__})
 
 
@@ -51,11 +52,12 @@ class Limits:
 
 
 class LimitFile(DocumentFile[Limits]):
-    """The file at `path`. Safe for threads and processes. A missing file sets no threshold."""
+    """The document. Safe for threads and processes. A missing one sets no threshold."""
 
-    def __init__(self, path: Path, clock: Clock) -> None:
-        super().__init__(path, _validate, Limits())
-        self._history = JsonLines(path.parent / "logs" / f"{path.stem}.jsonl", LimitChange.from_dict)
+    def __init__(self, store: Store, name: str, clock: Clock) -> None:
+        super().__init__(store, name, _validate, Limits())
+        self._history_name = f"logs/{name.removesuffix('.json')}.jsonl"
+        self._history = self.store.log(self._history_name, LimitChange.from_dict)
         self._clock = clock
 
     @property
@@ -80,7 +82,6 @@ class LimitFile(DocumentFile[Limits]):
         made: list[LimitChange] = []
 
         def apply(document: Document) -> None:
-            self._record(document.get("last_change"))  # before it is overwritten
             values = document.setdefault("thresholds", {})
             before = values.pop(name, None)
             if value is None and before is None:
@@ -91,29 +92,15 @@ class LimitFile(DocumentFile[Limits]):
             document["last_change"] = asdict(change)
             made.append(change)
 
-        self.update(apply)
-        self._record(asdict(made[-1]))
+        with self.store.changing() as whole:
+            self.update(apply, within=whole)
+            whole.append(self._history_name, asdict(made[-1]))
         log.info("threshold %s: %s -> %s by %s: %s", name, made[-1].before, value, actor or "nobody named", reason)
         return made[-1]
 
     def changes(self) -> list[LimitChange]:
         """All changes, oldest first."""
-        last = self.current().document.get("last_change")
-        found = self._history.lines()
-        if last is not None and all(each.id != last["id"] for each in reversed(found)):
-            found.append(LimitChange.from_dict(last))  # the process was killed before it wrote the history
-        return found
-
-    def _record(self, change: Mapping[str, Any] | None) -> None:
-        """Add a change to the history, unless it is there."""
-        if change is None:
-            return
-        try:
-            with locked(self._history.path):
-                if all(each.id != change["id"] for each in reversed(self._history.lines())):
-                    self._history.append_once(change)
-        except OSError as err:
-            raise cannot_write(self._history.path, err) from err
+        return self._history.lines()
 
 
 def _validate(document: object) -> Limits:
@@ -126,12 +113,12 @@ def _validate(document: object) -> Limits:
     if not isinstance(values, dict):
         raise InvalidInput("thresholds_not_numbers")
     for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
             raise InvalidInput("finite_number", (name,))
         check(name, value)
     if (last := document.get("last_change")) is not None:
         try:
             LimitChange.from_dict(last)
-        except (KeyError, TypeError, AttributeError) as err:
+        except (KeyError, TypeError, ValueError) as err:
             raise InvalidInput("last_change_invalid") from err
     return Limits(document, {name: float(value) for name, value in values.items()})

@@ -1,5 +1,6 @@
 """The texts of alerts. The code of an alert is the name of its rule, a key of the catalogue's section `alerts`."""
 
+import re
 from collections.abc import Iterable, Mapping
 
 from scheduler_service.alert_rules import GAP_THRESHOLDS, RULES
@@ -19,7 +20,7 @@ def params_of(name: str, subject: str, limits: Iterable[int] = GAP_THRESHOLDS) -
 
 def sizes_of(subject: str, limits: Iterable[int] = GAP_THRESHOLDS) -> str:
     """The work points of a size: "6–10" for "N<=10" with the limits 5 and 10, ">50" for "N>50"."""
-    if not subject.startswith("N<="):
+    if not re.fullmatch("N<=[0-9]{1,9}", subject):
         return subject.removeprefix("N")
     most = int(subject.removeprefix("N<="))
     least = max((limit for limit in limits if limit < most), default=0) + 1
@@ -31,6 +32,14 @@ def message(name: str, params: Mapping[str, object], lang: Lang) -> str:
     has_own = WORDS.template(f"alerts.{name}.message", lang) is not None
     found = WORDS.text(f"alerts.{name}.{'message' if has_own else 'title'}", params, lang)
     return WORDS.text("alerts.with_reason", {"message": found, **params}, lang) if "reason" in params else found
+
+
+def stored_message(name: str, params: Mapping[str, object], lang: Lang, stored: str) -> str:
+    """`message` of a recorded alert; the `stored` one if this version of the program does not know it."""
+    try:
+        return message(name, params, lang)
+    except (KeyError, ValueError, TypeError, AttributeError):
+        return stored
 
 
 def advice(name: str, params: Mapping[str, object], lang: Lang) -> str:

@@ -20,6 +20,14 @@ const router = createRouter({
   ],
 });
 
+// A page that is opened after an upgrade of the service: its files are gone.
+router.onError(async (_, to) => {
+  const own = await fetch(import.meta.url, { cache: "no-store" }).catch(() => null);
+  if (own?.status !== 404) return;
+  location.hash = to.fullPath;
+  window.reloadSoon();
+});
+
 watchEffect(() => {
   const title = router.currentRoute.value.meta.title;
   const { t, locale } = i18n.global;
@@ -37,3 +45,4 @@ createApp(Shell)
   .component("MistakeList", MistakeList)
   .component("StatusBadge", StatusBadge)
   .mount("#app");
+sessionStorage.removeItem("reloads");

@@ -5,30 +5,33 @@ line stays in memory: the lists of users may have megabytes.
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from scheduler_service.errors import ExperimentConflict, InvalidExperiment, StorageUnavailable, cannot_write
+from scheduler_service.errors import ExperimentConflict, InvalidExperiment, StorageUnavailable
 from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.experiments.lifecycle import OVER, Transition, check_allowed
-from scheduler_service.jsonlines import JsonLines
+from scheduler_service.store.change import Change, Store
 
 USER_LISTS = ("excluded_users", "forced_variants")
 """Summaries do not have these."""
 
 
-class Archive:
-    """The file at `path`; safe for threads and processes. If several lines have the same name, the last one counts."""
+NAME = "logs/experiments_archive.jsonl"
 
-    def __init__(self, path: Path) -> None:
-        self._file = JsonLines(path, _summary)
+
+class Archive:
+    """The log of a store; safe for threads and processes. If several lines have the same name, the last one counts."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._log = store.log(NAME, _summary)
 
     def __contains__(self, name: object) -> bool:
         return name in self._positions()
 
     def summaries(self) -> dict[str, Experiment]:
         """Name -> the experiment without `USER_LISTS`."""
-        return {each.name: each for each in self._file.lines()}
+        return {each.name: each for each in self._log.lines()}
 
     def find(self, name: str) -> Experiment | None:
         """The complete experiment; None if no experiment with this name is archived. Raises as `line`."""
@@ -45,46 +48,29 @@ class Archive:
         if position is None:
             return None
         try:
-            found = self._file.raw(position)
+            found = self._log.raw(position)
             if found["experiment"]["name"] != name:
                 raise ValueError("it was replaced")
         except (OSError, ValueError, KeyError, TypeError, IndexError) as err:
-            raise StorageUnavailable("cannot_read", path=str(self._file.path), reason=str(err)) from err
+            raise StorageUnavailable("cannot_read", path=self._store.shown(NAME), reason=str(err)) from err
         return found
 
-    def add(self, entry: Mapping[str, Any], transition: Transition) -> dict[str, Any]:
-        """Append an experiment as it is configured; returns its line, which is then on disk.
-
-        Called with the configuration locked.
-
-        Raises:
-            StorageUnavailable: the file cannot be written.
-        """
-        line = {"experiment": {"name": transition.experiment, **entry}, "transition": transition.to_dict()}
-        try:
-            self._file.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file.append_once(line)
-        except OSError as err:
-            raise cannot_write(self._file.path, err) from err
-        return line
+    def add(self, entry: Mapping[str, Any], transition: Transition, change: Change) -> None:
+        """Append an experiment as it is configured, in a change of the store."""
+        change.append(
+            NAME, {"experiment": {"name": transition.experiment, **entry}, "transition": transition.to_dict()}
+        )
 
     def _positions(self) -> dict[str, int]:
-        return {each.name: position for position, each in enumerate(self._file.lines())}
+        return {each.name: position for position, each in enumerate(self._log.lines())}
 
 
 def check_archivable(experiment: Experiment, default_model: object) -> None:
     """Raise ExperimentConflict if the experiment may run again, or its promotion may be reverted."""
     check_allowed(experiment.name, experiment.status, "archive", OVER)
     promotion = experiment.promotion
-    if promotion is not None and not promotion.are_tags_right:
-        raise ExperimentConflict("tags_behind", experiment=experiment.name)
     if promotion is not None and promotion.model == default_model and not promotion.is_reverted:
         raise ExperimentConflict("way_back", experiment=experiment.name, model=promotion.model)
-
-
-def archive_of(config_file: Path) -> Archive:
-    """The archive of the experiments that are configured in `config_file`."""
-    return Archive(config_file.parent / "logs" / "experiments_archive.jsonl")
 
 
 def _summary(line: dict[str, Any]) -> Experiment:

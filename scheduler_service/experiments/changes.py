@@ -1,15 +1,9 @@
-"""Changes of experiments: first the configuration file, then the history, then the registry's tags.
-
-Writing the file commits the change: it contains the new state, the line for the history, and what remains to be done
-in the registry. If the process is killed before that is done, the next call of `settle` does it. Archiving is committed
-by the line in the archive; `settle` then removes the experiment from the file.
-"""
+"""Changes of experiments: configuration, history and the registry's tags are one change of the store."""
 
 import logging
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Protocol
 
 from scheduler_service.clock import Clock, to_iso
@@ -20,13 +14,14 @@ from scheduler_service.errors import (
     ModelConflict,
     ServiceError,
 )
-from scheduler_service.experiments.archive import archive_of, check_archivable
-from scheduler_service.experiments.config import ConfigFile, Document, Snapshot, validate
+from scheduler_service.experiments.archive import Archive, check_archivable
+from scheduler_service.experiments.config import NAME, ConfigFile, Document, Snapshot, validate
 from scheduler_service.experiments.edits import set_default
 from scheduler_service.experiments.experiment import Experiment, Promotion
 from scheduler_service.experiments.history import ExperimentHistory
 from scheduler_service.experiments.lifecycle import EventKind, Transition
 from scheduler_service.registry.names import parse_versioned
+from scheduler_service.store.change import Change, Store
 from scheduler_service.words import WORDS, Message
 
 log = logging.getLogger(__name__)
@@ -38,13 +33,29 @@ Reason = str | Sequence[Message]
 class Registry(Protocol):
     """The methods of the model registry (`ModelVersionManager`) that experiments need."""
 
+    @property
+    def store(self) -> Store: ...
     def resolve(self, name: str, *, oldest: bool = False) -> str: ...
     def check_deployable(self, name: str) -> None: ...
-    def promote_model(self, name: str, status: str, *, reason: str | ServiceError = "", actor: str = "") -> object: ...
-    def rollback(
-        self, algorithm: str, reason: str | ServiceError, *, actor: str = "", only_from: str | None = None
+    def promote_model(
+        self,
+        name: str,
+        status: str,
+        *,
+        reason: str | ServiceError = "",
+        actor: str = "",
+        within: Change | None = None,
     ) -> object: ...
-    def note_default(self, change: Mapping[str, Any]) -> None: ...
+    def rollback(
+        self,
+        algorithm: str,
+        reason: str | ServiceError,
+        *,
+        actor: str = "",
+        only_from: str | None = None,
+        within: Change | None = None,
+    ) -> object: ...
+    def note_default(self, change: Mapping[str, Any], *, within: Change | None = None) -> None: ...
 
 
 class ChangedMeanwhile(ExperimentConflict):
@@ -54,14 +65,15 @@ class ChangedMeanwhile(ExperimentConflict):
 class Changes:
     """The experiments' file, their history and archive, and the registry."""
 
-    def __init__(self, path: Path, registry: Registry | None, clock: Clock) -> None:
+    def __init__(self, store: Store, registry: Registry | None, clock: Clock, name: str = NAME) -> None:
+        """`name`: that of the configuration in the store."""
         self._registry = registry
         self._clock = clock
-        self._logged: set[str] = set()  # `settle` meets the same problems every second; each is logged once
-        self._written: set[str] = set()  # ids of changes that are in a history
-        self.file = ConfigFile(path, approve=self._approve)
-        self.history = ExperimentHistory(path.parent / "logs" / "experiments.jsonl")
-        self.archived = archive_of(path)
+        # The same object, so that a change of both is one change.
+        self.store = registry.store if registry is not None and registry.store.home == store.home else store
+        self.file = ConfigFile(self.store, name, approve=self._approve)
+        self.history = ExperimentHistory(self.store)
+        self.archived = Archive(self.store)
 
     def find(self, name: str) -> Experiment:
         """The experiment with its current status; an archived one has `archived_at`.
@@ -116,11 +128,13 @@ class Changes:
         reason: Reason = "",
         figures: Mapping[str, Any] | None = None,
         expected: Experiment | None = None,
+        models: Callable[[Change], None] | None = None,
     ) -> Transition:
         """Apply `change` to the file's JSON, and write the transition to the history.
 
         Args:
             expected: the experiment as it was read; status, stage and stopped arms must be unchanged.
+            models: changes the registry, in the same change of the store.
 
         Raises:
             ChangedMeanwhile: they are not; nothing was changed.
@@ -138,7 +152,6 @@ class Changes:
                 if expected is not None and before != state_of(expected):
                     read, current = _state_texts(expected), _state_texts(found)
                     raise ChangedMeanwhile("overtaken", experiment=name, before=read, after=current)
-                self._save_lines(found)
             elif event != "created":  # archived or deleted after it was read
                 self.find_changeable(name)
                 raise ExperimentNotFound("experiment_not_found", experiment=name)
@@ -151,15 +164,13 @@ class Changes:
             document["experiments"][name][slot] = line.to_dict()
             made.append(line)
 
-        self.file.update(apply)
-        self._record(made[0].to_dict())
+        with self.store.changing() as whole:
+            self.file.update(apply, within=whole)
+            self.history.record(made[0].to_dict(), whole)
+            if models is not None:
+                models(whole)
         log.info("experiment %s: %s by %s: %s", name, event, actor or "nobody named", said or "no reason given")
         return made[0]
-
-    def _save_lines(self, experiment: Experiment) -> None:
-        """Write the transitions in the file to the history, before they are replaced."""
-        for line in filter(None, (experiment.last_transition, experiment.last_description)):
-            self.history.record(line)
 
     def promote(
         self, experiment: Experiment, arm: str, actor: str, reason: Reason, figures: Mapping[str, Any] | None = None
@@ -173,6 +184,8 @@ class Changes:
         if self._registry is not None:
             self._registry.check_deployable(key)
 
+        noted: list[Mapping[str, Any]] = []
+
         def promote(document: Document) -> None:
             entry = document["experiments"][experiment.name]
             entry["promotion"] = Promotion(
@@ -180,16 +193,24 @@ class Changes:
                 model=key,
                 previous_default=document.get("default_model", self.file.current().default_model),
                 previous_stable=self._stable(algorithm_of(key)),
+                are_tags_right=True,
             ).model_dump()
-            set_default(document, key, actor, _about(experiment.name, reason), self._clock())
+            noted.append(set_default(document, key, actor, _about(experiment.name, reason), self._clock()))
             entry["status"] = "concluded"
             if experiment.rollout is not None:
                 last_stage = len(experiment.rollout.stages) - 1
                 entry["rollout"] |= {"stage": last_stage, "stage_since": to_iso(self._clock())}
 
-        made = self.make(experiment.name, "promoted", promote, actor, reason, figures, expected=experiment)
-        self.settle()
-        return made
+        def deploy(whole: Change) -> None:
+            if self._registry is not None:
+                within = self._shared(whole)
+                self._registry.note_default(noted[-1], within=within)
+                about = _about(experiment.name)
+                self._registry.promote_model(key, "deployed", reason=about, actor=actor, within=within)
+
+        return self.make(
+            experiment.name, "promoted", promote, actor, reason, figures, expected=experiment, models=deploy
+        )
 
     def revert(self, experiment: Experiment, actor: str, reason: str) -> None:
         """Restore the default model from before the promotion, and update the registry's tags.
@@ -200,17 +221,27 @@ class Changes:
         name, promotion = experiment.name, experiment.promotion
         if promotion is None or promotion.is_reverted:
             raise ExperimentConflict("nothing_to_revert", experiment=name)
+        noted: list[Mapping[str, Any]] = []
 
         def revert(document: Document) -> None:
             current = document.get("default_model")
             if current != promotion.model:
                 raise ExperimentConflict("not_default_any_more", model=promotion.model, default=current)
             why = _about(name, reason) if reason else ServiceError("experiment_reverted", experiment=name)
-            set_default(document, promotion.previous_default, actor, why, self._clock())
-            document["experiments"][name]["promotion"] |= {"is_reverted": True, "are_tags_right": False}
+            noted.append(set_default(document, promotion.previous_default, actor, why, self._clock()))
+            document["experiments"][name]["promotion"] |= {"is_reverted": True}
 
-        self.make(name, "reverted", revert, actor, reason, expected=experiment)
-        self.settle()
+        def roll_back(whole: Change) -> None:
+            if self._registry is not None:
+                within = self._shared(whole)
+                self._registry.note_default(noted[-1], within=within)
+                algorithm = algorithm_of(promotion.model)
+                has_moved = self._stable(algorithm) == promotion.model != promotion.previous_stable
+                if has_moved and promotion.previous_stable is not None:
+                    why = ServiceError("experiment_reverted", experiment=name)
+                    self._registry.rollback(algorithm, why, actor=actor, only_from=promotion.model, within=within)
+
+        self.make(name, "reverted", revert, actor, reason, expected=experiment, models=roll_back)
 
     def make_default(self, model: str, actor: str, reason: str) -> None:
         """Make a model the default model; a tag is stored as `algorithm:tag`, any other name as the model's key.
@@ -227,21 +258,30 @@ class Changes:
         is_tag = model != key and parse_versioned(model) is None
         named = f"{algorithm_of(key)}:{model.rpartition(':')[2]}" if is_tag else key
 
+        noted: list[Mapping[str, Any]] = []
+
         def change(document: Document) -> None:
             if named == document.get("default_model", self.file.current().default_model):
                 raise ModelConflict("model_is_default", model=named)
-            set_default(document, named, actor, reason, self._clock())
+            noted.append(set_default(document, named, actor, reason, self._clock()))
 
-        self.file.update(change)
+        with self.store.changing() as whole:
+            self.file.update(change, within=whole)
+            if self._registry is not None:
+                self._registry.note_default(noted[-1], within=self._shared(whole))
         log.info("%s is the default model, by %s: %s", named, actor or "nobody named", reason or "no reason given")
-        self.settle()
+
+    def write_default(self) -> None:
+        """Write the file if there is none."""
+        if not self.file.exists:
+            self.file.update(lambda document: document.setdefault("default_model", self.file.current().default_model))
 
     def archive(self, name: str, actor: str, reason: str) -> None:
         """Move the complete experiment from the file to the archive.
 
         Raises:
-            ExperimentConflict: its status, or a promotion that is not finished, does not allow this.
-            StorageUnavailable: a file cannot be written; if it is the configuration, `settle` continues.
+            ExperimentConflict: its status, or a promotion that can be reverted, does not allow this.
+            StorageUnavailable: the change cannot be written; nothing has changed.
         """
 
         def apply(document: Document) -> None:
@@ -250,61 +290,19 @@ class Changes:
             now = self._clock()
             found = experiment_in(validate(document), name, now)
             check_archivable(found, document.get("default_model"))
-            self._save_lines(found)
-            line = self.archived.line(name)
-            if line is None or not _is_archived(line, document):
-                state = state_of(found)
-                after = state | {"is_archived": True}
-                made = Transition(secrets.token_hex(8), to_iso(now), name, "archived", actor, reason, state, after)
-                line = self.archived.add(document["experiments"][name], made)
-            self._remove(document, line)
+            state = state_of(found)
+            after = state | {"is_archived": True}
+            made = Transition(secrets.token_hex(8), to_iso(now), name, "archived", actor, reason, state, after)
+            self.archived.add(document["experiments"].pop(name), made, whole)
+            self.history.record(made.to_dict(), whole)
 
-        self.file.update(apply)
+        with self.store.changing() as whole:
+            self.file.update(apply, within=whole)
         log.info("experiment %s: archived by %s: %s", name, actor or "nobody named", reason or "no reason given")
 
-    def settle(self) -> None:
-        """Finish changes that were interrupted: the history, archiving, and the tags after a promotion.
-
-        Fast if there is nothing to do. Errors of the registry are logged, and the change is tried again next time.
-        """
-        self._note_default(self.file.current().default_change)
-        for name in self.file.current().experiments.keys() & self.archived.summaries().keys():
-            self._finish_archiving(name)
-        for experiment in self.file.current().experiments.values():
-            for line in filter(None, (experiment.last_transition, experiment.last_description)):
-                self._record(line)
-            if experiment.promotion is not None and not experiment.promotion.are_tags_right:
-                self._move_tags(experiment, experiment.promotion)
-
-    def _log_once(self, problem: str, level: int = logging.WARNING) -> None:
-        if problem not in self._logged:
-            self._logged.add(problem)
-            log.log(level, "%s", problem)
-
-    def _note_default(self, change: Mapping[str, str] | None) -> None:
-        """Write the last change of the default model to the registry's history, if it is not there."""
-        if change is None or self._registry is None or change["id"] in self._written:
-            return
-        try:
-            self._registry.note_default(change)
-        except ServiceError as err:  # the file has the change; `settle` tries again
-            self._log_once(f"the registry's history does not tell of the new default model yet: {err}")
-        else:
-            self._written.add(change["id"])
-
-    def _finish_archiving(self, name: str) -> None:
-        """Remove an archived experiment from the file; a different experiment with its name is kept."""
-        problem = f"{self.file.path} has another experiment {name!r} than the archive; it is in force, both are kept"
-        line = None if problem in self._logged else self.archived.line(name)
-        if line is not None and _is_archived(line, self.file.current().document):
-            self.file.update(lambda document: self._remove(document, line) if _is_archived(line, document) else None)
-        elif line is not None:
-            self._log_once(problem)
-
-    def _remove(self, document: Document, line: Mapping[str, Any]) -> None:
-        """Remove the experiment of a line of the archive from the file's JSON, after recording the transition."""
-        self.history.record(line["transition"])
-        del document["experiments"][line["transition"]["experiment"]]
+    def _shared(self, whole: Change) -> Change | None:
+        """The change, if the registry has the same store; else it makes a change of its own."""
+        return whole if self._registry is not None and self._registry.store is self.store else None
 
     def is_default(self, model: str) -> bool:
         """Whether a name means the default model."""
@@ -316,39 +314,6 @@ class Changes:
 
     def _key(self, model: str) -> str:
         return model if self._registry is None else self._registry.resolve(model, oldest=True)
-
-    def _record(self, transition: Mapping[str, Any]) -> None:
-        if transition.get("id") in self._written:
-            return
-        try:
-            self.history.record(transition)
-        except ServiceError as err:  # the file has the transition; `settle` tries again
-            log.warning("%s", err)
-        else:
-            self._written.add(transition["id"])
-
-    def _move_tags(self, experiment: Experiment, promotion: Promotion) -> None:
-        if self._registry is not None:
-            actor, name = str((experiment.last_transition or {}).get("actor", "")), experiment.name
-            try:
-                if promotion.is_reverted:
-                    algorithm = algorithm_of(promotion.model)
-                    has_moved = self._stable(algorithm) == promotion.model != promotion.previous_stable
-                    if has_moved and promotion.previous_stable is not None:
-                        reverted = ServiceError("experiment_reverted", experiment=name)
-                        self._registry.rollback(algorithm, reverted, actor=actor, only_from=promotion.model)
-                else:
-                    self._registry.promote_model(promotion.model, "deployed", reason=_about(name), actor=actor)
-            except ServiceError as err:
-                self._log_once(f"the registry's tags do not follow the experiment {name}: {err}", logging.ERROR)
-                return
-
-        def done(document: Document) -> None:
-            entry = document["experiments"][experiment.name].get("promotion")
-            if entry is not None and entry["is_reverted"] == promotion.is_reverted:
-                entry["are_tags_right"] = True
-
-        self.file.update(done)
 
     def _stable(self, algorithm: str) -> str | None:
         """The key of the model with the algorithm's tag `stable`."""
@@ -427,13 +392,6 @@ def state_of(experiment: Experiment) -> dict[str, Any]:
     stage = {} if experiment.rollout is None else {"stage": experiment.rollout.share}
     stopped = {"stopped_arms": list(experiment.stopped_arms)} if experiment.stopped_arms else {}
     return {"status": experiment.status, **stage, **stopped}
-
-
-def _is_archived(line: Mapping[str, Any], document: Document) -> bool:
-    """Whether the experiment in the file's JSON equals the one in the line of the archive."""
-    name = line["transition"]["experiment"]
-    entry = document.get("experiments", {}).get(name)
-    return entry is not None and line["experiment"] == {"name": name, **entry}
 
 
 def _state_texts(experiment: Experiment) -> list[str]:

@@ -4,6 +4,7 @@ Exit status: 0 done; 1 refused or not found; 2 invalid command line; 130 interru
 """
 
 import argparse
+import json
 import logging
 import os
 import shlex
@@ -11,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model_manager import ModelVersionManager
@@ -19,7 +21,9 @@ from scheduler_service.clock import utc_now
 from scheduler_service.command_line import Outcome, add_actor, integer, number, progress_bar, run, shared_options, table
 from scheduler_service.errors import InvalidInput
 from scheduler_service.experiments.about import ABOUT
+from scheduler_service.experiments.changes import Changes
 from scheduler_service.experiments.examination import RUN_COLUMNS
+from scheduler_service.experiments.exchange import export_config, import_config
 from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.experiments.prospect import Prospect
 from scheduler_service.experiments.replay import (
@@ -31,8 +35,12 @@ from scheduler_service.experiments.replay import (
     replay_status,
     run_replay,
 )
+from scheduler_service.files import write_atomically
 from scheduler_service.settings import Settings, settings_from_environment
 from scheduler_service.stats.metrics import PAIRED
+from scheduler_service.store.change import Store
+from scheduler_service.store.folder import FolderStore
+from scheduler_service.store.opening import store_of
 from scheduler_service.words import WORDS
 
 if TYPE_CHECKING:
@@ -73,19 +81,23 @@ class Doors:
         self.settings, self._open_experiments = settings, open_experiments
 
     @cached_property
+    def store(self) -> Store:
+        return store_of(self.settings)
+
+    @cached_property
     def models(self) -> ModelVersionManager:
-        return ModelVersionManager(self.settings.models_dir)
+        return ModelVersionManager(store=self.store)
 
     @cached_property
     def experiments(self) -> "ABTestManager":
-        return self._open_experiments(self.settings.ab_config_file, registry=self.models)
+        return self._open_experiments(registry=self.models, store=self.store)
 
     @cached_property
     def monitor(self) -> PerformanceMonitor:
         return PerformanceMonitor(
             self.settings.records,
             reports_dir=self.settings.reports_dir,
-            thresholds_file=self.settings.thresholds_file,
+            store=self.store,
         )
 
 
@@ -101,9 +113,10 @@ def main(open_experiments: "Callable[..., ABTestManager]", arguments: Sequence[s
     interrupted = f"interrupted; what is done is kept. To go on: {again}" if options.command == "replay" else ""
 
     def command() -> Outcome:
-        if not settings.models_dir.is_dir():
+        doors = Doors(settings, open_experiments)
+        if isinstance(doors.store, FolderStore) and not settings.models_dir.is_dir():
             raise InvalidInput("no_service_home", home=str(settings.home))
-        return (*COMMANDS[options.command](Doors(settings, open_experiments), options), 0)
+        return (*COMMANDS[options.command](doors, options), 0)
 
     return run(command, as_json=options.json, interrupted=interrupted)
 
@@ -162,6 +175,12 @@ def _parser() -> argparse.ArgumentParser:
         described.add_argument(f"--{field}", help="text in any script; an empty text removes it")
     described.add_argument("--reason", default="", help="reason for the history")
     add_actor(described)
+
+    exported = command("export", "write the configuration to a file for editing, also from a database")
+    exported.add_argument("file", nargs="?", type=Path, help="the file (default: print it)")
+    imported = command("import", "replace the configuration by an edited file; it is checked as a whole")
+    imported.add_argument("file", type=Path)
+    imported.add_argument("--force", action="store_true", help="even if others changed it since the export")
 
     replay = command(
         "replay",
@@ -302,6 +321,25 @@ def _describe(doors: Doors, options: argparse.Namespace) -> Output:
     return found.to_dict(), _about(found).rstrip() or f"the experiment {found.name} has no title, hypothesis or owner"
 
 
+def _export(doors: Doors, options: argparse.Namespace) -> Output:
+    text = export_config(Changes(doors.store, doors.models, utc_now).file)
+    if options.file is None:
+        return json.loads(text), text.rstrip()
+    write_atomically(options.file.absolute(), text.encode())
+    return {"file": str(options.file)}, f"edit {options.file}, then: python -m ab_testing import {options.file}"
+
+
+def _import(doors: Doors, options: argparse.Namespace) -> Output:
+    try:
+        content = options.file.read_bytes()
+    except OSError as err:
+        raise InvalidInput("cannot_read", ("file",), path=str(options.file), reason=err.strerror) from err
+    file = Changes(doors.store, doors.models, utc_now).file
+    found = import_config(file, content, although_changed=options.force)
+    names = sorted(found.experiments)
+    return {"default_model": found.default_model, "experiments": names}, f"{file.shown}: {len(names)} experiments"
+
+
 def _advice(name: str, value: Mapping[str, Any]) -> str:
     """The command for the recommended action."""
     move = str(value["advised_move"])
@@ -390,6 +428,8 @@ COMMANDS: Mapping[str, Callable[[Doors, argparse.Namespace], Output]] = {
     "history": _history,
     "assignment": _assignment,
     "describe": _describe,
+    "export": _export,
+    "import": _import,
     **dict.fromkeys(MOVES, _move),
     "replay": _replay,
 }

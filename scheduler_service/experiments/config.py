@@ -3,7 +3,6 @@
 import copy
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, cast
 
 from pydantic import Field, ValidationError, field_validator
@@ -13,9 +12,11 @@ from scheduler_service.documents import Document, DocumentFile, parse
 from scheduler_service.errors import InvalidExperiment, invalid
 from scheduler_service.experiments.definition import Definition
 from scheduler_service.experiments.experiment import Experiment, ModelName
+from scheduler_service.store.change import Store
 
 __all__ = ["DEFAULT_MODEL", "ConfigFile", "ConfigView", "Document", "Snapshot", "parse", "validate"]
 
+NAME = "ab_test_config.json"
 DEFAULT_MODEL = "DDQN_v2.0"
 """The better one of the delivered models; used if there is no file."""
 
@@ -60,12 +61,14 @@ class Snapshot:
 
 
 class ConfigFile(DocumentFile[Snapshot]):
-    """The file at `path`. A missing file means no experiments and `DEFAULT_MODEL`; comments (`_...`) are kept."""
+    """The document. A missing file means no experiments and `DEFAULT_MODEL`; comments (`_...`) are kept."""
 
-    def __init__(self, path: Path, *, approve: Callable[[Snapshot, Snapshot], None] | None = None) -> None:
+    def __init__(
+        self, store: Store, name: str = NAME, *, approve: Callable[[Snapshot, Snapshot], None] | None = None
+    ) -> None:
         """`approve(before, after)` is called with the file locked before a change is written; it raises to refuse."""
         initial = validate({"experiments": {}, "default_model": DEFAULT_MODEL})
-        super().__init__(path, validate, initial, approve=approve, too_large=InvalidExperiment)
+        super().__init__(store, name, validate, initial, approve=approve, too_large=InvalidExperiment)
 
 
 class ConfigView(MutableMapping[str, Any]):

@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from scheduler_service.clock import to_iso
 from scheduler_service.errors import ServiceError
@@ -10,13 +11,17 @@ from scheduler_service.experiments.config import DEFAULT_MODEL, Document
 from scheduler_service.experiments.experiment import Experiment
 
 
-def set_default(document: Document, model: str, actor: str, reason: str | ServiceError, now: datetime) -> None:
-    """Change the default model, and note the change for the registry's history."""
+def set_default(
+    document: Document, model: str, actor: str, reason: str | ServiceError, now: datetime
+) -> dict[str, Any]:
+    """Change the default model; returns the change, as the registry's history notes it."""
     before = document.get("default_model", DEFAULT_MODEL)
     change = {"id": secrets.token_hex(8), "time": to_iso(now), "before": before, "after": model}
     document["default_model"] = model
     coded = reason.to_dict() if isinstance(reason, ServiceError) else {}
-    document["default_change"] = change | {"actor": actor, "reason": str(reason), **coded}
+    change |= {"actor": actor, "reason": str(reason), **coded}
+    document["default_change"] = change
+    return change
 
 
 def set_arm_stopped(document: Document, name: str, arm: str, now: datetime) -> None:

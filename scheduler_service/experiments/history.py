@@ -1,52 +1,36 @@
 """The history of all experiments, `logs/experiments.jsonl`: each change with actor, reason and figures; append-only."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, get_args
 
-from scheduler_service.errors import cannot_write
 from scheduler_service.experiments.lifecycle import AUTOMATIC, Transition
-from scheduler_service.files import locked
-from scheduler_service.jsonlines import JsonLines
 from scheduler_service.stats.breaker import BREAKER
 from scheduler_service.stats.guardrails import GUARDRAILS, harm_of
 from scheduler_service.stats.judged import Word
+from scheduler_service.store.change import Change, Store
 from scheduler_service.words import Message
+
+NAME = "logs/experiments.jsonl"
 
 
 class ExperimentHistory:
-    """The file; safe for threads and processes."""
+    """The log of a store; safe for threads and processes."""
 
-    def __init__(self, path: Path) -> None:
-        self._file = JsonLines(path, Transition.from_dict)
+    def __init__(self, store: Store) -> None:
+        self._log = store.log(NAME, Transition.from_dict)
 
     def transitions(self, experiment: str | None = None) -> list[Transition]:
         """The changes of one experiment or of all, oldest first."""
-        return [each for each in self._file.lines() if experiment in (None, each.experiment)]
+        return [each for each in self._log.lines() if experiment in (None, each.experiment)]
 
     def of(self, experiment: str) -> list[dict[str, Any]]:
         """`transitions` as JSON."""
         lines = [each.to_dict() for each in self.transitions(experiment)]
         return [line | {"reason_text": [each.to_dict() for each in reason_of(line)]} for line in lines]
 
-    def record(self, transition: Mapping[str, Any]) -> None:
-        """Append the transition unless the file has it; it is on disk when this returns.
-
-        Raises:
-            StorageUnavailable: the file cannot be written.
-        """
-        if self._has(transition):
-            return
-        with locked(self._file.path):
-            if not self._has(transition):
-                try:
-                    self._file.append_once(transition)
-                except OSError as err:
-                    raise cannot_write(self._file.path, err) from err
-
-    def _has(self, transition: Mapping[str, Any]) -> bool:
-        # If the file has it, it is one of the last lines.
-        return any(each.id == transition["id"] for each in reversed(self._file.lines()))
+    def record(self, transition: Mapping[str, Any], change: Change) -> None:
+        """Append the transition in a change of the store."""
+        change.append(NAME, transition)
 
 
 def reason_of(line: Mapping[str, Any]) -> list[Message]:

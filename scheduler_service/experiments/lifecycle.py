@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from scheduler_service.errors import ExperimentConflict
+from scheduler_service.jsonlines import check_types
 
 Status = Literal["scheduled", "active", "paused", "stopped", "completed", "concluded"]
 """`scheduled` (before the start) and `completed` (after the end) follow from the clock."""
@@ -76,6 +77,9 @@ class Transition:
 
     @classmethod
     def from_dict(cls, line: Mapping[str, Any]) -> "Transition":
-        """Parse a line; KeyError or TypeError if it is invalid."""
+        """Parse a line; KeyError, TypeError or ValueError if it is invalid."""
         known = {"reason_text": (), **line}  # lines of earlier versions have no `reason_text`
+        texts = dict.fromkeys(("id", "time", "experiment", "event", "actor", "reason"), str)
+        maps = dict.fromkeys(("before", "after", "figures"), Mapping)
+        check_types(known, {**texts, **maps, "reason_text": (list, tuple)})
         return cls(**{name: known[name] for name in cls.__dataclass_fields__})

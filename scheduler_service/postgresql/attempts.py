@@ -4,7 +4,7 @@ The client makes the id and writes it in the same transaction. It is safe to try
 commit happened, the id is there; while its outcome is open, the server lets the second one wait.
 """
 
-from sqlalchemy import Column, Connection, DateTime, MetaData, String, Table, func, text
+from sqlalchemy import Column, Connection, DateTime, Index, MetaData, String, Table, func, text
 
 metadata = MetaData()
 
@@ -13,10 +13,16 @@ attempts = Table(
     metadata,
     Column("id", String(32, collation="C"), primary_key=True),
     Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Index("attempts_by_time", "at"),
 )
 
 ADD = "INSERT INTO attempts (id) VALUES (%(id)s) ON CONFLICT DO NOTHING RETURNING true"
-FORGET = text("DELETE FROM attempts WHERE at < now() - interval '1 hour'")
+FORGET_EVERY, FORGET_LIMIT = 1_000, 5_000
+"""Each process deletes so many old ids, before its first commit and before every 1,000th: more than it adds."""
+FORGET = text(
+    "DELETE FROM attempts WHERE id IN (SELECT id FROM attempts WHERE at < now() - interval '1 hour'"
+    " ORDER BY at LIMIT :most FOR UPDATE SKIP LOCKED)"
+)
 
 
 def is_new(connection: Connection, attempt: str) -> bool:
@@ -29,5 +35,5 @@ def is_new(connection: Connection, attempt: str) -> bool:
 
 
 def forget_old(connection: Connection) -> None:
-    """Delete the ids that no client will ask for again."""
-    connection.execute(FORGET)
+    """Delete ids that no client will ask for again, at most `FORGET_LIMIT`; waits for nobody."""
+    connection.execute(FORGET, {"most": FORGET_LIMIT})

@@ -1,6 +1,7 @@
 """Connections to PostgreSQL: log in, session settings, what the server must offer, and whether it keeps commits."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
@@ -80,16 +81,20 @@ class _Text(StrDumperUnknown):
         return super().dump(obj.replace("\x00", "\ufffd") if "\x00" in obj else obj)
 
 
-def postgresql_engine(url: DatabaseUrl, connections: int) -> Engine:
+def postgresql_engine(url: DatabaseUrl, connections: int, *, before_login: Callable[[], None] = lambda: None) -> Engine:
     """An engine with at most so many connections to `url`, made when they are used. Create it after a fork.
 
     A connection is checked before its use, so that a restart of the server costs no request.
+
+    Args:
+        before_login: called before each new connection; the engine refers to it.
     """
     pool: dict[str, Any] = {"max_overflow": 0, "pool_timeout": POOL_TIMEOUT_S, "pool_pre_ping": True}
     engine = create_engine("postgresql+psycopg://", use_native_hstore=False, pool_size=connections, **pool)
 
     def log_in(_dialect: object, _record: object, _arguments: object, parameters: dict[str, Any]) -> _Connection:
-        return _Connection.connect(**parameters | PARAMETERS | url.arguments())
+        before_login()
+        return connect(url, **parameters)
 
     def configure(connection: psycopg.Connection[Any], _record: object) -> None:
         _configure(connection, url)
@@ -98,6 +103,19 @@ def postgresql_engine(url: DatabaseUrl, connections: int) -> Engine:
     event.listen(engine, "connect", configure)
     event.listen(engine, "handle_error", _mark_lost)
     return engine
+
+
+def connect(url: DatabaseUrl, **parameters: Any) -> _Connection:
+    """A connection of its own, outside any pool.
+
+    Args:
+        parameters: of libpq, or `autocommit`; those of `PARAMETERS` and of the URL replace them.
+
+    Raises:
+        psycopg.Error: the server cannot be reached, or refuses.
+        OSError: the password's file cannot be read.
+    """
+    return _Connection.connect(**parameters | PARAMETERS | url.arguments())
 
 
 def check_keeps_commits(connection: Connection, url: DatabaseUrl) -> None:

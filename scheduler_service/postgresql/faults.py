@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import psycopg
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -45,7 +46,7 @@ def postgresql_errors(url: DatabaseUrl) -> Iterator[None]:
     """Convert errors of the driver, of the pool and of the password's file to `StorageUnavailable`."""
     try:
         yield
-    except (SQLAlchemyError, OSError) as err:
+    except (SQLAlchemyError, psycopg.Error, OSError) as err:
         raise fault_of(err, url) from err
 
 
@@ -70,5 +71,6 @@ def _code_of(err: Exception) -> str:
     found = next((code for pattern, code in BY_TEXT if re.search(pattern, text)), None)
     if found is not None and not state:
         return found
-    is_lost = isinstance(err, DBAPIError) and (err.connection_invalidated or not state)
+    is_lost = isinstance(err, psycopg.OperationalError) and not state
+    is_lost |= isinstance(err, DBAPIError) and (err.connection_invalidated or not state)
     return "database_unreachable" if is_lost or state.startswith(CONNECTION_STATES) else "database_error"

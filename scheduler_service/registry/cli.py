@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from scheduler_env.values import strict_json
 from scheduler_service.clock import parse_time, utc_now
-from scheduler_service.command_line import Outcome, integer, progress_bar, run, table
+from scheduler_service.command_line import Outcome, integer, path, progress_bar, run, table
 from scheduler_service.errors import InvalidInput, ModelNotFound
 from scheduler_service.experiments.changes import Changes
 from scheduler_service.experiments.config import ConfigFile
@@ -22,8 +22,10 @@ from scheduler_service.registry.comparison import PER_SIZE, SIZES, compare_model
 from scheduler_service.registry.fsck import fsck
 from scheduler_service.registry.names import LATEST, STABLE
 from scheduler_service.registry.records import STATUSES, ModelRecord, stable_elsewhere
-from scheduler_service.registry.store import Store
+from scheduler_service.registry.store import RegistryStore
 from scheduler_service.settings import settings_from_environment
+from scheduler_service.store.folder import FolderStore
+from scheduler_service.store.opening import store_of
 
 if TYPE_CHECKING:
     from model_manager import ModelVersionManager
@@ -32,18 +34,19 @@ CommandOutput = tuple[Any, str]
 """The value that `--json` prints, and the text for people."""
 
 
-def main(open_registry: Callable[[Path], "ModelVersionManager"], arguments: Sequence[str] | None = None) -> int:
+def main(open_registry: Callable[..., "ModelVersionManager"], arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    folder = options.models or settings_from_environment().models_dir
+    folder = (options.models or settings_from_environment().models_dir).absolute()
 
     def command() -> Outcome:
-        if options.command != "register" and not folder.is_dir():
+        store = store_of(settings_from_environment()) if options.models is None else FolderStore(folder.parent)
+        if options.command != "register" and isinstance(store, FolderStore) and not folder.is_dir():
             raise InvalidInput("no_registry_folder", folder=str(folder))
         if options.command == "fsck":
-            return _fsck(folder, options)
-        return (*COMMANDS[options.command](open_registry(folder), options), 0)
+            return _fsck(RegistryStore(store, folder.name, utc_now), options)
+        return (*COMMANDS[options.command](open_registry(folder, store=store), options), 0)
 
     return run(command, as_json=options.json)
 
@@ -51,7 +54,10 @@ def main(open_registry: Callable[[Path], "ModelVersionManager"], arguments: Sequ
 def _parser() -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument(
-        "--models", type=Path, metavar="FOLDER", help="registry folder (default: models/ below SCHED_HOME)"
+        "--models",
+        type=path,
+        metavar="FOLDER",
+        help="registry folder (default: models/ below SCHED_HOME, or the database of SCHED_DATABASE_URL)",
     )
     shared.add_argument("--json", action="store_true", help="print JSON instead of a table")
     recorded = argparse.ArgumentParser(add_help=False)
@@ -73,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     listing.add_argument("--tag")
     command("show", "show all data of a model").add_argument("name")
     register = command("register", "measure a weights file and register it as a new version")
-    register.add_argument("path", type=Path, help="the weights, a .pth file")
+    register.add_argument("path", type=path, help="the weights, a .pth file")
     register.add_argument("--algorithm", default="DDQN", help="(default: %(default)s)")
     register.add_argument(
         "--params", type=_json_object, default={}, metavar="JSON", help="training parameters, or @file"
@@ -180,7 +186,7 @@ def _promote(manager: "ModelVersionManager", options: argparse.Namespace) -> Com
 
 def _make_default(manager: "ModelVersionManager", options: argparse.Namespace) -> CommandOutput:
     if options.name is not None:
-        changes = Changes(manager.experiments_file, manager, utc_now)
+        changes = Changes(manager.store, manager, utc_now)
         changes.make_default(options.name, options.actor, options.reason)
     name, key = _default(manager)
     lines = [f"{key or 'no model'} answers what no experiment takes (configured as {name})"]
@@ -190,7 +196,7 @@ def _make_default(manager: "ModelVersionManager", options: argparse.Namespace) -
 
 def _default(manager: "ModelVersionManager") -> tuple[str, str | None]:
     """The configured default model, and its key; None if there is no such model."""
-    name = ConfigFile(manager.experiments_file).current().default_model
+    name = ConfigFile(manager.store).current().default_model
     try:
         return name, manager.resolve(name, oldest=True)
     except ModelNotFound:
@@ -260,8 +266,7 @@ def _compare(manager: "ModelVersionManager", options: argparse.Namespace) -> Com
     return found.to_dict(), text
 
 
-def _fsck(folder: Path, options: argparse.Namespace) -> Outcome:
-    store = Store(folder.absolute(), utc_now)
+def _fsck(store: RegistryStore, options: argparse.Namespace) -> Outcome:
     store.sweep()  # as on every start: leftovers of a crash are not reported
     found = fsck(store, mend=options.mend)
     left = fsck(store) if options.mend else found
@@ -269,7 +274,7 @@ def _fsck(folder: Path, options: argparse.Namespace) -> Outcome:
     summary = f"{len(found)} problems" + (f", {len(found) - len(left)} mended" if options.mend and found else "")
     listed = table(("kind", "what", "problem", "mended by" if options.mend else "remedy"), rows) + "\n" if rows else ""
     value = {"found": [problem.to_dict() for problem in found], "left": [problem.to_dict() for problem in left]}
-    return value, f"{listed}{folder}: {summary if found else 'nothing is wrong'}", int(bool(left))
+    return value, f"{listed}{store.shown}: {summary if found else 'nothing is wrong'}", int(bool(left))
 
 
 COMMANDS: Mapping[str, Callable[["ModelVersionManager", argparse.Namespace], CommandOutput]] = {

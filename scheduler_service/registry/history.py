@@ -3,11 +3,10 @@
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Literal
 
 from scheduler_service.clock import parse_time
-from scheduler_service.jsonlines import JsonLines
+from scheduler_service.jsonlines import check_types
 from scheduler_service.registry.names import STABLE, Version, parse_versioned
 from scheduler_service.words import Message
 
@@ -43,7 +42,8 @@ class Event:
     @property
     def coded_reason(self) -> list[Message]:
         """The service's reason; empty if a person wrote it."""
-        return [Message(f"errors.{self.details['code']}", self.details["params"])] if "code" in self.details else []
+        code, params = self.details.get("code"), self.details.get("params")
+        return [Message(f"errors.{code}", params)] if isinstance(code, str) and isinstance(params, Mapping) else []
 
     def concerns(self, until: datetime, algorithm: str | None, model_key: str | None) -> bool:
         """Whether it happened before `until` and concerns the given algorithm and model, if any."""
@@ -58,22 +58,32 @@ class Event:
 
     @classmethod
     def from_dict(cls, line: Mapping[str, Any]) -> "Event":
-        """The event of a line; KeyError or TypeError if it is not an event."""
+        """The event of a line; KeyError, TypeError or ValueError if it is not an event."""
+        check_types(line, _TYPES)
         return cls(
             line["time"],
             line["event"],
             line["model_key"],
             line["actor"],
             line["reason"],
-            ChangedValues(**line["before"]),
-            ChangedValues(**line["after"]),
-            line.get("details", {}),
+            _changed(line["before"]),
+            _changed(line["after"]),
+            dict(line.get("details", {})),
         )
 
 
-def open_history(path: Path) -> JsonLines[Event]:
-    """The history in the file at `path`."""
-    return JsonLines(path, Event.from_dict)
+_TYPES = {
+    **dict.fromkeys(("time", "event", "model_key", "actor", "reason"), str),
+    **dict.fromkeys(("before", "after"), Mapping),
+}
+
+
+def _changed(values: Mapping[str, Any]) -> ChangedValues:
+    """The values in a line; a newer version may have written further ones."""
+    for name in ("status", "tags"):
+        if not all(value is None or isinstance(value, str) for value in values[name].values()):
+            raise TypeError(f"{name} has another value than texts")
+    return ChangedValues(values["status"], values["tags"])
 
 
 def used_versions(events: Iterable[Event], algorithm: str) -> set[tuple[str, Version]]:

@@ -8,13 +8,12 @@ from typing import BinaryIO
 
 from scheduler_service.clock import Clock, to_iso
 from scheduler_service.errors import ServiceError
-from scheduler_service.files import move
 from scheduler_service.registry.examination import Examination
 from scheduler_service.registry.history import used_versions
 from scheduler_service.registry.names import LATEST, choose_version, hash_of_config, key_of
 from scheduler_service.registry.records import ModelRecord
 from scheduler_service.registry.registration import Draft, full_lineage, same_model, seed_draft, seed_may_have_tag
-from scheduler_service.registry.store import Store
+from scheduler_service.registry.store import RegistryStore
 from scheduler_service.registry.validation import check_validated
 from scheduler_service.registry.weights import copied
 
@@ -22,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 def register_weights(
-    store: Store,
+    store: RegistryStore,
     clock: Clock,
     source: BinaryIO,
     draft: Draft,
@@ -37,7 +36,7 @@ def register_weights(
     Raises:
         InvalidModel, ModelConflict, ModelNotFound, StorageUnavailable: see `ModelVersionManager.register_model`.
     """
-    with copied(source, store.incoming_dir) as weights:
+    with copied(source, store.incoming) as weights:
         index = store.index()
         existing = same_model(index, draft, weights.sha256)
         if existing is not None:
@@ -45,7 +44,8 @@ def register_weights(
         if parent := draft.lineage.get("parent"):
             parent = index.resolve(parent)
         found = examine(draft.algorithm, weights.path)
-        with store.changing() as index:
+        with store.changing() as change:
+            index = change.index
             existing = same_model(index, draft, weights.sha256)  # another process may have registered it meanwhile
             if existing is not None:
                 return existing, False
@@ -77,12 +77,11 @@ def register_weights(
                 lineage=full_lineage(draft, parent, found.training),
             )
             tags = [tag for tag in (LATEST, *draft.tags) if not is_seed or seed_may_have_tag(index, record, tag)]
-            move(weights.path, store.weights_file(key))
-            store.commit(
-                index,
+            change.commit(
                 "registered",
                 key,
                 records={key: record},
+                weights={key: weights.path},
                 tags={f"{draft.algorithm}:{tag}": key for tag in tags},
                 actor=draft.created_by,
                 reason=ServiceError("shipped") if is_seed else draft.description,
@@ -94,7 +93,7 @@ def register_weights(
     return key, True
 
 
-def missing_seeds(store: Store, seed_dir: Path) -> list[tuple[Draft, Path]]:
+def missing_seeds(store: RegistryStore, seed_dir: Path) -> list[tuple[Draft, Path]]:
     """(registration, weights file) of each shipped model that was never in this registry, lower versions first.
 
     A seed is `<name>.pth` with `<name>.json` next to it; a deleted one is not missing. A broken card is logged and

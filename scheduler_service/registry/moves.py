@@ -9,13 +9,16 @@ from scheduler_env.errors import CodedError
 from scheduler_env.values import shortened
 from scheduler_service.clock import Clock, to_iso
 from scheduler_service.errors import InvalidModel, InvalidTransition, ModelConflict, ModelNotFound
+from scheduler_service.registry.examination import examine
 from scheduler_service.registry.history import EventKind, previous_target
 from scheduler_service.registry.index import Index
 from scheduler_service.registry.loading import check_weights
 from scheduler_service.registry.names import LATEST, STABLE
-from scheduler_service.registry.records import ModelRecord, Status, check_move
-from scheduler_service.registry.store import Store
+from scheduler_service.registry.records import MOVES, ModelRecord, Status, check_move, check_text
+from scheduler_service.registry.store import RegistryChange, RegistryStore
 from scheduler_service.registry.usage import ModelUse, Role
+from scheduler_service.registry.validation import check_validated
+from scheduler_service.store.change import Change
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +30,7 @@ USED_BY: Mapping[Role, str] = {
 """Role of a model in use -> code of the refusal to delete it."""
 
 
-def check_deployment(store: Store, record: ModelRecord) -> None:
+def check_deployment(store: RegistryStore, record: ModelRecord) -> None:
     """Check that the model can be deployed.
 
     Raises:
@@ -41,7 +44,7 @@ def check_deployment(store: Store, record: ModelRecord) -> None:
         raise InvalidTransition("never_validated", model=record.model_key)
 
 
-def check_promotion(store: Store, record: ModelRecord, status: Status) -> None:
+def check_promotion(store: RegistryStore, record: ModelRecord, status: Status) -> None:
     """Check that the model can be promoted to `status`, or has it; the measurement may still refuse it.
 
     Raises:
@@ -54,6 +57,64 @@ def check_promotion(store: Store, record: ModelRecord, status: Status) -> None:
         check_move(record, status)
     if status == "retired" and STABLE in record.tags:
         raise InvalidTransition("model_is_stable", model=record.model_key)
+
+
+def promote(
+    store: RegistryStore,
+    clock: Clock,
+    key: str,
+    status: Status,
+    measured: Mapping[str, Any],
+    actor: str,
+    reason: str | CodedError,
+    within: Change | None,
+) -> None:
+    """Give a model the status `status`; deploying also moves the tag `stable`. Nothing changes if it has both already.
+
+    Args:
+        measured: the result of a validation that was just made; else empty.
+        within: a change of the store, with which this one is committed.
+
+    Raises:
+        InvalidTransition, InvalidModel: as `check_promotion`.
+    """
+    with store.changing(within) as change:
+        record = change.index.records[change.index.resolve(key)]
+        if status == record.status and not measured and (status != "deployed" or STABLE in record.tags):
+            return
+        check_promotion(store, record, status)
+        moved = replace(with_status(record, status, clock), validation=measured or record.validation)
+        change.commit(
+            "promoted",
+            key,
+            records={key: moved},
+            tags={f"{record.algorithm}:{STABLE}": key} if status == "deployed" else {},
+            actor=actor,
+            reason=reason,
+            details={"validation": measured} if measured else {},
+        )
+
+
+def validate(store: RegistryStore, clock: Clock, record: ModelRecord, actor: str) -> dict[str, Any]:
+    """Measure the model on the validation set; empty if it is already validated, or cannot become so.
+
+    Raises:
+        InvalidInput: `actor` is not a text that can be stored.
+        InvalidModel: it fails, or is no better than a simple rule; recorded in the history.
+    """
+    check_text("actor", actor)
+    is_valid = record.status == "validated"
+    if (is_valid and record.validation) or not (is_valid or "validated" in MOVES[record.status]):
+        return {}
+    weights = store.weights_file(record.model_key)
+    check_weights(record, weights)
+    measured = examine(record.algorithm, weights).verified_metrics
+    try:
+        check_validated(record.model_key, measured)
+    except InvalidModel as err:
+        record_refusal(store, record.model_key, err, actor, measured)
+        raise
+    return {**measured, "measured_at": to_iso(clock())}
 
 
 def check_deletion(record: ModelRecord, in_use: Mapping[str, Sequence[ModelUse]]) -> None:
@@ -77,7 +138,7 @@ def check_deletion(record: ModelRecord, in_use: Mapping[str, Sequence[ModelUse]]
 
 
 def roll_back(
-    store: Store,
+    store: RegistryStore,
     clock: Clock,
     algorithm: str,
     reason: str | CodedError,
@@ -85,18 +146,21 @@ def roll_back(
     *,
     details: Mapping[str, Any] | None = None,
     only_from: str | None = None,
+    within: Change | None = None,
 ) -> str:
     """Make the previous stable version stable again; the version it replaces becomes `validated`. Returns the key.
 
     Args:
         only_from: the rollback is refused if another model is live.
+        within: a change of the store, with which this one is committed.
 
     Raises:
         ModelNotFound: the algorithm has no stable version.
         ModelConflict: no earlier version still exists, or `only_from` is not live.
     """
     stable = f"{algorithm}:{STABLE}"
-    with store.changing() as index:
+    with store.changing(within) as change:
+        index = change.index
         if stable not in index.tags:
             raise ModelNotFound("no_stable_version", algorithm=shortened(algorithm)[1:-1])
         left = index.records[index.tags[stable]]
@@ -105,8 +169,7 @@ def roll_back(
         target = rollback_target(store, index, algorithm)
         if target is None:
             raise ModelConflict("no_earlier_version", algorithm=algorithm, model=left.model_key)
-        store.commit(
-            index,
+        change.commit(
             "rolled_back",
             target,
             records={
@@ -122,7 +185,7 @@ def roll_back(
     return target
 
 
-def rollback_target(store: Store, index: Index, algorithm: str) -> str | None:
+def rollback_target(store: RegistryStore, index: Index, algorithm: str) -> str | None:
     """The previous stable version with intact weights; a retired one only if there is no other."""
     stable = f"{algorithm}:{STABLE}"
     events = store.history.lines()
@@ -135,7 +198,7 @@ def rollback_target(store: Store, index: Index, algorithm: str) -> str | None:
     return None
 
 
-def _is_intact(store: Store, record: ModelRecord) -> bool:
+def _is_intact(store: RegistryStore, record: ModelRecord) -> bool:
     """Whether a model's weights are the registered ones; if not, logs that the model is skipped."""
     try:
         check_weights(record, store.weights_file(record.model_key))
@@ -145,12 +208,11 @@ def _is_intact(store: Store, record: ModelRecord) -> bool:
     return True
 
 
-def commit_deletion(store: Store, index: Index, record: ModelRecord, actor: str, reason: str | CodedError) -> None:
-    """Delete under the lock; `latest` moves to the newest remaining model, other tags are removed."""
-    others = [other for other in index.of_algorithm(record.algorithm) if other.model_key != record.model_key]
+def commit_deletion(change: RegistryChange, record: ModelRecord, actor: str, reason: str | CodedError) -> None:
+    """Delete a model; `latest` moves to the newest remaining model, other tags are removed."""
+    others = [other for other in change.index.of_algorithm(record.algorithm) if other.model_key != record.model_key]
     newest = others[0].model_key if others else None
-    store.commit(
-        index,
+    change.commit(
         "deleted",
         record.model_key,
         records={record.model_key: None},
@@ -161,45 +223,43 @@ def commit_deletion(store: Store, index: Index, record: ModelRecord, actor: str,
 
 
 def commit_tag(
-    store: Store, index: Index, event: EventKind, full_tag: str, key: str | None, actor: str, reason: str
+    change: RegistryChange, event: EventKind, full_tag: str, key: str | None, actor: str, reason: str
 ) -> None:
-    """Move a tag to `key` under the lock; None removes the tag."""
-    store.commit(
-        index,
+    """Move a tag to `key`; None removes the tag."""
+    change.commit(
         event,
-        key or index.tags[full_tag],
+        key or change.index.tags[full_tag],
         tags={full_tag: key},
         actor=actor,
         reason=reason,
     )
 
 
-def record_refusal(store: Store, model_key: str, reason: InvalidModel, actor: str, measured: Mapping[str, Any]) -> None:
+def record_refusal(
+    store: RegistryStore, model_key: str, reason: InvalidModel, actor: str, measured: Mapping[str, Any]
+) -> None:
     """Record in the history that the model failed validation, and why; nothing else changes."""
-    with store.changing() as index:
-        store.commit(index, "refused", model_key, actor=actor, reason=reason, details={"validation": measured})
+    with store.changing() as change:
+        change.commit("refused", model_key, actor=actor, reason=reason, details={"validation": measured})
 
 
-def note_default(store: Store, change: Mapping[str, Any]) -> None:
-    """Record a change of the default model in the history, once for each id.
+def note_default(store: RegistryStore, change: Mapping[str, Any], within: Change | None) -> None:
+    """Record a change of the default model in the history.
 
     Args:
         change: from `ab_test_config.json`: id, time, before, after, actor, reason; `code` and `params` of the reason if
             an experiment made the change.
     """
-    with store.changing() as index:
-        if any(event.details.get("id") == change["id"] for event in reversed(store.history.lines())):
-            return
-        store.commit(
-            index,
+    with store.changing(within) as whole:
+        whole.commit(
             "made_default",
-            index.resolve_oldest(change["after"]),
+            whole.index.resolve_oldest(change["after"]),
             actor=change["actor"],
             reason=change["reason"],
             details={
                 "id": change["id"],
                 "named": change["after"],
-                "before": index.find(change["before"]) or change["before"],
+                "before": whole.index.find(change["before"]) or change["before"],
                 **{name: change[name] for name in ("code", "params") if name in change},
             },
         )

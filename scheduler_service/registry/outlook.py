@@ -9,7 +9,7 @@ from scheduler_service.registry.index import Index
 from scheduler_service.registry.moves import check_deletion, check_deployment, check_promotion, rollback_target
 from scheduler_service.registry.names import STABLE
 from scheduler_service.registry.records import ModelRecord, Status
-from scheduler_service.registry.store import Store
+from scheduler_service.registry.store import RegistryStore
 from scheduler_service.registry.usage import ModelUse
 
 PROMOTIONS: tuple[Status, ...] = ("validated", "deployed", "retired")
@@ -37,7 +37,9 @@ class Outlook:
         }
 
 
-def outlook_of(store: Store, index: Index, record: ModelRecord, in_use: Mapping[str, Sequence[ModelUse]]) -> Outlook:
+def outlook_of(
+    store: RegistryStore, index: Index, record: ModelRecord, in_use: Mapping[str, Sequence[ModelUse]]
+) -> Outlook:
     """The outlook of a model; reads its weights if nothing else prevents its deployment.
 
     Args:
@@ -74,7 +76,7 @@ def outlook_of(store: Store, index: Index, record: ModelRecord, in_use: Mapping[
 
 
 def _refusal_as_default(
-    store: Store, record: ModelRecord, in_use: Mapping[str, Sequence[ModelUse]]
+    store: RegistryStore, record: ModelRecord, in_use: Mapping[str, Sequence[ModelUse]]
 ) -> ServiceError | None:
     if any(use.role == "default" for use in in_use.get(record.model_key, ())):
         return InvalidTransition("model_is_default", model=record.model_key)

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Literal
 
 from scheduler_service.errors import ServiceError, StorageUnavailable
@@ -23,21 +22,20 @@ class ModelUse:
     experiment: str | None = None
 
 
-def models_in_use(config_file: Path, index: Index, now: datetime) -> dict[str, list[ModelUse]]:
+def models_in_use(file: ConfigFile, index: Index, now: datetime) -> dict[str, list[ModelUse]]:
     """Model key -> its uses: default model, arms of experiments that are not over, previous defaults.
 
     Raises:
         StorageUnavailable: the file exists but cannot be read, so the models in use are unknown.
     """
-    if not config_file.exists():  # a registry without a service: the service creates the file at its start
-        return {}
     try:
-        file = ConfigFile(config_file)
         config, fault = file.current(), file.fault
     except ServiceError as err:
         raise StorageUnavailable("users_unknown", reason=err.messages) from err
     if fault is not None:
         raise StorageUnavailable("users_unknown", reason=fault.messages)
+    if not file.exists:  # a registry without a service: the service creates the file at its start
+        return {}
     uses = [ModelUse("default", config.default_model)]
     for experiment in config.experiments.values():
         if experiment.status_at(now) not in OVER:

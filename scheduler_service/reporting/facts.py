@@ -9,7 +9,7 @@ from scheduler_service.alerts.about import is_gap_judged
 from scheduler_service.alerts.about import sizes as sizes_of
 from scheduler_service.alerts.episodes import Episode
 from scheduler_service.alerts.rules import measured
-from scheduler_service.alerts.wording import message
+from scheduler_service.alerts.wording import stored_message
 from scheduler_service.reporting import analysis
 from scheduler_service.reporting.analysis import Headline
 from scheduler_service.reporting.anomalies import Anomaly, anomalous_buckets, anomalous_runs
@@ -35,7 +35,9 @@ class AlertRow:
     @classmethod
     def of(cls, episode: Episode, lang: Lang) -> "AlertRow":
         """The episode in a language; a reason that was recorded as text keeps its language."""
-        text = episode.message if episode.params is None else message(episode.name, episode.params, lang)
+        text = episode.message
+        if episode.params is not None:
+            text = stored_message(episode.name, episode.params, lang, text)
         figures = (episode.began, episode.ended, episode.value, episode.threshold)
         return cls(episode.name, text, episode.severity, *figures)
 

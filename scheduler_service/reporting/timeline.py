@@ -11,6 +11,7 @@ from scheduler_service.experiments.lifecycle import AUTOMATIC, EventKind
 from scheduler_service.reporting.evolution import Step, ended_by_itself, ramp
 from scheduler_service.reporting.formatting import Formatter, letter
 from scheduler_service.stats.arms import ARMS
+from scheduler_service.words import WORDS
 
 NO_CHANGE = ("described", "completed")
 """Events that do not change the advice: edited texts, and the planned end."""
@@ -70,5 +71,5 @@ def _actor(line: Mapping[str, Any], show: Formatter) -> str:
 
 def _reason(line: Mapping[str, Any], show: Formatter) -> str:
     """The recorded reason; the service's, which is recorded in English, in the language of the report."""
-    worded = "" if show.lang == "en" else show.say(*reason_of(line))
+    worded = "" if show.lang == "en" else WORDS.say_known(*reason_of(line), lang=show.lang)
     return worded or show.name(line.get("reason"), MAX_REASON)

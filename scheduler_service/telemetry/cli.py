@@ -11,17 +11,27 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pydantic_core import PydanticCustomError
-
 from scheduler_service.alerts.desk import as_json
 from scheduler_service.alerts.rules import RULES_OF_RUNS
 from scheduler_service.backup import back_up, restore
-from scheduler_service.command_line import Outcome, add_actor, integer, number, progress_bar, run, shared_options, table
-from scheduler_service.database_url import DatabaseUrl, parse_database_url
+from scheduler_service.command_line import (
+    Outcome,
+    add_actor,
+    integer,
+    number,
+    path,
+    progress_bar,
+    run,
+    shared_options,
+    table,
+)
+from scheduler_service.database_url import DatabaseUrl, parse_place
 from scheduler_service.errors import InvalidInput
-from scheduler_service.experiments.archive import archive_of
+from scheduler_service.experiments.archive import Archive
 from scheduler_service.experiments.config import ConfigFile
 from scheduler_service.settings import Settings, settings_from_environment
+from scheduler_service.store.moving import move_store
+from scheduler_service.store.opening import store_at, store_of
 from scheduler_service.telemetry.database import open_database
 from scheduler_service.telemetry.moving import move
 from scheduler_service.telemetry.record import MAX_REPORT_DAYS
@@ -74,7 +84,7 @@ def main(door: Door, arguments: Sequence[str] | None = None) -> int:
 
     def command() -> Outcome:
         records = settings.records
-        if options.command in FILE_COMMANDS and not isinstance(records, Path):
+        if options.command == "repair" and not isinstance(records, Path):
             raise InvalidInput("database_only_file", database=records.shown)
         if options.command != "restore" and isinstance(records, Path) and not records.is_file():
             raise InvalidInput("no_records", home=str(settings.home))
@@ -84,7 +94,7 @@ def main(door: Door, arguments: Sequence[str] | None = None) -> int:
             records,
             reports_dir=settings.reports_dir,
             thresholds=settings.alert_thresholds,
-            thresholds_file=settings.thresholds_file,
+            store=store_of(settings),
         )
         return COMMANDS[options.command](Parts(door, monitor, settings), options)
 
@@ -139,7 +149,7 @@ def _parser() -> argparse.ArgumentParser:
         "write runs or pairs to a file for other programs",
         "The suffix selects the format: .csv (UTF-8, for spreadsheets) or .parquet.",
     )
-    export.add_argument("file", type=Path)
+    export.add_argument("file", type=path)
     export.add_argument("--table", choices=("runs", "pairs"), default="runs", help="(default: %(default)s)")
     export.add_argument("--since", metavar="TIME", help="ISO-8601; local time unless it has an offset")
     export.add_argument("--until", metavar="TIME", help="ISO-8601, inclusive")
@@ -160,7 +170,7 @@ def _parser() -> argparse.ArgumentParser:
         "copy records, experiments and models into a new folder below FOLDER, and print its path",
         "Services may be running. The copy is consistent and checked, and appears only when it is complete.",
     )
-    backup.add_argument("folder", type=Path, metavar="FOLDER", help="preferably on another disk; created if missing")
+    backup.add_argument("folder", type=path, metavar="FOLDER", help="preferably on another disk; created if missing")
     backup.add_argument("--keep", type=integer, metavar="N", help="afterwards delete all but the newest N copies")
 
     restored = command(
@@ -168,7 +178,7 @@ def _parser() -> argparse.ArgumentParser:
         "restore a backup into a home without records and models",
         "Each file is checked against its digest. Existing files are not overwritten.",
     )
-    restored.add_argument("folder", type=Path, metavar="COPY", help="path printed by `backup`")
+    restored.add_argument("folder", type=path, metavar="COPY", help="path printed by `backup`")
 
     moved = command(
         "move",
@@ -177,7 +187,7 @@ def _parser() -> argparse.ArgumentParser:
         "the services.",
     )
     moved.add_argument("--to", required=True, metavar="URL", help="postgresql+psycopg://..., or the path of a new file")
-    moved.add_argument("--password-file", type=Path, metavar="FILE", help="file with the password for the URL")
+    moved.add_argument("--password-file", type=path, metavar="FILE", help="file with the password for the URL")
 
     vacuum = command(
         "vacuum",
@@ -303,8 +313,9 @@ def _vacuum(parts: Parts, options: argparse.Namespace) -> Outcome:
             loc, value = ("--keep-days",), options.keep_days
             raise InvalidInput("out_of_range", loc, value=value, minimum=1, maximum=MAX_REPORT_DAYS)
         before = parts.monitor.clock() - timedelta(days=options.keep_days)
-        config = ConfigFile(parts.settings.ab_config_file)
-        keep = (*config.current().experiments, *archive_of(parts.settings.ab_config_file).summaries())
+        store = store_of(parts.settings)
+        config = ConfigFile(store)
+        keep = (*config.current().experiments, *Archive(store).summaries())
         config.check()  # a broken file does not tell which runs must be kept
         with progress_bar("compacting", "run") as progress:
             compacted = parts.monitor.upkeep.compact(before, keep_experiments=keep, progress=progress)
@@ -315,22 +326,24 @@ def _vacuum(parts: Parts, options: argparse.Namespace) -> Outcome:
 
 
 def _move(parts: Parts, options: argparse.Namespace) -> Outcome:
-    target = open_database(_address(options.to, options.password_file))
+    try:
+        place = parse_place(options.to, options.password_file)
+    except InvalidInput as err:
+        raise err.at(("--to",)) from None
+    place = place if isinstance(place, DatabaseUrl) else place.resolve()
+    target = open_database(place)
     with progress_bar("moving", "row") as progress:
         moved = move(parts.monitor.engine, target, progress)
     target.dispose()
     rows = [(name, content.rows, content.digest[:16]) for name, content in moved.items()]
     value = {name: {"rows": content.rows, "digest": content.digest} for name, content in moved.items()}
+    if not isinstance(place, Path) or place.parent.name == "logs":
+        home = parts.settings.home if isinstance(place, DatabaseUrl) else place.parent.parent
+        with progress_bar("moving models and experiments", "file") as progress:
+            n_parts, digest = move_store(store_of(parts.settings), store_at(place, home), progress)
+        rows.append(("models and experiments", n_parts, digest[:16]))
+        value["store"] = {"rows": n_parts, "digest": digest}
     return value, f"{table(('table', 'rows', 'digest of both'), rows)}", 0
-
-
-def _address(text: str, password_file: Path | None) -> Path | DatabaseUrl:
-    if "://" not in text:
-        return Path(text).resolve()
-    try:
-        return parse_database_url(text, password_file)
-    except PydanticCustomError as err:
-        raise InvalidInput(err.type, ("--to",), **(err.context or {})) from err
 
 
 def _repair(settings: Settings, _options: argparse.Namespace) -> Outcome:

@@ -45,7 +45,7 @@ def readings(
     """The current readings of the rules `RULES_OF_RUNS`.
 
     Args:
-        folder: the free space of its disk is read.
+        folder: the free space of its disk is read; if it does not exist, of the disk where it would be.
         runs: of the last hour; columns `ALERT_COLUMNS`. None: read from the database.
 
     Raises:
@@ -62,12 +62,16 @@ def readings(
         before=before,
         silent=silent,
         runs_then=runs_then,
-        free_bytes=shutil.disk_usage(folder).free,
+        free_bytes=_free_bytes(folder),
         limits=in_force.all(),
         gap_limits=in_force.gaps(),
         custom_gaps=frozenset(in_force.custom_gaps()),
     )
     return [reading for read in rules.READERS for reading in read(seen, lang)]
+
+
+def _free_bytes(folder: Path) -> int:
+    return shutil.disk_usage(next(each for each in (folder, *folder.parents) if each.exists())).free
 
 
 def window_of(episode: Episode) -> tuple[datetime, datetime]:

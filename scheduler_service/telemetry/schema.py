@@ -259,7 +259,7 @@ def prepare(engine: Engine, name: str) -> None:
     for table in metadata.sorted_tables:
         _add_missing_columns(engine, table)
     with engine.begin() as connection:
-        _create_indexes(connection)
+        _create_indexes(connection, metadata.sorted_tables)
 
 
 def prepare_at_once(connection: Connection, name: str, more: Iterable[Table] = ()) -> None:
@@ -270,11 +270,12 @@ def prepare_at_once(connection: Connection, name: str, more: Iterable[Table] = (
     present = set(inspect(connection).get_table_names())
     if schema_version.name in present and _check_version(connection, name) == SCHEMA_VERSION:
         return
-    _create_tables(connection, [*metadata.sorted_tables, *more], name)
+    tables = [*metadata.sorted_tables, *more]
+    _create_tables(connection, tables, name)
     for table in (table for table in metadata.sorted_tables if table.name in present):
         for column in _missing_columns(connection, table):
             connection.execute(_added(connection, column))
-    _create_indexes(connection)
+    _create_indexes(connection, tables)
 
 
 def _create_tables(connection: Connection, tables: Iterable[Table], name: str) -> None:
@@ -284,8 +285,8 @@ def _create_tables(connection: Connection, tables: Iterable[Table], name: str) -
         connection.execute(CreateTable(table, if_not_exists=True))
 
 
-def _create_indexes(connection: Connection) -> None:
-    for table in metadata.sorted_tables:
+def _create_indexes(connection: Connection, tables: Iterable[Table]) -> None:
+    for table in tables:
         for index in sorted(table.indexes, key=lambda index: str(index.name)):
             connection.execute(CreateIndex(index, if_not_exists=True))
     older = schema_version.c.version < SCHEMA_VERSION

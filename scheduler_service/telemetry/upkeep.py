@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from sqlalchemy import (
+    Column,
     ColumnElement,
     Connection,
     Engine,
@@ -25,7 +26,7 @@ from scheduler_service.clock import to_iso
 from scheduler_service.command_line import Progress
 from scheduler_service.telemetry import queries
 from scheduler_service.telemetry.database import database_of, upsert
-from scheduler_service.telemetry.schema import days, feedback, metadata, named_runs, pairs, runs
+from scheduler_service.telemetry.schema import days, feedback, metadata, named_runs, pairs, replay_runs, replays, runs
 from scheduler_service.telemetry.writer import Writer
 
 LOCK_TIMEOUT_S = 10.0
@@ -54,8 +55,9 @@ class Upkeep:
     ) -> int:
         """Replace runs that ended before then by their sums per day and model in `days`; returns their number.
 
-        Runs and pairs of `keep_experiments` are kept for the results of the experiments. Each commit moves some runs,
-        so that no run is lost or counted twice if the process is killed.
+        Pairs and the selected requests of replays that are as old are deleted. What belongs to `keep_experiments` is
+        kept for their results. Each commit moves or deletes some rows, so that others need not wait, and no run is lost
+        or counted twice if the process is killed.
         """
 
         def kept(table: Table) -> ColumnElement[bool]:
@@ -72,9 +74,18 @@ class Upkeep:
                 done += len(ids)
                 if progress is not None:
                     progress(done, total)
-            old_pairs = and_(pairs.c.timestamp < to_iso(before), kept(pairs))
-            self._writer.write(lambda connection: connection.execute(delete(pairs).where(old_pairs)))
+            self._delete(pairs.c.id, and_(pairs.c.timestamp < to_iso(before), kept(pairs)))
+            old_replays = select(replays.c.id).where(replays.c.timestamp < to_iso(before), kept(replays))
+            for (replay,) in queries.fetch(self._engine, old_replays):
+                self._delete(replay_runs.c.position, replay_runs.c.replay == replay)
         return done
+
+    def _delete(self, key: Column[Any], old: ColumnElement[bool]) -> None:
+        """Delete the rows that `old` matches, some in a commit; `key` tells them apart."""
+        query = select(key).where(old).order_by(key).limit(BATCH_SIZE)
+        while found := [row[0] for row in queries.fetch(self._engine, query)]:
+            matched = and_(old, key.in_(found))
+            self._writer.write(partial(_delete_rows, key.table, matched))
 
     def vacuum(self) -> int:
         """Return unused space to the system; returns the freed bytes. See `Database.vacuum`."""
@@ -95,6 +106,10 @@ class Upkeep:
             )
             # SQLite uses the index only for the first condition.
             found = queries.fetch(self._engine, query.where(runs.c.timestamp >= last.timestamp, beyond))
+
+
+def _delete_rows(table: Table, which: ColumnElement[bool], connection: Connection) -> None:
+    connection.execute(delete(table).where(which))
 
 
 def _move_to_days(connection: Connection, ids: Sequence[int]) -> None:

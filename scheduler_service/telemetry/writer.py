@@ -1,5 +1,6 @@
 """The only writer of records: on disk when it returns, all records of a call in one commit."""
 
+import hashlib
 import json
 import math
 import threading
@@ -11,7 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 import orjson
-from sqlalchemy import Boolean, Column, Connection, Engine, Float, Integer, LargeBinary, Table, update
+from sqlalchemy import Boolean, Column, Connection, Engine, Float, Integer, LargeBinary, String, Table, update
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from scheduler_service.clock import to_iso
@@ -34,6 +35,8 @@ MAX_BLOCKED, BLOCKED_AFTER_S = 4, 1.0
 MAX_ATTEMPTS = 3
 MAX_WHOLE = 2**63 - 1
 """The greatest whole number that a database stores."""
+MAX_KEY_BYTES = 800
+"""The greatest length of a text in an index; PostgreSQL's entries have at most 2,704 bytes, of up to three texts."""
 
 Record = PerformanceRecord | PairRecord | ReplayRecord
 Row = dict[str, object]
@@ -94,7 +97,8 @@ class Writer:
             RunNotFound: there is no such run.
             StorageUnavailable: the database cannot be written; nothing was recorded.
         """
-        self.write(lambda connection: put_name(connection, request_id, name, owner, now))
+        key = storable_key(request_id)
+        self.write(lambda connection: put_name(connection, key, name, owner, now))
 
     def add_pairs(self, records: Sequence[PairRecord], now: datetime) -> None:
         """Record pairs in one commit; a second pair of a replay for the same request is ignored.
@@ -264,6 +268,8 @@ def _storable(column: Column[Any]) -> Callable[[Any], object]:
         return lambda value: int(value) if -MAX_WHOLE <= value <= MAX_WHOLE else None
     if isinstance(column.type, LargeBinary):
         return bytes
+    if column in _KEYS:
+        return lambda value: storable_key(str(value))
     return lambda value: storable_text(str(value))
 
 
@@ -272,6 +278,24 @@ def storable_text(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
+def storable_key(text: str) -> str:
+    """As `storable_text`, for a text in an index: a long one is replaced by its beginning with its digest."""
+    if text.isascii() and len(text) <= MAX_KEY_BYTES:
+        return text
+    data = text.encode("utf-8", "replace")
+    if len(data) <= MAX_KEY_BYTES:
+        return data.decode()
+    digest = hashlib.sha256(data).hexdigest()
+    return data[: MAX_KEY_BYTES - len(digest) - 1].decode(errors="ignore") + "~" + digest
+
+
+_KEYS = {
+    column
+    for table in (runs, pairs, replays)
+    for columns in (table.primary_key.columns, *(index.columns for index in table.indexes))
+    for column in columns
+    if isinstance(column.type, String)
+}
 _STORABLE = {
     table.name: [(name, _storable(table.c[name])) for name in given(table)] for table in (runs, pairs, replays)
 }
@@ -285,7 +309,7 @@ def _json(value: object) -> str:
 
 
 def _put_feedback(connection: Connection, request_id: str, rating: int, comment: str | None, now: datetime) -> None:
-    request_id = storable_text(request_id)
+    request_id = storable_key(request_id)
     check_run(connection, request_id)
     text = None if comment is None else storable_text(comment)
     row = {"request_id": request_id, "user_satisfaction": rating, "comment": text}

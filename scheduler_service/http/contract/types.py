@@ -173,19 +173,19 @@ _DECIMAL = re.compile(r"[+-]?([0-9]{1,19}(\.[0-9]{0,30})?|\.[0-9]{1,30})([eE][+-
 def whole_number(text: object) -> object:
     """`text`, if it is a whole number in digits."""
     if isinstance(text, str) and not _WHOLE.fullmatch(text):
-        raise invalid("not_a_whole_number", value=shortened(text))
+        raise invalid("int_type", value=shortened(text))
     return text
 
 
 def _decimal_number(text: object) -> object:
     if isinstance(text, str) and not _DECIMAL.fullmatch(text):
-        raise invalid("number_expected", value=shortened(text))
+        raise invalid("float_type", value=shortened(text))
     return text
 
 
 def _flag(text: object) -> object:
     if text not in ("true", "false", True, False):
-        raise invalid("not_true_or_false", value=shortened(text))
+        raise invalid("bool_type", value=shortened(text))
     return text in ("true", True)
 
 

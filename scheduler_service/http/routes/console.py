@@ -6,6 +6,7 @@ import hashlib
 import re
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path
@@ -34,6 +35,7 @@ TYPES = {
 VERSION = "{version}"
 """In the page, the place of the version in the paths of the console's own files."""
 _VERSIONED = re.compile(r"v-([0-9a-f]{32})/(.+)")
+LIBRARIES = "vendor/"
 LEAST_TO_PACK = 1_000
 
 
@@ -52,41 +54,64 @@ class Asset:
     is_immutable: bool  # its path names its version
 
 
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The console's own files at one moment, so that a page and its files belong together."""
+
+    version: str  # digest of all files
+    assets: Mapping[str, Asset]  # by name
+    page: Asset
+    policy: str  # of the page
+
+
 @api.get("/", lane=None, admission="page", media=("text/html",))
 def get_console(parts: Services) -> Response:  # noqa: ARG001
     """The page for people: schedules, models, experiments, monitoring."""
-    page = _page(_version())
-    answer = _response(page)
-    answer.headers["Content-Security-Policy"] = _policy(page.content)
+    snapshot = current()
+    answer = _response(snapshot.page)
+    answer.headers["Content-Security-Policy"] = snapshot.policy
     return answer
 
 
 @api.get("/console/{path:name}", lane=None, admission="page", media=("text/javascript",))
 def get_console_file(parts: Services, name: str) -> Response:  # noqa: ARG001
     """A script, a style or a picture of the console."""
-    versioned = _VERSIONED.fullmatch(name)
+    snapshot, versioned = current(), _VERSIONED.fullmatch(name)
     if versioned is None:
-        return _response(_asset(name))
+        return _response(snapshot.assets.get(name) or _library(name))
     version, name = versioned.groups()
-    # A page of another version that is still open gets the present file.
-    return _response(replace(_asset(name), is_immutable=version == _version()))
+    if version != snapshot.version:
+        # During a rolling upgrade. The present file may not fit the other files of that page, which loads itself again.
+        raise ConsoleFileNotFound("console_version_gone", name=name[:200])
+    return _response(replace(snapshot.assets.get(name) or _missing(name), is_immutable=True))
 
 
-def _version() -> str:
-    """Digest of the console's own files, so that a browser requests them again only after a change."""
-    return _version_in(int(time.monotonic()))
+def current() -> Snapshot:
+    """The present files. Called before serving: the first call takes some 25 ms."""
+    return _snapshot(_stamps(int(time.monotonic())))
 
 
 @lru_cache(maxsize=1)
-def _version_in(_second: int) -> str:
-    own = [name for name in (*_files(), *_words()) if not name.startswith("vendor/")]
-    return hashlib.sha256("".join(_asset(name).etag for name in own).encode()).hexdigest()[:32]
+def _stamps(_second: int) -> tuple[tuple[str, int], ...]:
+    """Name and time of each file: who works on the console only reloads the page."""
+    found = []
+    for name in sorted(name for name in _files() if not name.startswith(LIBRARIES)):
+        with suppress(FileNotFoundError):
+            found.append((name, _files()[name].stat().st_mtime_ns))
+    return tuple(found)
 
 
-@lru_cache(maxsize=2)
-def _page(version: str) -> Asset:
-    page = _asset("index.html")
-    return _made("index.html", page.content.replace(VERSION.encode(), f"v-{version}".encode()), page.type)
+@lru_cache(maxsize=1)
+def _snapshot(stamps: tuple[tuple[str, int], ...]) -> Snapshot:
+    """The files, sorted by name: the version is the same on each machine."""
+    read = {name: _made(name, _files()[name].read_bytes(), TYPES[_files()[name].suffix]) for name, _ in stamps}
+    assets = dict(sorted({**read, **_words()}.items()))
+    version = hashlib.sha256("".join(f"{name} {each.etag}\n" for name, each in assets.items()).encode()).hexdigest()[
+        :32
+    ]
+    template = assets["index.html"]
+    page = _made("index.html", template.content.replace(VERSION.encode(), f"v-{version}".encode()), template.type)
+    return Snapshot(version, assets, page, _policy(page.content))
 
 
 @cache
@@ -108,30 +133,21 @@ def _words() -> Mapping[str, Asset]:
     return {name: _made(name, content, "application/json") for name, content in named.items()}
 
 
-def _asset(name: str) -> Asset:
-    if name in _words():
-        return _words()[name]
-    path = _files().get(name)
-    try:
-        # A file that was changed is read again: who works on the console only reloads the page.
-        return _read(name, path, path.stat().st_mtime_ns) if path is not None else _missing(name)
-    except FileNotFoundError:
-        return _missing(name)
+@lru_cache(maxsize=64)
+def _library(name: str) -> Asset:
+    """A file of a library; its path has the library's version, so that it never changes."""
+    path = _files().get(name) if name.startswith(LIBRARIES) else None
+    return _missing(name) if path is None else _made(name, path.read_bytes(), TYPES[path.suffix])
 
 
 def _missing(name: str) -> NoReturn:
     raise ConsoleFileNotFound("console_file_not_found", name=name[:200])
 
 
-@lru_cache(maxsize=512)
-def _read(name: str, path: Path, _changed_ns: int) -> Asset:
-    return _made(name, path.read_bytes(), TYPES[path.suffix])
-
-
 def _made(name: str, content: bytes, media_type: str) -> Asset:
     packed = gzip.compress(content, 6, mtime=0) if len(content) >= LEAST_TO_PACK else None
     etag = hashlib.sha256(content).hexdigest()[:32]
-    return Asset(content, packed, etag, media_type, name.startswith("vendor/"))
+    return Asset(content, packed, etag, media_type, name.startswith(LIBRARIES))
 
 
 def _response(asset: Asset) -> Response:
@@ -146,7 +162,6 @@ def _response(asset: Asset) -> Response:
     return answer
 
 
-@lru_cache(maxsize=2)
 def _policy(page: bytes) -> str:
     """What the page may load: its own files, and the one inline script that says where the libraries are.
 

@@ -75,8 +75,7 @@ def _default_model(parts: Services) -> str:
 
 def _check_file(key: str, parts: Services) -> None:
     """A model in memory answers without its file only until the process ends, so the file is checked."""
-    record = parts.models.get_model(key)
-    parts.models.loaded.check_file(record, parts.settings.models_dir / "models" / f"{key}.pth")
+    parts.models.check_file(key)
 
 
 def _experiments(parts: Services) -> str:

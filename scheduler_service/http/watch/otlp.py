@@ -30,8 +30,10 @@ from scheduler_service.trace_context import Attributes, Trace, new_trace
 
 SERVICE_NAME = "shutdown-scheduler"
 """Unless OTEL_SERVICE_NAME or OTEL_RESOURCE_ATTRIBUTES gives a name."""
-QUIET_ROUTES = ("/health", "/metrics", "/console")
-"""Their requests have no spans: probes and pages would be most of the traces of a service with few runs."""
+QUIET_ROUTES = ("/health", "/metrics", "/console", "/docs", "/openapi.json")
+"""Their requests, and those of the page `/`, have no spans: they would be most traces of a service with few runs."""
+WARN_EVERY_S = 60.0
+"""A collector that fails again and again is reported once in this time."""
 METHODS = frozenset(HTTPMethod)
 MAX_REASON = 300
 
@@ -65,7 +67,7 @@ class Spans:
             route: the rule of the path; None if there is none.
             caller: the position of the caller.
         """
-        if route is not None and route.startswith(QUIET_ROUTES):
+        if route is not None and (route == "/" or route.startswith(QUIET_ROUTES)):
             return caller or new_trace()
         known = method if method in METHODS else "_OTHER"
         attributes: Attributes = {"http.request.method": known, "url.scheme": scheme}
@@ -107,29 +109,34 @@ class _RecordedSpan:
 
 
 class _Delivery:
-    """Sends spans; logs that they cannot be sent once, and once when they can be sent again."""
+    """Sends spans; logs that they cannot be sent, at most every `WARN_EVERY_S`, and that they are sent again."""
 
     def __init__(self, collector: str) -> None:
         self._collector = collector
         self._exporter = OTLPSpanExporter()
         self._reason = _Reason()
-        self._is_failing = False
+        self._is_told = False  # that it fails
+        self._quiet_until_s = 0.0  # time.monotonic
         logging.getLogger(OTLPSpanExporter.__module__).addFilter(self._reason)
         # It warns of each full queue, which follows from a collector that does not answer.
         logging.getLogger("opentelemetry.sdk._shared_internal").setLevel(logging.ERROR)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         self._reason.text = ""
-        result = self._exporter.export(spans)
+        try:
+            result = self._exporter.export(spans)
+        except Exception as err:  # the SDK would log each with its traceback
+            result, self._reason.text = SpanExportResult.FAILURE, self._reason.text or type(err).__name__
         is_failing = result is not SpanExportResult.SUCCESS
-        if is_failing and not self._is_failing:
+        if is_failing and not self._is_told and time.monotonic() >= self._quiet_until_s:
+            self._is_told, self._quiet_until_s = True, time.monotonic() + WARN_EVERY_S
             log.warning(
                 "spans cannot be sent to %s (%s); requests are not affected, and further failures are not logged",
                 *(self._collector, self._reason.text[:MAX_REASON]),
             )
-        elif self._is_failing and not is_failing:
+        elif self._is_told and not is_failing:
+            self._is_told = False
             log.info("spans are sent to %s again", self._collector)
-        self._is_failing = is_failing
         return result
 
     def shutdown(self) -> None:

@@ -32,6 +32,8 @@ from scheduler_service.files import locked, remove_leftovers
 from scheduler_service.http.services import Services
 from scheduler_service.settings import Settings
 from scheduler_service.stats.breaker import REQUEST_COLUMNS
+from scheduler_service.store.change import Store
+from scheduler_service.store.folder import PENDING
 from scheduler_service.telemetry.database import Lease
 from scheduler_service.telemetry.queries import Seen, experiments_since
 from scheduler_service.words import Lang
@@ -125,7 +127,6 @@ class ExperimentWatch:
 
     def _review_due(self) -> None:
         experiments, monitor = self._parts.experiments, self._parts.monitor
-        experiments.settle()
         new, *seen = experiments_since(monitor.engine, *self._seen_rows)
         self._seen_rows = (seen[0], seen[1])
         self._started |= new
@@ -273,7 +274,7 @@ def _deliver_alerts(parts: Services, lease: Lease) -> None:
 
 def clean_up(parts: Services) -> None:
     """Compact runs older than SCHED_RETENTION_DAYS, and delete old ended alerts."""
-    clean_folders(parts.settings)
+    clean_folders(parts.settings, parts.models.store)
     now, monitor, days = utc_now(), parts.monitor, parts.settings.retention_days
     monitor.alerts.forget(now - ALERT_RETENTION)
     if days > 0.0:
@@ -286,7 +287,7 @@ def clean_up(parts: Services) -> None:
             log.info("%d runs older than %g days are now sums by day and model", compacted, days)
 
 
-def clean_folders(settings: Settings) -> None:
+def clean_folders(settings: Settings, store: Store) -> None:
     """Remove temporary files of killed processes; the registry removes its own.
 
     Raises:
@@ -294,8 +295,9 @@ def clean_folders(settings: Settings) -> None:
     """
     for folder in (settings.logs_dir, settings.reports_dir):  # not all writers hold a lock
         remove_leftovers(folder)
-    with locked(settings.ab_config_file):
-        remove_leftovers(settings.home, of=settings.ab_config_file.name, unchanged_for_s=0.0)
+    with store.changing():
+        for name in (settings.ab_config_file.name, settings.thresholds_file.name, PENDING):
+            remove_leftovers(settings.home, of=name, unchanged_for_s=0.0)
 
 
 def service_readings(parts: Services, lang: Lang) -> list[rules.Reading]:

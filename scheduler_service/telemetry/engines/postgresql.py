@@ -5,17 +5,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, event, text
+from sqlalchemy import Connection, Engine, ExceptionContext, Table, event, text
 
 from scheduler_service.database_url import DatabaseUrl
 from scheduler_service.postgresql import attempts
 from scheduler_service.postgresql.connecting import check_keeps_commits, postgresql_engine
-from scheduler_service.postgresql.faults import postgresql_errors
+from scheduler_service.postgresql.faults import postgresql_errors, state_of
 from scheduler_service.postgresql.leases import Lease, held
+from scheduler_service.postgresql.migration import lock_migrations
 from scheduler_service.telemetry.schema import metadata, prepare_at_once
 
-MIGRATION = 6_105_421_938_775_103_921
-"""The key of the lock under which tables are created; any number that other programs do not use."""
 LOCK_NAME = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
 SIZES = text(
     "SELECT relname, pg_total_relation_size(oid) FROM pg_class"
@@ -24,8 +23,7 @@ SIZES = text(
 HIGHER = text("SELECT setval(pg_get_serial_sequence(:table, :column), :last)")
 CONNECTIONS, OWN_CONNECTIONS = 16, 4
 """Per process: for records and queries; and for health, leases and new tables, which must not wait for those."""
-FORGET_EVERY = 1_000
-"""Commits between two deletions of old ids of attempts."""
+UNKNOWN_TABLE = "42P01"
 
 
 class DatabaseServer:
@@ -61,10 +59,14 @@ class DatabaseServer:
             return
         with self._mutex:
             with self._engine.begin() as connection:
-                # The transaction's own lock, not the session's: a pooler may give the session to others.
-                connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATION})"))
+                self.prepare_fill(connection)  # a new index of a large table takes long
+                lock_migrations(connection)
                 prepare_at_once(connection, self.name, attempts.metadata.sorted_tables)
             self._is_ready = True
+
+    def check_tables_again(self) -> None:
+        """Let the next connection create the tables: the server may have another database by now."""
+        self._is_ready = False
 
     def check_sound(self) -> None:
         """Nothing: the server detects damage itself."""
@@ -80,9 +82,9 @@ class DatabaseServer:
 
     def is_new(self, connection: Connection, attempt: str) -> bool:
         """Whether this attempt is not committed yet; it will be by the connection's transaction."""
-        self._commits += 1
-        if self._commits % FORGET_EVERY == 0:
+        if self._commits % attempts.FORGET_EVERY == 0:
             attempts.forget_old(connection)
+        self._commits += 1
         return attempts.is_new(connection, attempt)
 
     def serialise(self, connection: Connection, name: str) -> None:
@@ -142,10 +144,14 @@ class DatabaseServer:
 
 def open_server(url: DatabaseUrl) -> tuple[Engine, DatabaseServer]:
     """An engine for the database at `url`, whose tables are created when it connects. Connections are pooled."""
-    engine, server = postgresql_engine(url, CONNECTIONS), DatabaseServer(url)
+    server = DatabaseServer(url)
+    engine = postgresql_engine(url, CONNECTIONS, before_login=server.make_ready)
 
-    def create_tables(*_: object) -> None:  # the engine refers to this function, and thereby to the server
-        server.make_ready()
+    def check_again(context: ExceptionContext) -> None:
+        if isinstance(err := context.original_exception, Exception) and state_of(err) == UNKNOWN_TABLE:
+            context.is_disconnect = True  # all connections are made anew
+        if context.is_disconnect:
+            server.check_tables_again()
 
-    event.listen(engine, "do_connect", create_tables)
+    event.listen(engine, "handle_error", check_again)
     return engine, server
