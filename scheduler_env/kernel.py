@@ -388,16 +388,20 @@ def _look_again(problem: Problem, state: SimulationState) -> None:
 
 @compiled
 def fits(problem: Problem, state: SimulationState, m: int) -> bool:
-    """Whether the units that mode `m` demands are available, now and until it ends."""
+    """Whether the units that mode `m` demands are available now."""
     for d in range(problem.demand_at[m], problem.demand_at[m + 1]):
         if problem.demand_units[d] > state.free[problem.demand_resource[d]]:
             return False
-    return not problem.is_residual or _fits_until_end(problem, state, m)
+    return True
 
 
 @compiled
-def _fits_until_end(problem: Problem, state: SimulationState, m: int) -> bool:
-    """Whether the demand of `m`, which fits now, also fits at each change of what is there until it ends."""
+def fits_until_end(problem: Problem, state: SimulationState, m: int) -> bool:
+    """Whether the demand of `m`, which fits now, also fits at each change of what is there until it ends.
+
+    Only for a residual problem. It is not a part of `fits`, which would then be too large to be inlined: rules and
+    policy would take several times as long.
+    """
     now = state.clock[NOW]
     for d in range(problem.demand_at[m], problem.demand_at[m + 1]):
         k = problem.demand_resource[d]
@@ -470,7 +474,8 @@ def wait(problem: Problem, state: SimulationState) -> None:
     be ahead.
     """
     now = next_end(state)
-    if problem.is_residual:
+    is_residual = problem.is_residual
+    if is_residual:
         now = min(now, next_opening(problem, state))
     state.clock[NOW] = now
     r = 0
@@ -489,7 +494,7 @@ def wait(problem: Problem, state: SimulationState) -> None:
             state.missing[s] -= 1
             if state.missing[s] == 0:
                 _insert_eligible(state, s)
-    if problem.is_residual:
+    if is_residual:
         _look_again(problem, state)
 
 
@@ -510,6 +515,8 @@ def candidates(problem: Problem, state: SimulationState, activity: Ints, mode: I
     First every eligible (activity, mode) that fits, sorted by activity and mode; then, if there is an event to wait
     for, `WAIT` with mode -1. Both arrays must have room for M + 1 entries.
     """
+    if problem.is_residual:
+        return _residual_candidates(problem, state, activity, mode)
     count = 0
     for i in range(state.counts[ELIGIBLE]):
         j = state.eligible[i]
@@ -518,7 +525,25 @@ def candidates(problem: Problem, state: SimulationState, activity: Ints, mode: I
                 activity[count] = j
                 mode[count] = m
                 count += 1
-    if state.counts[RUNNING] > 0 or (problem.is_residual and next_opening(problem, state) < np.inf):
+    if state.counts[RUNNING] > 0:
+        activity[count] = WAIT
+        mode[count] = -1
+        count += 1
+    return count
+
+
+@compiled
+def _residual_candidates(problem: Problem, state: SimulationState, activity: Ints, mode: Ints) -> int:
+    """As `candidates`."""
+    count = 0
+    for i in range(state.counts[ELIGIBLE]):
+        j = state.eligible[i]
+        for m in range(problem.mode_at[j], problem.mode_at[j + 1]):
+            if fits(problem, state, m) and fits_until_end(problem, state, m):
+                activity[count] = j
+                mode[count] = m
+                count += 1
+    if state.counts[RUNNING] > 0 or next_opening(problem, state) < np.inf:
         activity[count] = WAIT
         mode[count] = -1
         count += 1

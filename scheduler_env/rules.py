@@ -46,6 +46,7 @@ from scheduler_env.kernel import (
     SimulationState,
     compile_instance,
     fits,
+    fits_until_end,
     new_state,
     reset,
     start_activity,
@@ -364,7 +365,7 @@ def parallel_scheme(
     Source: Kelley 1963; Kolisch 1996.
     """
     reset(problem, state)
-    n = problem.shortest.size
+    n, is_residual = problem.shortest.size, problem.is_residual
     eligible_on = np.zeros(problem.capacity.size, dtype=np.int64)
     activity, mode = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)  # candidates
     while state.counts[UNSTARTED] > 0:
@@ -384,6 +385,7 @@ def parallel_scheme(
                     if (
                         problem.duration[m] >= problem.duration[preferred[j]] - 1e-12
                         and fits(problem, state, m)
+                        and (not is_residual or fits_until_end(problem, state, m))
                         and (not even or m == problem.mode_at[j] or _is_even(problem, state, eligible_on, m))
                         and (chosen < 0 or problem.duration[m] < problem.duration[chosen])
                     ):
