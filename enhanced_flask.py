@@ -50,7 +50,9 @@ from scheduler_service.http.watch.watching import (
     firing_alerts,
     watch_alerts,
     watch_experiments,
+    watch_failures,
     watch_live_models,
+    watch_replays,
 )
 from scheduler_service.logs import configure_logging
 from scheduler_service.settings import PROJECT_ROOT, Settings, settings_from_environment, unknown_variables
@@ -141,6 +143,7 @@ def make_services(settings: Settings) -> Services:
         settings.records,
         reports_dir=settings.reports_dir,
         thresholds=settings.alert_thresholds,
+        share_reports=True,
         store=store,
         must_open=False,
     )
@@ -301,8 +304,10 @@ def make_app(settings: Settings, limits: Limits) -> tuple[Flask, WarmUp]:
     def after_start() -> None:
         wait_for_store(parts)
         warm_up(parts)
+        gevent.spawn(watch_failures, parts)
         gevent.spawn(watch_experiments, parts)
         gevent.spawn(watch_alerts, parts)
+        gevent.spawn(watch_replays, parts)
         if settings.auto_rollback:
             watch_live_models(parts)
 

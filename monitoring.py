@@ -27,6 +27,7 @@ from scheduler_service.clock import Clock, parse_time, utc_now
 from scheduler_service.command_line import Progress
 from scheduler_service.database_url import DatabaseUrl, parse_path, parse_place
 from scheduler_service.errors import InvalidInput
+from scheduler_service.reporting.shelf import open_shelf
 from scheduler_service.settings import Settings, settings_from_environment
 from scheduler_service.store.change import Store
 from scheduler_service.store.opening import store_for
@@ -83,6 +84,7 @@ class PerformanceMonitor:
         reports_dir: where reports go; `<SCHED_HOME>/reports` by default.
         thresholds: instead of the usual ones of the same names; `SCHED_ALERT_THRESHOLDS` by default.
         thresholds_file: what people set, which counts before `thresholds`; beside `db_path` or in `store` if None.
+        share_reports: reports go to the PostgreSQL database, if the records are there, and not to `reports_dir`.
         must_open: False: a database that cannot be opened (StorageUnavailable) is tried again whenever it is needed.
     """
 
@@ -93,6 +95,7 @@ class PerformanceMonitor:
         reports_dir: str | Path | None = None,
         thresholds: Mapping[str, float] | None = None,
         thresholds_file: str | Path | None = None,
+        share_reports: bool = False,
         must_open: bool = True,
         clock: Clock = utc_now,
         store: Store | None = None,
@@ -109,6 +112,7 @@ class PerformanceMonitor:
         limits = LimitFile(store_for(thresholds_file, store), Path(thresholds_file or LIMITS_NAME).name, clock)
         self.limits = ThresholdsInForce(limits, said, lambda: PERFORMANCE_THRESHOLDS)
         self.engine = open_database(where, must_open=must_open)
+        self.reports = open_shelf(self.reports_dir, self.engine, where, is_shared=share_reports)
         self.writer = Writer(self.engine)
         self.replays = ReplayLog(self.engine, self.writer, clock)
         self.alerts = AlertLog(self.engine, self.writer, clock)
@@ -247,7 +251,7 @@ class PerformanceMonitor:
         return summarise_runs(runs, start, end)
 
     def generate_performance_report(self, days: float = 7, *, lang: Lang = "zh", pdf: bool = False) -> str:
-        """The path of a new report on the last `days` days: one HTML file that needs nothing else.
+        """The path, or name if shared, of a new report on the last `days` days: one HTML file that needs nothing else.
 
         Args:
             pdf: writes the same as PDF beside it, too, under the same name but for `.pdf`.
@@ -259,7 +263,6 @@ class PerformanceMonitor:
         from scheduler_service.reporting import analysis
         from scheduler_service.reporting.facts import AlertRow
         from scheduler_service.reporting.performance import performance_report
-        from scheduler_service.reporting.report_files import save
 
         end = self.clock()
         start = end - _period(days, lang)
@@ -271,7 +274,7 @@ class PerformanceMonitor:
         said = tuple(self.limits.custom_gaps())
         more: dict[str, Any] = {"gap_thresholds": self.gap_thresholds, "alerts": alerts, "custom_gaps": said}
         report = performance_report(runs, before, start, end, self.thresholds, lang, **more)
-        return str(save(report, self.reports_dir, "performance", pdf=pdf))
+        return self.reports.save(report, "performance", pdf=pdf)
 
     def alert_readings(self, lang: Lang = "zh", *, runs: "pd.DataFrame | None" = None) -> "list[Reading]":
         """What the rules `RULES_OF_RUNS` see now: in the last hour and the weeks before, and on the disk.
@@ -337,7 +340,6 @@ class ABTestAnalyzer:
         from scheduler_service.experiments.examination import RUN_COLUMNS, examine, experiment_of_runs
         from scheduler_service.experiments.history import ExperimentHistory
         from scheduler_service.reporting.ab_test import ab_test_report
-        from scheduler_service.reporting.report_files import save
 
         end = self._monitor.clock()
         start = end - _period(days, lang)
@@ -353,7 +355,7 @@ class ABTestAnalyzer:
         history = ExperimentHistory(store).of(experiment_name)
         examined = examine(experiment, runs, pairs, end)
         report = ab_test_report(examined, runs, pairs, history, start, end, lang, is_configured=configured is not None)
-        return str(save(report, self._monitor.reports_dir, f"ab_test_{experiment_name}", pdf=pdf))
+        return self._monitor.reports.save(report, f"ab_test_{experiment_name}", pdf=pdf)
 
 
 def alert_desk(

@@ -42,6 +42,10 @@ class StorageUnavailable(ServiceError):
     """A file or the database cannot be read or written now; trying again later may help."""
 
 
+class LeaseLost(StorageUnavailable):
+    """Another process has taken over; nothing was changed, and it does what this one would have done."""
+
+
 class MustBeMended(StorageUnavailable):
     """A file is invalid, and a person has to repair it; trying again does not help before."""
 

@@ -83,17 +83,14 @@ def log_run(summary: str, execution_time_s: float) -> None:
 
 
 def configure_logging(settings: Settings) -> None:
-    """Send the root logger's lines to stderr and to the log file; a second call replaces the handlers."""
+    """Send the root logger's lines to stderr and the file, or only to stdout; a second call replaces the handlers."""
     settings.logs_dir.mkdir(parents=True, exist_ok=True)
     root = logging.getLogger()
     for handler in list(root.handlers):
         if isinstance(handler.formatter, LineFormatter | JsonFormatter):
             root.removeHandler(handler)
             handler.close()
-    to_file = SharedRotatingFileHandler(
-        settings.logs_dir / LOG_FILE_NAME, max_bytes=settings.log_max_bytes, backups=settings.log_backups
-    )
-    relay = Relay(to_file, StderrHandler(sys.stderr))
+    relay = Relay(*_targets(settings))
     relay.setFormatter(JsonFormatter() if settings.log_format == "json" else LineFormatter())
     relay.addFilter(RepetitionFilter())
     root.addHandler(relay)
@@ -101,6 +98,14 @@ def configure_logging(settings: Settings) -> None:
     # These log every font table and every pass of the compiler.
     for chatty in ("matplotlib", "fontTools", "numba", "PIL"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def _targets(settings: Settings) -> list[logging.Handler]:
+    if settings.log_to == "stdout":
+        return [StreamHandler(sys.stdout)]
+    path = settings.logs_dir / LOG_FILE_NAME
+    to_file = SharedRotatingFileHandler(path, max_bytes=settings.log_max_bytes, backups=settings.log_backups)
+    return [to_file, StreamHandler(sys.stderr)]
 
 
 class _OnceFormatter(logging.Formatter):
@@ -244,8 +249,8 @@ class Relay(logging.Handler):
                 )
 
 
-class StderrHandler(logging.StreamHandler[TextIO]):
-    """Ignores errors of stderr, such as a full disk or a closed pipe; only these lines are lost."""
+class StreamHandler(logging.StreamHandler[TextIO]):
+    """Ignores errors of the stream, such as a full disk or a closed pipe; only these lines are lost."""
 
     def handleError(self, record: logging.LogRecord) -> None:
         if not isinstance(sys.exc_info()[1], OSError):

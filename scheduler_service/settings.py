@@ -52,6 +52,12 @@ class Settings(BaseSettings):
     database_password_file: Path | None = Field(
         default=None, description="File with the password for SCHED_DATABASE_URL; read for each connection."
     )
+    replicas: int = Field(
+        default=1,
+        ge=1,
+        le=1_000,
+        description="Replicas behind one load balancer. Each allows this part of SCHED_RATE_LIMIT and of unknown keys.",
+    )
     data: Path = Field(
         default=PROJECT_ROOT.parent / "shared" / "data",
         description="Reference data (PSPLIB, hash vectors) for tests and benchmarks; not needed for serving.",
@@ -123,6 +129,10 @@ class Settings(BaseSettings):
     )
     log_format: Literal["text", "json"] = Field(
         default="text", description="Log format: text, or json with one JSON object per line."
+    )
+    log_to: Literal["file", "stdout"] = Field(
+        default="file",
+        description="Target of the log: logs/flask_service.log and stderr, or only stdout, for containers.",
     )
     log_max_bytes: int = Field(default=20 * 2**20, ge=4096, description="Size at which the log file is rotated.")
     log_backups: int = Field(default=30, ge=0, description="Number of rotated log files to keep.")

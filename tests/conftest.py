@@ -22,7 +22,7 @@ import requests
 from hypothesis import settings
 
 from scheduler_service.store.folder import FolderStore
-from tests.preloaded import python
+from tests.preloaded import OWN_PATH, python
 from tests.waiting import HANG_S, until
 
 if TYPE_CHECKING:
@@ -47,6 +47,12 @@ if "PYTEST_DEBUG_TEMPROOT" not in os.environ and MEMORY.is_dir() and shutil.disk
 
 settings.register_profile("untimed", deadline=None)  # slow examples are not failures
 settings.load_profile("untimed")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The processes of pytest-xdist share one preloaded Python. It imports nothing before its first use."""
+    if getattr(config.option, "numprocesses", None) and OWN_PATH not in os.environ:
+        os.environ[OWN_PATH] = python()
 
 
 @dataclass
@@ -203,10 +209,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator["Server"]:
     """A PostgreSQL server for all tests of this process."""
-    from tests.postgresql import NoServer, new_server
+    from tests.postgresql import NoServer, long_timeouts, new_server
 
     try:
-        with new_server() as server:
+        with new_server() as server, long_timeouts():
             yield server
     except NoServer as err:
         pytest.skip(str(err))

@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import pwd
+import re
 import shutil
 import signal
 import socket
@@ -15,10 +16,35 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from scheduler_service.database_url import DatabaseUrl, parse_database_url
 from tests.waiting import HANG_S, until
 
 _numbers = count(1)
+PATIENT = "&connect_timeout=120&tcp_user_timeout=0&keepalives=0"
+"""A virtual machine may stand still for a minute."""
+
+
+@contextmanager
+def long_timeouts() -> Iterator[None]:
+    """In this process, no wait for a lock, a commit or a free connection ends because the machine is busy."""
+    from scheduler_service.postgresql import connecting
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("POOL_TIMEOUT_S", "COMMIT_TIMEOUT_S"):
+            patch.setattr(connecting, name, HANG_S)
+        patch.setattr(connecting, "CONFIGURE", lock_timeout(f"{HANG_S:.0f}s"))
+        yield
+
+
+def lock_timeout(text: str) -> str:
+    """The configuration of a connection with another limit for the wait for a lock."""
+    from scheduler_service.postgresql import connecting
+
+    changed, n_places = re.subn(r"(?<=set_config\('lock_timeout', ')[^']+", text, connecting.CONFIGURE)
+    assert n_places == 1
+    return changed
 
 
 class NoServer(Exception):
@@ -90,6 +116,7 @@ class Server:
             "unix_socket_directories": str(self.folder),
             "fsync": "off",  # tests kill processes, not machines
             "max_connections": "200",
+            "dynamic_shared_memory_type": "mmap",  # a killed server leaves nothing in /dev/shm
             "lc_messages": "C",
         }
         given = [f"--{name}={value}" for name, value in settings.items()]
@@ -130,14 +157,12 @@ class Server:
         until(lambda: self.execute(state) == [("sync",)], "the standby to follow")
 
     @contextmanager
-    def schema(self, parameters: str = "") -> Iterator[DatabaseUrl]:
+    def schema(self) -> Iterator[DatabaseUrl]:
         """The URL of a new schema, which is deleted at the end of the block."""
         name = f"test_{os.getpid()}_{next(_numbers)}"
         self.execute(f"CREATE SCHEMA {name}")
         try:
-            # A busy machine may need longer than the 3 s of the service.
-            patient = "&connect_timeout=60"
-            yield parse_database_url(f"{self.address}?options=-csearch_path%3D{name}{patient}{parameters}")
+            yield parse_database_url(f"{self.address}?options=-csearch_path%3D{name}{PATIENT}")
         finally:
             if self.process is not None:
                 self.execute(f"DROP SCHEMA {name} CASCADE")

@@ -30,7 +30,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
 OWN_PATH = "PRELOADED_PYTHON"
@@ -99,7 +99,12 @@ os._exit(status)
 
 @cache
 def python() -> str:
-    """The path of the program. The first call starts the server, which ends with this process."""
+    """The path of the program. The first call starts the server, which ends with this process.
+
+    The processes of pytest-xdist share the server of the process that started them.
+    """
+    if shared := os.environ.get(OWN_PATH):
+        return shared
     folder = Path(tempfile.mkdtemp(prefix="preloaded-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     address = str(folder / "server")
@@ -297,6 +302,9 @@ def preload() -> None:
 def main() -> None:
     """`python -m tests.preloaded <file descriptor of the listening socket>`."""
     server = Server(socket.socket(fileno=int(sys.argv[1])))
+    stdin_or_listener: list[Any] = [0, server.listener]
+    if 0 in select.select(stdin_or_listener, [], [])[0]:
+        return  # it was not needed
     preload()
     request = server.serve()
     if request is not None:

@@ -713,7 +713,7 @@ def test_only_one_process_at_a_time_changes_alerts(monitor, receiver, tmp_path):
     assert monitor.alerts.unended() == []
 
 
-def test_a_report_lists_the_alerts_in_its_language(monitor, tmp_path, receiver, now):
+def test_a_report_lists_the_alerts_in_its_language(mostly_words, monitor, tmp_path, receiver, now):
     bad_runs(monitor)
     alert_desk(monitor, settings_for(tmp_path, receiver)).look(monitor.alert_readings(), RULES_OF_RUNS)
     now.now += timedelta(minutes=1)

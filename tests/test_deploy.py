@@ -191,8 +191,8 @@ def test_the_command_of_the_image_serves_from_the_copied_files(image, tmp_path):
             assert created.returncode == 0, created.stderr
             copy = Path(created.stdout.strip())
             assert copy.is_relative_to(tmp_path)
-            restored = ("-m", "monitoring", "restore", str(copy), "--home", str(tmp_path / "home" / f"restored-{by}"))
-            assert run(*in_the_image(image, sys.executable, *restored)).returncode == 0
+        restored = ("-m", "monitoring", "restore", str(copy), "--home", str(tmp_path / "home" / "restored"))
+        assert run(*in_the_image(image, sys.executable, *restored)).returncode == 0
         assert running.stop() == 0
         output = running.output.read_text("utf-8", errors="replace")
         assert "data loaded from" in output
@@ -276,11 +276,15 @@ def test_the_front_allows_the_longest_run_and_the_largest_body():
 @pytest.fixture(scope="module")
 def composed(tmp_path_factory) -> dict[str, Any]:
     """deploy/compose.yaml as Docker Compose reads it, with both profiles."""
-    folder = tmp_path_factory.mktemp("compose")
+    return as_composed(tmp_path_factory.mktemp("compose"), "compose.yaml")
+
+
+def as_composed(folder: Path, *files: str) -> dict[str, Any]:
+    """Files of deploy/ as Docker Compose reads them together, in a copy."""
     shutil.copytree(DEPLOY, folder / "deploy")
     shutil.copy(DEPLOY / "scheduler.env.example", folder / "deploy" / "scheduler.env")
-    compose = (TOOLS / "docker-compose", "-f", folder / "deploy" / "compose.yaml", "--profile", "monitoring")
-    ended = run(*compose, "config", "--format", "json")
+    named = [part for file in files for part in ("-f", folder / "deploy" / file)]
+    ended = run(TOOLS / "docker-compose", *named, "--profile", "monitoring", "config", "--format", "json")
     assert ended.returncode == 0, ended.stderr
     assert ended.stderr == "", "no warning"
     output: dict[str, Any] = json.loads(ended.stdout)
@@ -327,7 +331,7 @@ def test_prometheus_of_compose_scrapes_the_service_with_its_key(composed):
     (job,) = config["scrape_configs"]
     usual = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text("utf-8"))["scrape_configs"][0]
     assert job["job_name"] == usual["job_name"], "the rules name it"
-    assert job["static_configs"] == [{"targets": ["scheduler:5001"]}]
+    assert job["dns_sd_configs"] == [{"names": ["scheduler"], "type": "A", "port": int(of_last_stage("EXPOSE")[0])}]
     (secret,) = composed["services"]["prometheus"]["secrets"]
     assert job["authorization"]["credentials_file"] == f"/run/secrets/{secret['source']}"
     if shutil.which("promtool") is not None:

@@ -3,13 +3,10 @@
 The configuration is the shipped one; variables set only addresses and limits of time and number.
 """
 
-import os
 import select
-import shutil
 import signal
 import socket
 import sqlite3
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +14,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import cycle
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,69 +21,16 @@ import requests
 
 from scheduler_env import SAMPLE_PARAMS
 from scheduler_service.keys import digest_of
-from scheduler_service.settings import PROJECT_ROOT
 from tests.conftest import LiveService, live_service
 from tests.connections import read_all
+from tests.fronts import CLIENT_TIMEOUT_S, Front, front
 from tests.waiting import HANG_S, until
 
-CONFIGURATION = PROJECT_ROOT / "deploy" / "front" / "haproxy.cfg"
 KEY = "the key of the front's tests"
 BEARER = {"Authorization": f"Bearer {KEY}"}
 BEHIND_A_FRONT = {"SCHED_API_KEYS": f"ops:admin:{digest_of(KEY)}", "SCHED_TRUSTED_PROXIES": "127.0.0.1"}
-CLIENT_TIMEOUT_S = 1
-END_S = 20.0
-QUICK = {"FRONT_REQUEST_TIMEOUT": "1s", "FRONT_CLIENT_TIMEOUT": f"{CLIENT_TIMEOUT_S}s", "FRONT_CHECK_EVERY": "100ms"}
 ANSWERS = {"/large": b"x" * 400_000, "/huge": b"x" * 32 * 2**20}
 PIECE_S = 0.1
-
-
-@dataclass
-class Front:
-    port: int
-    process: subprocess.Popen[bytes]
-    output: Path
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def connect(self, *, source: str = "127.0.0.1") -> socket.socket:
-        connection = socket.create_connection(("127.0.0.1", self.port), HANG_S, source_address=(source, 0))
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return connection
-
-    def wait_for_log(self, text: str, times: int = 1) -> None:
-        until(lambda: self.output.read_text("utf-8").count(text) >= times, f"{text!r} {times} times")
-
-
-@contextmanager
-def front(service: str, folder: Path, **variables: str) -> Iterator[Front]:
-    """HAProxy on a free port in front of `service` (host:port), with its master process, started as its image does."""
-    haproxy = shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin")
-    assert haproxy is not None, "make debian-packages installs it; apt-get install haproxy"
-    output = folder / "haproxy.txt"
-    with socket.create_server(("127.0.0.1", 0)) as listener, output.open("wb") as file:
-        number = listener.fileno()
-        known = {"PATH": os.environ["PATH"], "FRONT_SERVICE": service, "FRONT_REPLICAS": "1"}
-        process = subprocess.Popen(
-            [haproxy, "-W", "-f", CONFIGURATION],
-            env=known | QUICK | variables | {"FRONT_ADDRESS": f"fd@{number}"},
-            pass_fds=[number],
-            start_new_session=True,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-        )
-        running = Front(listener.getsockname()[1], process, output)
-    try:
-        running.wait_for_log("Loading success")
-        yield running
-    finally:
-        process.terminate()
-        try:
-            process.wait(END_S)
-        except subprocess.TimeoutExpired:  # a master that is re-reading its configuration may miss the signal
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait(HANG_S)
 
 
 class Recorder(ThreadingHTTPServer):

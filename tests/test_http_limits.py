@@ -208,6 +208,18 @@ def test_without_a_key_loopback_clients_are_not_limited(app, tmp_path):
         assert "RateLimit" not in answers[0].headers
 
 
+def test_replicas_share_the_limits(tmp_path):
+    of_three = Limits(Settings(home=tmp_path, api_keys=ENTRIES, rate_limit=100, replicas=3))
+    assert of_three.keys.policy == '"requests";q=34;w=60'
+    assert of_three.keys.burst == of_three.addresses.burst == MIN_BURST
+    for _ in range(4):  # of ten unknown keys
+        of_three.refuse_guessers("203.0.113.7")
+        of_three.count_failed_key("203.0.113.7")
+    with pytest.raises(RateExceeded):
+        of_three.refuse_guessers("203.0.113.7")
+    assert Limits(Settings(home=tmp_path, rate_limit=0, replicas=3)).addresses is None
+
+
 def test_zero_means_no_limit(tmp_path):
     app = create_app(
         Settings(home=tmp_path, host="0.0.0.0", api_keys=ENTRIES, rate_limit=0, anonymous_scopes=("read",))

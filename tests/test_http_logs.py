@@ -20,7 +20,8 @@ from scheduler_service.logs import (
     request_id_var,
 )
 from scheduler_service.settings import Settings
-from tests.waiting import HANG_S
+from tests.conftest import live_service
+from tests.waiting import HANG_S, until
 
 SAMPLE = [10, 5, 8, 6, 7, 9, 6, 7, 6, 7, 7, 7, 4, 7, 5]
 GREP = "grep \"算法执行完成\" logs/flask_service.log | awk '{print $NF}' | sort -n"
@@ -226,3 +227,19 @@ def test_a_json_line_is_one_object_with_the_seconds_of_a_run_as_a_number():
     assert "计划" in line
     assert body["execution_time_s"] == 0.5
     assert datetime.fromisoformat(body["time"]).tzinfo is not None
+
+
+def test_a_container_needs_no_log_file(tmp_path):
+    """Everything is on stdout, one JSON object a line, except the first lines of libraries."""
+    with live_service(tmp_path, environment={"SCHED_LOG_TO": "stdout", "SCHED_LOG_FORMAT": "json"}) as service:
+        run = service.run(params=[10.0] * 15)["request_id"]
+
+        def lines_of_run() -> list[dict[str, object]]:
+            lines = service.output.read_text(encoding="utf-8").splitlines()
+            entries = [json.loads(line) for line in lines if line.startswith("{")]
+            return [entry for entry in entries if entry["request_id"] == run]
+
+        assert until(lines_of_run)[-1]["execution_time_s"] > 0.0
+        told = service.get(f"/runs/{run}/log").json()
+        assert told["lines"] == []
+    assert list((tmp_path / "logs").glob("flask_service.log*")) == []

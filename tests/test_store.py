@@ -279,6 +279,22 @@ def test_a_lost_listener_costs_a_second(postgresql, tmp_path):
         writer.close()
 
 
+def test_another_database_under_the_same_address_is_read_from_its_beginning(postgresql, tmp_path):
+    from scheduler_service.store.database import DatabaseStore
+
+    with postgresql.schema() as url:
+        store = DatabaseStore(url, tmp_path)
+        log = objects(store)
+        write_all(store)
+        postgresql.execute(f"DROP SCHEMA {(name := url.parameters['options'].rpartition('=')[2])} CASCADE")
+        postgresql.execute(f"CREATE SCHEMA {name}")
+        until(lambda: store.fault is None and content(store, "a.json") is None, "the new database to be read")
+        assert log.lines() == []
+        write_all(store)
+        assert (content(store, "a.json"), len(log.lines())) == (b"1", 2)
+        store.close()
+
+
 def test_a_damaged_copy_of_a_file_is_fetched_again(postgresql, tmp_path):
     from scheduler_service.store.database import DatabaseStore
 

@@ -10,13 +10,13 @@ from multiprocessing.connection import Connection
 from scheduler_env.batch.work import Task, compute
 from scheduler_env.cores import SOLVER_THREADS
 
-NICENESS = 19
-"""The lowest priority: clients of a service on this machine come first."""
+NICENESS = 10
+"""Clients of a service on this machine come first. A worker still gets a tenth of a busy core."""
 
 
 def main(descriptor: int) -> None:
     """Compute one task after the other, until the other process closes the socket or ends."""
-    os.nice(NICENESS)
+    os.setpriority(os.PRIO_PROCESS, 0, max(NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
     SOLVER_THREADS.limit = 1
     threading.Thread(target=_end_with_the_other_process, args=(descriptor,), daemon=True).start()
     connection = Connection(descriptor)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from scheduler_env.batch import START_S, map_unordered
 from scheduler_service.clock import to_iso
@@ -126,6 +126,11 @@ def definition_of(contest: Contest, options: ReplayOptions) -> str:
     return hashlib.sha256(json.dumps(definition).encode()).hexdigest()[:12]
 
 
+def options_of(record: ReplayRecord) -> ReplayOptions:
+    """The options of a recorded replay."""
+    return ReplayOptions(**cast(dict[str, Any], dict(record.options)))
+
+
 def plan_replay(log: ReplayLog, contest: Contest, options: ReplayOptions, now: datetime) -> ReplayPlan:
     """The same replay if it is unfinished, otherwise a new selection.
 
@@ -156,7 +161,7 @@ def plan_replay(log: ReplayLog, contest: Contest, options: ReplayOptions, now: d
     if last is not None:
         plan = ReplayPlan(last, _stored(log, last, own, options), options)
         is_recent = last.timestamp is not None and now - last.timestamp < RESUME_WITHIN
-        if plan.runs and (plan.runs == runs or (is_recent and not _is_done(log, plan))):
+        if plan.runs and (plan.runs == runs or (is_recent and not is_done(log, plan))):
             return plan
         new = replace(new, id=f"{definition}-{int(last.id.rpartition('-')[2]) + 1}")
     if not runs:
@@ -195,7 +200,7 @@ def run_replay(
     Raises:
         StorageUnavailable: the database cannot be used; committed pairs remain.
     """
-    done = monitor.replays.done(plan.id)
+    done = monitor.replays.done(plan.id, plan.runs)
     work = _Work(plan, monitor, progress, len(done))
     is_stopped = False
 
@@ -363,7 +368,8 @@ def _remaining(log: ReplayLog, plan: ReplayPlan, done: set[str]) -> Iterator[Log
                 yield request
 
 
-def _is_done(log: ReplayLog, plan: ReplayPlan) -> bool:
+def is_done(log: ReplayLog, plan: ReplayPlan) -> bool:
+    """Whether each valid request of the plan has its pair. Raises StorageUnavailable."""
     return not any(instance_of(_problem(request)) for request in _remaining(log, plan, log.done(plan.id)))
 
 

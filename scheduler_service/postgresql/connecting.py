@@ -1,6 +1,7 @@
 """Connections to PostgreSQL: log in, session settings, what the server must offer, and whether it keeps commits."""
 
 import re
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -48,7 +49,8 @@ HEALTH = text(
     "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean,"
     " current_setting('synchronous_commit'), current_setting('synchronous_standby_names'),"
     # Without pg_monitor, the state of a standby is null.
-    " (SELECT count(*) FROM pg_stat_replication WHERE coalesce(sync_state, 'sync') IN ('sync', 'quorum'))"
+    " (SELECT count(*) FROM pg_stat_replication WHERE coalesce(sync_state, 'sync') IN ('sync', 'quorum')),"
+    " extract(epoch FROM clock_timestamp())::float8"
 )
 _NEEDED_STANDBYS = re.compile(r"\s*(?:(?:any|first)\s+)?(\d+)\s*\(", re.IGNORECASE)
 
@@ -118,20 +120,27 @@ def connect(url: DatabaseUrl, **parameters: Any) -> _Connection:
     return _Connection.connect(**parameters | PARAMETERS | url.arguments())
 
 
-def check_keeps_commits(connection: Connection, url: DatabaseUrl) -> None:
+def check_keeps_commits(connection: Connection, url: DatabaseUrl) -> float:
     """Check that the server accepts writes and that a commit survives the loss of a machine, as far as it is asked to.
+
+    Returns:
+        How many seconds at least this machine's clock is ahead of the server's; negative: behind it.
 
     Raises:
         StorageUnavailable: it is a standby or read-only; `synchronous_commit` is off; or a commit would wait for a
             synchronous standby that is not connected.
         SQLAlchemyError: the server cannot be reached.
     """
-    is_read_only, commit, names, connected = connection.execute(HEALTH).one()
+    asked = time.time()
+    is_read_only, commit, names, connected, clock = connection.execute(HEALTH).one()
+    answered = time.time()
     if is_read_only:
         raise StorageUnavailable("database_read_only", database=url.shown, reason="pg_is_in_recovery")
     _check_durable(url, commit, names)
     if names.strip() and connected < needed_standbys(names):
         raise StorageUnavailable("database_standby_missing", database=url.shown, names=names)
+    # Between the two the clocks may agree: a slow answer is no difference.
+    return float(min(answered - clock, 0.0) + max(asked - clock, 0.0))
 
 
 def needed_standbys(names: str) -> int:

@@ -11,10 +11,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from sqlalchemy import BigInteger, Column, Connection, DateTime, Engine, String, Table, text
+from sqlalchemy import BigInteger, Column, Connection, DateTime, Engine, String, Table, TextClause, text
 
 from scheduler_service.database_url import DatabaseUrl
-from scheduler_service.errors import StorageUnavailable
+from scheduler_service.errors import LeaseLost, StorageUnavailable
 from scheduler_service.postgresql.attempts import metadata
 from scheduler_service.postgresql.faults import postgresql_errors
 
@@ -31,17 +31,18 @@ leases = Table(
     Column("expires", DateTime(timezone=True), nullable=False),
 )
 
-_UNTIL = "clock_timestamp() + make_interval(secs => :lease_s)"
-_MINE = "name = :name AND holder = :holder AND epoch = :epoch AND expires > clock_timestamp()"
+UNTIL = "clock_timestamp() + make_interval(secs => :lease_s)"
+MINE = "name = :name AND holder = :holder AND epoch = :epoch AND expires > clock_timestamp()"
 TAKE = text(
     "INSERT INTO leases (name, holder, epoch, expires)"  # noqa: S608  (only constants)
-    f" VALUES (:name, :holder, 1, {_UNTIL}) ON CONFLICT (name) DO UPDATE"
+    f" VALUES (:name, :holder, 1, {UNTIL}) ON CONFLICT (name) DO UPDATE"
     " SET holder = excluded.holder, epoch = leases.epoch + 1, expires = excluded.expires"
     " WHERE leases.expires <= clock_timestamp() RETURNING epoch"
 )
-RENEW = text(f"UPDATE leases SET expires = {_UNTIL} WHERE {_MINE} RETURNING true")  # noqa: S608
-RELEASE = text(f"UPDATE leases SET expires = clock_timestamp() WHERE {_MINE}")  # noqa: S608
-CONFIRM = text(f"SELECT true FROM leases WHERE {_MINE} FOR SHARE")  # noqa: S608
+RENEW = text(f"UPDATE leases SET expires = {UNTIL} WHERE {MINE} RETURNING true")  # noqa: S608
+RELEASE = text(f"UPDATE leases SET expires = clock_timestamp() WHERE {MINE}")  # noqa: S608
+IS_TAKEN = text("SELECT true FROM leases WHERE name = :name AND expires > clock_timestamp()")
+CONFIRM = text(f"SELECT true FROM leases WHERE {MINE} FOR SHARE")  # noqa: S608
 
 
 class Lease:
@@ -64,16 +65,25 @@ class Lease:
         """Check that the lease is held, and keep others from taking it before the transaction ends.
 
         Raises:
-            StorageUnavailable: another process has taken it.
+            LeaseLost: another process has taken it.
         """
         if connection.execute(CONFIRM, self._row).first() is None:
-            raise StorageUnavailable("lease_lost", name=self.name)
+            raise LeaseLost("lease_lost", name=self.name)
 
     def release(self) -> None:
         """End the lease, so that others need not wait for it to expire."""
+        with suppress(StorageUnavailable):
+            self.end(RELEASE)
+
+    def end(self, statement: TextClause) -> None:
+        """Stop renewing, and execute a statement for the row where it is `MINE`.
+
+        Raises:
+            StorageUnavailable: the database cannot be used; the lease expires.
+        """
         self._ended.set()
-        with suppress(StorageUnavailable), postgresql_errors(self._url), self._engine.begin() as connection:
-            connection.execute(RELEASE, self._row)
+        with postgresql_errors(self._url), self._engine.begin() as connection:
+            connection.execute(statement, self._row)
 
     def _renew_until_ended(self) -> None:
         while not self._ended.wait(RENEW_S):
@@ -96,8 +106,10 @@ def take(engine: Engine, url: DatabaseUrl, name: str) -> Lease | None:
     Raises:
         StorageUnavailable: the database cannot be used.
     """
-    holder, began_s = secrets.token_hex(16), time.monotonic()
     with postgresql_errors(url), engine.begin() as connection:
+        if connection.execute(IS_TAKEN, {"name": name}).first() is not None:
+            return None  # those that wait write nothing
+        holder, began_s = secrets.token_hex(16), time.monotonic()
         found = connection.execute(TAKE, {"name": name, "holder": holder, "lease_s": LEASE_S}).scalar()
     return None if found is None else Lease(engine, url, name, holder, int(found), began_s)
 

@@ -1,13 +1,13 @@
-"""The files of the reports: how they are named, written and listed."""
+"""The reports: how they are named, written and listed, in a folder or elsewhere."""
 
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal, Protocol, cast
 
-from scheduler_service.errors import cannot_read
+from scheduler_service.errors import ReportNotFound, cannot_read
 from scheduler_service.files import write_atomically
 
 if TYPE_CHECKING:
@@ -17,12 +17,13 @@ _NAME = re.compile(
     r"(?:(?P<performance>performance)|ab_test_(?P<experiment>.+))_\d{8}_\d{6}(?:_(?P<lang>zh|en))?(?:_\d+)?"
     r"\.(?P<format>html|pdf)"
 )
-"""As `save` gives them; older names do not contain the language."""
+"""As `stem_of` gives them; older names do not contain the language."""
+SUFFIXES = (".html", ".pdf")
 
 
 @dataclass(frozen=True, slots=True)
 class ReportFile:
-    """A file in the folder of reports."""
+    """A report that is there."""
 
     name: str
     kind: Literal["performance", "ab_test"]
@@ -33,54 +34,110 @@ class ReportFile:
     created_at: datetime
 
 
-def save(report: "Report", folder: Path, kind: str, *, pdf: bool) -> Path:
-    """Writes the page to a new file in `folder`, named by kind and moment: performance_20261123_121530_zh.html.
+class ReportShelf(Protocol):
+    """Where reports are kept; each method raises StorageUnavailable if it cannot be used."""
 
-    Args:
-        pdf: writes the report as PDF, too, beside the page under the same name, but for its suffix `.pdf`.
+    def save(self, report: "Report", kind: str, *, pdf: bool) -> str:
+        """Store the page under a new name made of kind and moment: performance_20261123_121530_zh.html.
 
-    Raises:
-        StorageUnavailable: it cannot be written.
-    """
+        Args:
+            pdf: store the report as PDF, too, under the same name, but for its suffix `.pdf`.
+
+        Returns:
+            The path of the page, or its name if it is not a file.
+        """
+
+    def listed(self) -> list[ReportFile]:
+        """The reports, the newest first."""
+
+    def read(self, name: str) -> bytes:
+        """The content of a report; raises ReportNotFound."""
+
+
+class ReportFolder:
+    """The reports in a folder; see `ReportShelf`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def save(self, report: "Report", kind: str, *, pdf: bool) -> str:
+        """Write the page, and the PDF, to new files; returns the path of the page.
+
+        Raises:
+            StorageUnavailable: it cannot be written.
+        """
+        contents, stem = contents_of(report, pdf=pdf), stem_of(report, kind)
+        paths = (self._folder / numbered(stem, number, "html") for number in count(1))
+        path = next(path for path in paths if not path.exists() and not path.with_suffix(".pdf").exists())
+        for end, data in reversed(contents.items()):
+            write_atomically(path.with_suffix(f".{end}"), data)
+        return str(path)
+
+    def listed(self) -> list[ReportFile]:
+        """The reports, the newest first; other files, links and unfinished files are left out.
+
+        Raises:
+            StorageUnavailable: the folder cannot be read.
+        """
+        try:
+            paths = list(self._folder.iterdir()) if self._folder.exists() else []
+            found = [made for path in paths if (made := _report_file(path)) is not None]
+        except OSError as err:
+            raise cannot_read(self._folder, err) from err
+        return sorted(found, key=lambda each: (each.created_at, each.name), reverse=True)
+
+    def read(self, name: str) -> bytes:
+        """The content of a page or PDF in the folder.
+
+        Raises:
+            ReportNotFound: there is none with this name.
+        """
+        # Looked up among the files that are there: no path is ever made of a client's text.
+        paths = (path for path in self._folder.glob("*.*") if path.is_file() and not path.is_symlink())
+        path = {path.name: path for path in paths if path.suffix in SUFFIXES}.get(name)
+        if path is None:
+            raise ReportNotFound("report_not_found", name=name)
+        return path.read_bytes()
+
+
+def contents_of(report: "Report", *, pdf: bool) -> dict[str, bytes]:
+    """`html`, and `pdf` if it is wanted -> the bytes of the file."""
     from scheduler_service.reporting.page import html_of
     from scheduler_service.reporting.pdf import pdf_of
 
-    page, printed = html_of(report), pdf_of(report) if pdf else None
+    page = {"html": html_of(report).encode()}
+    return page | {"pdf": pdf_of(report)} if pdf else page
+
+
+def stem_of(report: "Report", kind: str) -> str:
+    """The beginning of a report's name, at most 100 characters."""
     safe = re.sub(r"[^A-Za-z0-9_.-]", "_", kind)[:80]
-    stem = f"{safe}_{report.moment.astimezone():%Y%m%d_%H%M%S}_{report.lang}"
-    paths = (folder / (f"{stem}.html" if number == 1 else f"{stem}_{number}.html") for number in count(1))
-    path = next(path for path in paths if not path.exists() and not path.with_suffix(".pdf").exists())
-    if printed is not None:
-        write_atomically(path.with_suffix(".pdf"), printed)
-    write_atomically(path, page.encode())
-    return path
+    return f"{safe}_{report.moment.astimezone():%Y%m%d_%H%M%S}_{report.lang}"
 
 
-def saved_reports(folder: Path) -> list[ReportFile]:
-    """The reports in `folder`, the newest first; other files, links and unfinished files are left out.
-
-    Raises:
-        StorageUnavailable: it cannot be read.
-    """
-    try:
-        paths = list(folder.iterdir()) if folder.exists() else []
-        found = [made for path in paths if (made := _report_file(path)) is not None]
-    except OSError as err:
-        raise cannot_read(folder, err) from err
-    return sorted(found, key=lambda each: (each.created_at, each.name), reverse=True)
+def numbered(stem: str, number: int, end: str) -> str:
+    """The name of the report with this number among those of the same moment, from 1."""
+    return f"{stem}.{end}" if number == 1 else f"{stem}_{number}.{end}"
 
 
-def _report_file(path: Path) -> ReportFile | None:
-    parts = _NAME.fullmatch(path.name)
-    if parts is None or path.is_symlink() or not path.is_file():
+def named_report(name: str, size_bytes: int, created_at: datetime) -> ReportFile | None:
+    """The report with this name; None if it is not the name of a report."""
+    parts = _NAME.fullmatch(name)
+    if parts is None:
         return None
-    status = path.stat()
     return ReportFile(
-        name=path.name,
+        name=name,
         kind="performance" if parts["performance"] else "ab_test",
         experiment=parts["experiment"],
         format=cast(Literal["html", "pdf"], parts["format"]),
         lang=cast(Literal["zh", "en"] | None, parts["lang"]),
-        size_bytes=status.st_size,
-        created_at=datetime.fromtimestamp(status.st_mtime, UTC),
+        size_bytes=size_bytes,
+        created_at=created_at,
     )
+
+
+def _report_file(path: Path) -> ReportFile | None:
+    if path.is_symlink() or not path.is_file():
+        return None
+    status = path.stat()
+    return named_report(path.name, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC))

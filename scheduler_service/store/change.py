@@ -94,6 +94,9 @@ class Store(Source, Protocol):
     def empty(self, folder: str, older_than_s: float) -> None:
         """Delete what was moved to `folder` that long ago."""
 
+    def close(self) -> None:
+        """End what the store does in the background."""
+
     def scratch(self, folder: str) -> Path:
         """A folder of this machine alone, created if missing, from which `Change.add_file` can take files."""
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Generic, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, func, select, text
 from sqlalchemy.dialects.postgresql import insert
@@ -30,11 +30,19 @@ from scheduler_service.store.change import Change, Found, Line, Stamp
 from scheduler_service.store.tables import blobs, entries, lines, metadata, revision
 
 log = logging.getLogger(__name__)
+Item = TypeVar("Item")
 
 CONNECTIONS = 3
 CHANNEL = "scheduler_store"
 POLL_S, RETRY_S = 1.0, 0.5
 LOCK_TIMEOUT_S = 10.0
+BATCH_SIZE = 100
+"""Rows of a statement."""
+_NEW = insert(entries)
+PUT = _NEW.on_conflict_do_update(
+    index_elements=[entries.c.name],
+    set_={name: _NEW.excluded[name] for name in ("content", "sha256", "revision")} | {"changed_at": func.now()},
+)
 CACHE = "cache"
 """The folder below SCHED_HOME for copies of files; it may be deleted at any time."""
 
@@ -80,6 +88,10 @@ class DatabaseLog(Generic[Line]):
 
     def unreadable_lines(self) -> int:
         return self._n_unreadable
+
+    def forget(self) -> None:
+        """Read everything again."""
+        self._ids, self._lines, self._n_unreadable, self.last_id, self.is_read = [], [], 0, 0, False
 
     def add(self, new: Sequence[tuple[int, bytes]]) -> None:
         """Add lines that the store has read."""
@@ -192,6 +204,7 @@ class DatabaseStore:
             if str(err) != str(self.fault):
                 log.error("%s; what was read before stays in force", err)
             self.fault = err
+            self._is_ready = False  # perhaps it is another database by now, without tables
             raise
         self.fault = None
 
@@ -199,6 +212,10 @@ class DatabaseStore:
         """Read the changes since the last time, all as of the same moment; with the mutex held."""
         seen = -1 if self._state is None else self._state.revision
         number = connection.execute(select(revision.c.number)).scalar_one()
+        if number < seen:  # it is another database, or an older state of it
+            self._state, seen = None, -1
+            for each in self._logs:
+                each.forget()
         if number == seen and all(each.is_read for each in self._logs):
             return
         found = connection.execute(
@@ -265,21 +282,24 @@ class DatabaseStore:
             self._writing.release()
 
     def _write(self, connection: Connection, change: Change, number: int) -> None:
+        state = self.check_read()
+        put: list[tuple[str, bytes | None, str | None]] = []  # (name, content, SHA-256)
         for name, new_name in change.moves.items():
-            entry = self.check_read().entries.get(name)
+            entry = state.entries.get(name)
             if entry is not None and (entry.content is not None or entry.sha256 is not None):
-                _put(connection, new_name, entry.content, entry.sha256, number)
-                _put(connection, name, None, None, number)
-        for name, path in change.files.items():
-            content = path.read_bytes()
-            sha256 = hashlib.sha256(content).hexdigest()
-            connection.execute(insert(blobs).values(sha256=sha256, content=content).on_conflict_do_nothing())
-            _put(connection, name, None, sha256, number)
-        for name, document in change.written.items():
-            _put(connection, name, document, None, number)
-        for name, line in change.lines:
-            content = json.dumps(line, ensure_ascii=False, allow_nan=False).encode()
-            connection.execute(lines.insert().values(log=name, content=content, revision=number))
+                put += [(new_name, entry.content, entry.sha256), (name, None, None)]
+        for some in _batches(list(change.files.items())):
+            contents = {name: path.read_bytes() for name, path in some}
+            digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+            new = [{"sha256": digests[name], "content": content} for name, content in contents.items()]
+            connection.execute(insert(blobs).on_conflict_do_nothing(), new)
+            put += [(name, None, sha256) for name, sha256 in digests.items()]
+        put += [(name, document, None) for name, document in change.written.items()]
+        for these in _batches(put):
+            values = [dict(zip(("name", "content", "sha256"), each, strict=True)) for each in these]
+            connection.execute(PUT, [each | {"revision": number} for each in values])
+        for added in _batches(change.lines):
+            connection.execute(lines.insert(), [_line(log, line, number) for log, line in added])
         connection.execute(revision.update().values(number=number))
         connection.execute(select(func.pg_notify(CHANNEL, str(number))))
 
@@ -369,7 +389,12 @@ def _new_lines(connection: Connection, name: str, last_id: int, until: int) -> l
     return [(row.id, bytes(row.content)) for row in connection.execute(query)]
 
 
-def _put(connection: Connection, name: str, content: bytes | None, sha256: str | None, number: int) -> None:
-    values = {"content": content, "sha256": sha256, "changed_at": func.now(), "revision": number}
-    made = insert(entries).values(name=name, **values)
-    connection.execute(made.on_conflict_do_update(index_elements=[entries.c.name], set_=values))
+def _line(log: str, line: Mapping[str, Any], number: int) -> dict[str, Any]:
+    content = json.dumps(line, ensure_ascii=False, allow_nan=False).encode()
+    return {"log": log, "content": content, "revision": number}
+
+
+def _batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    """In parts of a size that a statement can have."""
+    for first in range(0, len(items), BATCH_SIZE):
+        yield items[first : first + BATCH_SIZE]

@@ -195,6 +195,9 @@ class FolderStore:
     def file_names(self, folder: str) -> list[str]:
         return sorted(f"{folder}/{path.name}" for path in (self.home / folder).glob("[!.]*"))
 
+    def close(self) -> None:
+        """Nothing is done in the background."""
+
     def scratch(self, folder: str) -> Path:
         path = self.home / folder
         path.mkdir(parents=True, exist_ok=True)

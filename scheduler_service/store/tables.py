@@ -1,6 +1,6 @@
 """The tables of a store in PostgreSQL."""
 
-from sqlalchemy import BigInteger, Column, DateTime, Identity, Index, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import BigInteger, Column, DateTime, Identity, Index, LargeBinary, MetaData, String, Table, Text, func
 
 metadata = MetaData()
 
@@ -16,7 +16,7 @@ entries = Table(
     Column("name", Text(collation="C"), primary_key=True),
     Column("content", LargeBinary),  # of a document
     Column("sha256", String(64, collation="C")),  # of a file; with neither, the name was removed
-    Column("changed_at", DateTime(timezone=True), nullable=False),
+    Column("changed_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("revision", BigInteger, nullable=False, index=True),
 )
 lines = Table(

@@ -29,21 +29,51 @@ class Lease(Protocol):
         """Whether it is still held."""
 
     def confirm(self, connection: Connection) -> None:
-        """Raise StorageUnavailable if it is lost; called in the transaction that rests on it."""
+        """Raise LeaseLost if it is lost; called in the transaction that rests on it."""
+
+
+class Slice(Protocol):
+    """A part of a job that this process does."""
+
+    @property
+    def job(self) -> str: ...
+
+    @property
+    def number(self) -> int: ...
+
+    @property
+    def lease(self) -> Lease: ...
+
+
+class Slices(Protocol):
+    """The parts of jobs that several machines share; see `postgresql.slices`."""
+
+    def add(self, job: str, slices: int) -> None: ...
+    def take(self) -> Slice | None: ...
+    def finish(self, done: Any) -> None: ...
+    def fail(self, begun: Any) -> None: ...
+    def give_back(self, begun: Any) -> None: ...
+    def left(self, job: str) -> tuple[int, int]: ...
+    def jobs(self) -> list[str]: ...
 
 
 class Database(Protocol):
     """A database as this process uses it; safe for threads."""
 
-    note: str
-    """What happened to it since the process started, for users; "" if nothing."""
-
     late_ids: int
     """Among so many newest rows of a table, one with a lower id may appear after one with a higher id; 0: never."""
 
     @property
+    def note(self) -> str:
+        """What happened to it since the process started, or is unusual, for users; "" if nothing."""
+
+    @property
     def name(self) -> str:
         """Its path, or its URL without the password."""
+
+    @property
+    def slices(self) -> Slices | None:
+        """The jobs that the users of the database share; None: each process does its own."""
 
     @property
     def is_in_place(self) -> bool:

@@ -41,17 +41,26 @@ class ReplayLog:
         """Record a replay with the runs that it repeats; if its id is recorded already, nothing changes."""
         self._writer.add_replay(replay, run_ids, self._clock())
 
-    def selection(self, replay: str) -> list[int]:
+    def selection(self, replay: str, begin: int = 0, end: int | None = None) -> list[int]:
         """The ids of the runs that a replay repeats, in its order; empty for a replay recorded before version 9.
 
         It is stored: of several processes that record runs, one may commit a lower id later than another a higher one.
+
+        Args:
+            begin, end: only those at these positions, `end` not included.
         """
-        query = select(replay_runs.c.run).where(replay_runs.c.replay == replay).order_by(replay_runs.c.position)
+        position = replay_runs.c.position
+        query = select(replay_runs.c.run).where(replay_runs.c.replay == replay, position >= begin).order_by(position)
+        query = query if end is None else query.where(position < end)
         return [row[0] for row in fetch(self._engine, query)]
 
-    def last(self, *, definition: str | None = None, experiment: str | None = None) -> ReplayRecord | None:
-        """The latest replay with this definition, or of this experiment."""
-        query = matching(select(replays), replays, definition=definition, experiment=experiment)
+    def find(self, replay: str) -> ReplayRecord | None:
+        """The replay with this id."""
+        return self.last(id=replay)
+
+    def last(self, **wanted: str | None) -> ReplayRecord | None:
+        """The latest replay with these values of `id`, `definition` or `experiment`, where they are not None."""
+        query = matching(select(replays), replays, **wanted)
         for row in fetch(self._engine, query.order_by(replays.c.timestamp.desc(), replays.c.id.desc()).limit(1)):
             values = row._asdict()
             values |= {name: parse_time(values[name]) for name in ("timestamp", "since")}
@@ -63,9 +72,12 @@ class ReplayLog:
         query = select(REPLAY_NUMBERS.c.number).where(REPLAY_NUMBERS.c.id == replay)
         return int(fetch(self._engine, query)[0][0])
 
-    def done(self, replay: str) -> set[str]:
-        """The ids of the requests that have a pair in this replay."""
-        return {row[0] for row in fetch(self._engine, select(pairs.c.request_id).where(pairs.c.replay == replay))}
+    def done(self, replay: str, among: Sequence[int] | None = None) -> set[str]:
+        """The ids of the requests that have a pair in this replay; only those of the runs `among` if they are few."""
+        query = select(pairs.c.request_id).where(pairs.c.replay == replay)
+        if among is not None and len(among) <= BATCH_SIZE:
+            query = query.where(pairs.c.request_id.in_(select(runs.c.request_id).where(runs.c.id.in_(among))))
+        return {row[0] for row in fetch(self._engine, query)}
 
     def last_run(self) -> int:
         """The id of the newest run; 0 if there is none."""

@@ -10,7 +10,7 @@ Versions: 1 runs and feedback; 2 pairs, replays and `runs.time_budget_ms`; 3 ale
 6 `runs.placements`; 7 `named_runs`; 8 `alerts.params`; 9 `replay_runs`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -262,13 +262,14 @@ def prepare(engine: Engine, name: str) -> None:
         _create_indexes(connection, metadata.sorted_tables)
 
 
-def prepare_at_once(connection: Connection, name: str, more: Iterable[Table] = ()) -> None:
+def prepare_at_once(connection: Connection, name: str, more: Sequence[Table] = ()) -> None:
     """As `prepare`, in the transaction of the connection, with the tables `more`; changes nothing if all is there.
 
     A user who may not create tables can so use those that somebody else has created.
     """
     present = set(inspect(connection).get_table_names())
-    if schema_version.name in present and _check_version(connection, name) == SCHEMA_VERSION:
+    is_current = schema_version.name in present and _check_version(connection, name) == SCHEMA_VERSION
+    if is_current and present.issuperset(table.name for table in more):
         return
     tables = [*metadata.sorted_tables, *more]
     _create_tables(connection, tables, name)

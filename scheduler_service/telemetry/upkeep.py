@@ -25,7 +25,7 @@ from sqlalchemy import (
 from scheduler_service.clock import to_iso
 from scheduler_service.command_line import Progress
 from scheduler_service.telemetry import queries
-from scheduler_service.telemetry.database import database_of, upsert
+from scheduler_service.telemetry.database import Lease, database_of, upsert
 from scheduler_service.telemetry.schema import days, feedback, metadata, named_runs, pairs, replay_runs, replays, runs
 from scheduler_service.telemetry.writer import Writer
 
@@ -58,6 +58,9 @@ class Upkeep:
         Pairs and the selected requests of replays that are as old are deleted. What belongs to `keep_experiments` is
         kept for their results. Each commit moves or deletes some rows, so that others need not wait, and no run is lost
         or counted twice if the process is killed.
+
+        Raises:
+            LeaseLost: another process has taken over.
         """
 
         def kept(table: Table) -> ColumnElement[bool]:
@@ -66,11 +69,11 @@ class Upkeep:
         # Without the newest run, SQLite would use its id again.
         newest = select(func.max(runs.c.id)).scalar_subquery()
         old = and_(runs.c.timestamp < to_iso(before), kept(runs), runs.c.id < newest)
-        with self._database.hold("compaction", LOCK_TIMEOUT_S):
+        with self._database.hold("compaction", LOCK_TIMEOUT_S) as lease:
             total = int(self._scalar(select(func.count()).select_from(runs).where(old)))
             done = 0
             for ids in self._batches(old):
-                self._writer.write(partial(_move_to_days, ids=ids))
+                self._writer.write(partial(_move_to_days, lease=lease, ids=ids))
                 done += len(ids)
                 if progress is not None:
                     progress(done, total)
@@ -112,7 +115,8 @@ def _delete_rows(table: Table, which: ColumnElement[bool], connection: Connectio
     connection.execute(delete(table).where(which))
 
 
-def _move_to_days(connection: Connection, ids: Sequence[int]) -> None:
+def _move_to_days(connection: Connection, lease: Lease, ids: Sequence[int]) -> None:
+    lease.confirm(connection)
     # The runs and their ratings must not change between the sums and the deletion. SQLite takes its write lock for an
     # update of no row; PostgreSQL locks the rows, so that another compaction waits and then finds them deleted.
     connection.execute(update(days).where(days.c.day == "").values(runs=days.c.runs))

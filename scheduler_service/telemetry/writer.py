@@ -16,7 +16,7 @@ from sqlalchemy import Boolean, Column, Connection, Engine, Float, Integer, Larg
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from scheduler_service.clock import to_iso
-from scheduler_service.errors import NotFound, StorageUnavailable
+from scheduler_service.errors import LeaseLost, NotFound, StorageUnavailable
 from scheduler_service.telemetry.database import database_of, given, insert_text, put
 from scheduler_service.telemetry.naming import check_run, put_name
 from scheduler_service.telemetry.record import PairRecord, PerformanceRecord, ReplayRecord, check_satisfaction
@@ -161,7 +161,7 @@ class Writer:
         so that they do not occupy all threads, which also read.
 
         Raises:
-            NotFound: raised by `change`; nothing was changed.
+            NotFound, LeaseLost: raised by `change`; nothing was changed.
             StorageUnavailable: the database cannot be written; nothing was changed.
         """
         self._refuse_beyond(MAX_BLOCKED - 1)
@@ -194,7 +194,7 @@ class Writer:
             with self._database.errors():
                 self._database.check_sound()
                 self._commit_surely(change)
-        except NotFound:
+        except (NotFound, LeaseLost):
             self._slow_since_s = None
             if self._connection is not None:
                 self._connection.rollback()

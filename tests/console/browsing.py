@@ -24,7 +24,9 @@ def new_context(browser: Browser, url: str, **more: Any) -> BrowserContext:
 
 def check_accessibility(page: Page) -> None:
     """Check with axe-core that the current page has no serious or critical violation."""
-    found = AXE.run(page).response["violations"]
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(AXE.axe_script)
+    found = page.evaluate("axe.run({resultTypes: ['violations']}).then((found) => found.violations)")
     grave = [
         f"{each['id']} ({each['impact']}): {node['html'][:200]} {node['failureSummary'][:300]}"
         for each in found

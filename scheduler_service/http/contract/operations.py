@@ -243,7 +243,7 @@ class ReportAnswer(Success):
 
     report: Annotated[str, about("Its name.")]
     url: str
-    path: Annotated[str, about("On the service's machine.")]
+    path: Annotated[str, about("On the service's machine; of a report in PostgreSQL its name.")]
 
 
 class AccessAnswer(Success):

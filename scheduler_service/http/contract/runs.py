@@ -371,4 +371,7 @@ class RunLogAnswer(Success):
 
     request_id: str
     lines: Annotated[list[str], about("As they were written, without secrets; a trace's lines belong to its first.")]
-    command: Annotated[str, about("For a shell in SCHED_HOME.")]
+    command: Annotated[
+        str,
+        about("For a shell in SCHED_HOME; no use with SCHED_LOG_TO=stdout."),
+    ]

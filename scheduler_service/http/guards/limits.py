@@ -83,7 +83,7 @@ class RateLimit:
 class Limits:
     """The limits of a service: for keys, for addresses, and for unknown keys.
 
-    Created before the workers are forked, so that they share it.
+    Created before the workers are forked, so that they share it. Replicas do not: each has its part of the limits.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -92,12 +92,15 @@ class Limits:
         self._slot = lru_cache(maxsize=8_192)(self._hashed)
         self.keys: RateLimit | None = None
         self.addresses: RateLimit | None = None
-        if rate := settings.rate_limit:
+        if settings.rate_limit:
+            rate = _part(settings.rate_limit, settings)
             burst = max(MIN_BURST, math.ceil(rate * BURST_S / 60))
             self.keys = RateLimit(rate, burst, slots=len(settings.api_keys))
             self.addresses = RateLimit(rate, burst, slots=ADDRESS_SLOTS)
-        self._failed = RateLimit(FAILED_KEYS_PER_MINUTE, FAILED_KEYS_BURST, slots=ADDRESS_SLOTS)
-        self._failed_local = RateLimit(FAILED_LOCAL_PER_MINUTE, FAILED_LOCAL_BURST, slots=1)
+        failed = (_part(limit, settings) for limit in (FAILED_KEYS_PER_MINUTE, FAILED_KEYS_BURST))
+        failed_local = (_part(limit, settings) for limit in (FAILED_LOCAL_PER_MINUTE, FAILED_LOCAL_BURST))
+        self._failed = RateLimit(*failed, slots=ADDRESS_SLOTS)
+        self._failed_local = RateLimit(*failed_local, slots=1)
 
     def decide_for_key(self, position: int) -> RateDecision | None:
         """The decision for the key at this index of the settings; None without a limit."""
@@ -141,3 +144,8 @@ class Limits:
                 return None
             network = ip.packed if ip.version == 4 else ip.packed[:8]
         return int.from_bytes(hashlib.blake2b(network, key=self._hash_key, digest_size=8).digest()) % ADDRESS_SLOTS
+
+
+def _part(limit: int, settings: Settings) -> int:
+    """The part of a limit that one replica allows; at least 1, and together not less than the limit."""
+    return math.ceil(limit / settings.replicas)

@@ -25,7 +25,6 @@ from scheduler_service.http.guards.auth import access, may_read
 from scheduler_service.http.services import Services
 from scheduler_service.http.watch import health
 from scheduler_service.http.watch.checks import CheckResults
-from scheduler_service.reporting.report_files import saved_reports
 from scheduler_service.telemetry.trends import Trend, trend_of_last
 
 api = Api("operations", "Health, figures and reports.")
@@ -89,7 +88,7 @@ def get_trends(parts: Services, query: contract.TrendsQuery) -> contract.TrendsA
 @api.get("/reports")
 def list_reports(parts: Services, query: contract.ReportsQuery) -> contract.ReportsAnswer:
     """List reports, newest first."""
-    found = saved_reports(parts.settings.reports_dir)
+    found = parts.monitor.reports.listed()
     told = [
         asdict(each) | {"created_at": to_iso(each.created_at), "url": _url(each.name)} for each in found[: query.limit]
     ]
@@ -115,13 +114,10 @@ def make_ab_test_report(parts: Services, body: contract.ABTestReportRequest) -> 
 @api.get("/reports/{name}", media=("text/html", "application/pdf"), raises=(ReportNotFound,))
 def get_report(parts: Services, name: contract.ReportName) -> Response:
     """Get a report."""
-    # Looked up among the files that are there: no path is ever made of a client's text.
-    folder = parts.settings.reports_dir
-    found = {path.name: path for path in folder.glob("*.*") if path.is_file() and not path.is_symlink()}
-    path = found.get(name)
-    if path is None or path.suffix not in REPORT_TYPES:
+    content_type = REPORT_TYPES.get(Path(name).suffix)
+    if content_type is None:
         raise ReportNotFound("report_not_found", name=name)
-    return Response(path.read_bytes(), content_type=REPORT_TYPES[path.suffix])
+    return Response(parts.monitor.reports.read(name), content_type=content_type)
 
 
 def _report_made(page: str, pdf: bool) -> Any:

@@ -1,6 +1,11 @@
-"""Replays in the background, started by a request. Independent of Flask."""
+"""Replays in the background, started by a request. Independent of Flask.
+
+With a PostgreSQL database, all replicas share a replay: each does slices of it, and continues those of one that dies.
+Pairs of a slice that is begun twice are recorded once.
+"""
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -11,7 +16,7 @@ from ab_testing import ABTestManager
 from model_manager import LoadedModel, ModelVersionManager
 from monitoring import PerformanceMonitor
 from scheduler_service.clock import Clock, utc_now
-from scheduler_service.errors import Overloaded, ReplayNotFound, ServiceError
+from scheduler_service.errors import Overloaded, ReplayNotFound, ServiceError, StorageUnavailable
 from scheduler_service.experiments.replay import (
     Contest,
     ReplayOptions,
@@ -19,12 +24,19 @@ from scheduler_service.experiments.replay import (
     ReplayState,
     contest_of,
     definition_of,
+    is_done,
+    options_of,
     plan_replay,
     replay_status,
     run_replay,
 )
 from scheduler_service.http.server.background import Background
 from scheduler_service.stats.metrics import paired_metric
+from scheduler_service.telemetry.database import Slice, Slices, database_of
+from scheduler_service.telemetry.record import ReplayRecord
+
+SLICE = 25
+"""Requests of a slice. The rows of a running replay rest on it: replicas of different versions must agree."""
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +82,9 @@ class Replays:
         self._background = Background("replay", is_busy, max_waiting=1)
         self._starting = threading.Lock()
         self._work: _Work | None = None
+        self._slices = database_of(monitor.engine).slices
+        self._is_joining = False
+        self._first_seen: dict[str, tuple[float, int]] = {}  # shared replay -> time.monotonic, and `done` at that time
 
     def start(self, experiment: str, *, candidate: str | None = None, options: ReplayOptions) -> dict[str, Any]:
         """Start or resume a replay, and return its state; if the same one is running, only return its state.
@@ -89,6 +104,8 @@ class Replays:
         if contest.key_a == contest.key_b:
             return replay_status(contest, None, "identical", 0, self._monitor)
         with self._starting:
+            if self._slices is not None:
+                return self._share(self._slices, contest, options)
             work = self._work
             if work is not None and work.state == "running":
                 if work.plan.record.definition != definition_of(contest, options):
@@ -122,7 +139,6 @@ class Replays:
         work = self._work
         if work is not None and work.plan.id == last.id:
             return self._state_of(work)
-        done = len(self._monitor.replays.done(last.id))
         contest = Contest(
             last.key_a,
             last.key_b,
@@ -132,7 +148,17 @@ class Replays:
             alpha=configured.alpha,
             metric=paired_metric(configured.success_metric),
         )
+        if self._slices is not None:
+            return self._shared_state(self._slices, contest, last)
+        done = len(self._monitor.replays.done(last.id))
         return replay_status(contest, last, "done" if done >= last.total else "unfinished", done, self._monitor)
+
+    def join(self) -> None:
+        """Begin slices of shared replays in the background, until none is free; called periodically, does not block."""
+        if self._slices is not None and not self._is_joining:
+            slices, self._is_joining = self._slices, True
+            if not self._background.submit(lambda: self._do_slices(slices)):
+                self._is_joining = False
 
     def close(self) -> None:
         """Stop the running replay after the current computation; it can be resumed."""
@@ -165,3 +191,68 @@ class Replays:
     def _state_of(self, work: _Work) -> dict[str, Any]:
         state = replay_status(work.contest, work.plan.record, work.state, work.done, self._monitor)
         return state | {"remaining_s": work.remaining_s, "error": work.error}
+
+    # --- shared by replicas ---
+
+    def _share(self, slices: Slices, contest: Contest, options: ReplayOptions) -> dict[str, Any]:
+        definition, replays = definition_of(contest, options), self._monitor.replays
+        for job in slices.jobs():
+            if (other := replays.find(job)) is not None and other.definition != definition:
+                done, total = len(replays.done(job)), other.total
+                raise Overloaded(
+                    "replay_at_work", retry_after_s=10, experiment=other.experiment, done=done, total=total
+                )
+        for key in (contest.key_a, contest.key_b):
+            self._models.load_model(key)
+        plan = plan_replay(replays, contest, options, self._clock())
+        if not is_done(replays, plan):
+            slices.add(plan.id, math.ceil(plan.total / SLICE))
+            self.join()
+        return self._shared_state(slices, contest, plan.record)
+
+    def _do_slices(self, slices: Slices) -> None:
+        try:
+            while self._background.may_go_on() and (mine := slices.take()) is not None:
+                try:
+                    if self._do(mine):
+                        slices.finish(mine)
+                    else:
+                        slices.give_back(mine)
+                except Exception as err:
+                    slices.fail(mine)
+                    trace = None if isinstance(err, ServiceError) else err
+                    log.error("slice %d of the replay %s failed: %s", mine.number, mine.job, err, exc_info=trace)
+        except StorageUnavailable as err:  # /health shows it
+            log.debug("%s", err)
+        finally:
+            self._is_joining = False
+
+    def _do(self, mine: Slice) -> bool:
+        """Whether all requests of the slice are done."""
+        record, begin = self._monitor.replays.find(mine.job), mine.number * SLICE
+        if record is None:
+            return True
+        runs = self._monitor.replays.selection(record.id, begin, begin + SLICE)
+        return run_replay(
+            ReplayPlan(record, tuple(runs), options_of(record)),
+            self._monitor,
+            *(self._models.load_model(key) for key in (record.key_a, record.key_b)),
+            progress=lambda _done, _total: None,
+            may_continue=lambda: self._background.may_go_on() and mine.lease.is_held,
+        )
+
+    def _shared_state(self, slices: Slices, contest: Contest, record: ReplayRecord) -> dict[str, Any]:
+        n_left, n_failed = slices.left(record.id)
+        done, now_s = len(self._monitor.replays.done(record.id)), time.monotonic()
+        state: ReplayState = "running" if n_left > n_failed else "failed" if n_failed else "unfinished"
+        if n_left == 0:
+            runs = tuple(self._monitor.replays.selection(record.id))
+            plan = ReplayPlan(record, runs, options_of(record))
+            state = "done" if done >= record.total or is_done(self._monitor.replays, plan) else state
+        since_s, before = self._first_seen.setdefault(record.id, (now_s, done))
+        remaining_s = None
+        if state == "running" and done > before:
+            remaining_s = round((now_s - since_s) / (done - before) * (record.total - done), 1)
+        error = "an internal error; see the logs of the replicas" if state == "failed" else None
+        found = replay_status(contest, record, state, done, self._monitor)
+        return found | {"remaining_s": remaining_s, "error": error}

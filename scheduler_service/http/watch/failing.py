@@ -1,4 +1,4 @@
-"""Failed runs of experiments wake the experiment watch, which otherwise runs every second."""
+"""Failed runs of experiments wake the check of the breakers."""
 
 from collections.abc import Iterable
 
@@ -21,8 +21,8 @@ class FailedRuns:
             self._experiments |= failed
             self._has_failures.set()
 
-    def wait(self, timeout_s: float) -> frozenset[str]:
-        """Wait for failures; returns their experiments, or an empty set after `timeout_s`."""
+    def wait(self, timeout_s: float | None) -> frozenset[str]:
+        """Wait for failures; returns their experiments, or an empty set after `timeout_s`; None: no limit."""
         self._has_failures.wait(timeout_s)
         self._has_failures.clear()
         found, self._experiments = frozenset(self._experiments), set()

@@ -1,14 +1,12 @@
 """Periodic tasks: advance rollouts, stop bad candidates, roll back live models, send alerts.
 
-Of several processes only the holder of the lease acts; the system releases the lease when the process ends.
+Each is done by one process, see `duties`; only the breakers are checked by the process whose runs have failed.
 """
 
 import logging
-import math
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -22,14 +20,15 @@ from scheduler_service.alert_rules import RULES
 from scheduler_service.alerts import rules
 from scheduler_service.alerts.desk import SERVICE_LEASE
 from scheduler_service.clock import to_iso, utc_now
-from scheduler_service.errors import ServiceError, StorageUnavailable
+from scheduler_service.errors import ServiceError
 from scheduler_service.experiments.examination import RUN_COLUMNS
 from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.experiments.history import reason_of
 from scheduler_service.experiments.lifecycle import Transition
 from scheduler_service.experiments.rollout import Rollout
-from scheduler_service.files import locked, remove_leftovers
+from scheduler_service.files import remove_leftovers
 from scheduler_service.http.services import Services
+from scheduler_service.http.watch.duties import do_alone
 from scheduler_service.settings import Settings
 from scheduler_service.stats.breaker import REQUEST_COLUMNS
 from scheduler_service.store.change import Store
@@ -55,10 +54,12 @@ MODEL_INTERVAL_S = 30.0
 """Interval between checks of the live models, with SCHED_AUTO_ROLLBACK."""
 EVENT_WINDOW = timedelta(days=1)
 """How long a single event stays an alert."""
+REPLAY_INTERVAL_S = 1.0
 DELIVERY_INTERVAL_S = 5.0
 CLEANUP_INTERVAL_S = 6 * 3_600.0
 ALERT_RETENTION = timedelta(days=400)
 """For ended alerts and their notifications."""
+EXPERIMENT_LEASE, MODEL_LEASE = "experiments.lease", "live_models.lease"
 
 log = logging.getLogger(__name__)
 
@@ -82,50 +83,24 @@ class ExperimentWatch:
 
     New data are a run, a pair, a change of the experiment or of the default model, and the end of a stage's minimum
     time. An experiment without runs is not reviewed.
+
+    Args:
+        lease: after its loss, nothing more is reviewed; None: no other process reviews.
     """
 
-    def __init__(self, parts: Services) -> None:
+    def __init__(self, parts: Services, lease: Lease | None = None) -> None:
         self._parts = parts
+        self._lease = lease
         self._seen_rows = (Seen(), Seen())  # of runs and pairs
         self._started: set[str] = set()  # experiments with runs
         self._due: set[str] = set()
         self._seen: dict[str, Experiment] = {}
         self._default = ""
         self._reviews: dict[str, _Check] = {}
-        self._breaker_checks: dict[str, _Check] = {}
         self._errors: dict[str, str] = {}
-        self._lease = parts.settings.ab_config_file.with_name("experiments.lease")
 
     def review(self) -> None:
-        """Review experiments once, unless another process holds the lease."""
-        self._with_lease(self._review_due)
-
-    def check_breakers(self, names: frozenset[str]) -> None:
-        """Stop the experiments in `names`, which have new failed requests, if their breakers trip."""
-        self._with_lease(lambda: self._check_breakers(names))
-
-    def _with_lease(self, work: Callable[[], None]) -> None:
-        with ExitStack() as held:
-            try:
-                held.enter_context(locked(self._lease, timeout_s=0.0))
-            except StorageUnavailable as err:  # usually another process holds it
-                log.debug("%s", err)
-                return
-            work()
-
-    def _check_breakers(self, names: frozenset[str]) -> None:
-        experiments, monitor = self._parts.experiments, self._parts.monitor
-        for experiment in experiments.active_experiments():
-            name = experiment.name
-            if name not in names or not experiment.guardrails:
-                continue
-            began_s, last = time.monotonic(), self._breaker_checks.get(name)
-            if last is not None and began_s - last.at_s < min(BREAKER_PAUSE_FACTOR * last.took_s, MAX_PAUSE_S):
-                continue
-            experiments.trip(name, monitor.get_performance_data(experiment=name, columns=REQUEST_COLUMNS))
-            self._breaker_checks[name] = _check(began_s, is_first=last is None)
-
-    def _review_due(self) -> None:
+        """Review the experiments that are due."""
         experiments, monitor = self._parts.experiments, self._parts.monitor
         new, *seen = experiments_since(monitor.engine, *self._seen_rows)
         self._seen_rows = (seen[0], seen[1])
@@ -138,6 +113,8 @@ class ExperimentWatch:
         self._due = (self._due | new | self._changed(active)) & active.keys()
         self._due |= self._longest_unreviewed(active)
         for name in sorted(self._due):
+            if self._lease is not None and not self._lease.is_held:
+                return
             began_s, last = time.monotonic(), self._reviews.get(name)
             if last is not None and began_s - last.at_s < min(PAUSE_FACTOR * last.took_s, MAX_PAUSE_S):
                 continue
@@ -178,42 +155,89 @@ class ExperimentWatch:
         return set() if oldest is None or time.monotonic() - reviewed_at[oldest] < UNCHANGED_INTERVAL_S else {oldest}
 
 
+class BreakerWatch:
+    """Checks the breakers of experiments with failed requests.
+
+    Every process does so for its own requests, without a lease: a candidate must be stopped at once, and a second stop
+    of the same candidate is refused.
+    """
+
+    def __init__(self, parts: Services) -> None:
+        self._parts = parts
+        self._checks: dict[str, _Check] = {}
+
+    def check(self, names: frozenset[str]) -> None:
+        """Stop the experiments in `names`, which have new failed requests, if their breakers trip."""
+        experiments, monitor = self._parts.experiments, self._parts.monitor
+        for experiment in experiments.active_experiments():
+            name = experiment.name
+            if name not in names or not experiment.guardrails:
+                continue
+            began_s, last = time.monotonic(), self._checks.get(name)
+            if last is not None and began_s - last.at_s < min(BREAKER_PAUSE_FACTOR * last.took_s, MAX_PAUSE_S):
+                continue
+            experiments.trip(name, monitor.get_performance_data(experiment=name, columns=REQUEST_COLUMNS))
+            self._checks[name] = _check(began_s, is_first=last is None)
+
+
 def _check(began_s: float, *, is_first: bool) -> _Check:
     """The first check also imports pandas and scipy, so its duration does not count."""
     return _Check(began_s, utc_now(), 0.0 if is_first else time.monotonic() - began_s)
 
 
-def watch_experiments(parts: Services) -> None:
-    """Review the experiments, and check breakers immediately after failures; runs forever."""
-    watch, reviewed_s, failed = ExperimentWatch(parts), -math.inf, frozenset[str]()
+def watch_failures(parts: Services) -> None:
+    """Check breakers immediately after failures of this process; runs forever."""
+    watch = BreakerWatch(parts)
     while True:
+        failed = parts.failed_runs.wait(None)
         try:
-            if failed:
-                parts.storage.run(partial(watch.check_breakers, failed))
-            if time.monotonic() - reviewed_s >= EXPERIMENT_INTERVAL_S:
-                parts.storage.run(watch.review)
-                reviewed_s = time.monotonic()
-        except Exception:  # the next review may work
-            log.exception("the experiments could not be reviewed")
+            parts.storage.run(partial(watch.check, failed))
+        except Exception:  # the next check may work
+            log.exception("the breakers could not be checked")
             gevent.sleep(EXPERIMENT_INTERVAL_S)
-        failed = parts.failed_runs.wait(max(0.0, reviewed_s + EXPERIMENT_INTERVAL_S - time.monotonic()))
+
+
+def watch_experiments(parts: Services) -> None:
+    """Review the experiments; runs forever."""
+
+    def review(lease: Lease) -> None:
+        watch = ExperimentWatch(parts, lease)
+        while lease.is_held:
+            try:
+                parts.storage.run(watch.review)
+            except Exception:  # the next review may work
+                log.exception("the experiments could not be reviewed")
+            gevent.sleep(EXPERIMENT_INTERVAL_S)
+
+    do_alone(parts, EXPERIMENT_LEASE, review)
 
 
 def watch_live_models(parts: Services) -> None:
     """Roll back live models that are worse than at their validation; runs forever (docs/registry.md)."""
     cool_down = timedelta(hours=parts.settings.auto_rollback_cool_down_h)
 
-    def check() -> None:
+    def check(lease: Lease) -> None:
         runs = parts.monitor.get_performance_data(start_time=to_iso(utc_now() - timedelta(days=1)))
         for algorithm in {record.algorithm for record in parts.models.list_models(tag="stable")}:
-            parts.models.roll_back_if_degraded(algorithm, runs, cool_down)
+            if lease.is_held:
+                parts.models.roll_back_if_degraded(algorithm, runs, cool_down)
 
+    def check_periodically(lease: Lease) -> None:
+        while lease.is_held:
+            gevent.sleep(MODEL_INTERVAL_S)
+            try:
+                parts.storage.run(partial(check, lease))
+            except Exception:  # the next check may work
+                log.exception("the live models could not be checked")
+
+    do_alone(parts, MODEL_LEASE, check_periodically)
+
+
+def watch_replays(parts: Services) -> None:
+    """Take part in replays that replicas share; runs forever."""
     while True:
-        gevent.sleep(MODEL_INTERVAL_S)
-        try:
-            parts.storage.run(check)
-        except Exception:  # the next check may work
-            log.exception("the live models could not be checked")
+        parts.replays.join()
+        gevent.sleep(REPLAY_INTERVAL_S)
 
 
 def watch_alerts(parts: Services) -> None:
@@ -221,18 +245,14 @@ def watch_alerts(parts: Services) -> None:
 
     One process does this for its whole life: alerts need pandas, which the other processes then need not load.
     """
-    every_s = parts.settings.alert_every_s
-    while every_s > 0.0:
-        gevent.sleep(every_s)
-        with ExitStack() as held:
-            take = partial(held.enter_context, parts.monitor.alerts.hold(SERVICE_LEASE, 0.0))
-            try:
-                lease = parts.storage.run(take)
-            except StorageUnavailable as err:  # usually another process holds it
-                log.debug("%s", err)
-                continue
-            gevent.spawn(_deliver_alerts, parts, lease)
-            _evaluate_alerts(parts, lease)
+
+    def check(lease: Lease) -> None:
+        gevent.spawn(_deliver_alerts, parts, lease)
+        _evaluate_alerts(parts, lease)
+
+    if parts.settings.alert_every_s > 0.0:
+        gevent.sleep(parts.settings.alert_every_s)
+        do_alone(parts, SERVICE_LEASE, check)
 
 
 def _evaluate_alerts(parts: Services, lease: Lease) -> None:

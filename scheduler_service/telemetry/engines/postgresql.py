@@ -11,10 +11,14 @@ from scheduler_service.database_url import DatabaseUrl
 from scheduler_service.postgresql import attempts
 from scheduler_service.postgresql.connecting import check_keeps_commits, postgresql_engine
 from scheduler_service.postgresql.faults import postgresql_errors, state_of
-from scheduler_service.postgresql.leases import Lease, held
+from scheduler_service.postgresql.leases import Lease, held, leases
 from scheduler_service.postgresql.migration import lock_migrations
+from scheduler_service.postgresql.reports import reports
+from scheduler_service.postgresql.slices import Slices
 from scheduler_service.telemetry.schema import metadata, prepare_at_once
 
+OTHER_TABLES = (attempts.attempts, leases, reports)
+"""Those that are not records."""
 LOCK_NAME = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
 SIZES = text(
     "SELECT relname, pg_total_relation_size(oid) FROM pg_class"
@@ -24,12 +28,13 @@ HIGHER = text("SELECT setval(pg_get_serial_sequence(:table, :column), :last)")
 CONNECTIONS, OWN_CONNECTIONS = 16, 4
 """Per process: for records and queries; and for health, leases and new tables, which must not wait for those."""
 UNKNOWN_TABLE = "42P01"
+CLOCK_DIFFERENCE_S = 2.0
+"""A smaller difference between this machine's clock and the server's is not reported."""
 
 
 class DatabaseServer:
     """The database at `url` as this process uses it; safe for threads."""
 
-    note = ""
     is_in_place = True
     late_ids = 1_000  # more rows than those of all transactions that are open at a time, as a rule
 
@@ -39,6 +44,16 @@ class DatabaseServer:
         self._mutex = threading.Lock()
         self._is_ready = False
         self._commits = 0
+        self._clock_ahead_s = 0.0
+        self.slices = Slices(self._engine, url)
+
+    @property
+    def note(self) -> str:
+        """A difference between the clocks, as of the last check; "" if there is none."""
+        if abs(self._clock_ahead_s) < CLOCK_DIFFERENCE_S:
+            return ""
+        direction = "ahead of" if self._clock_ahead_s > 0.0 else "behind"
+        return f"this machine's clock is {abs(self._clock_ahead_s):.0f} s {direction} the database's"
 
     @property
     def name(self) -> str:
@@ -61,7 +76,7 @@ class DatabaseServer:
             with self._engine.begin() as connection:
                 self.prepare_fill(connection)  # a new index of a large table takes long
                 lock_migrations(connection)
-                prepare_at_once(connection, self.name, attempts.metadata.sorted_tables)
+                prepare_at_once(connection, self.name, OTHER_TABLES)
             self._is_ready = True
 
     def check_tables_again(self) -> None:
@@ -75,7 +90,7 @@ class DatabaseServer:
         """Check that the server accepts writes and keeps them, see `check_keeps_commits`."""
         self.make_ready()
         with self._engine.connect() as connection:
-            check_keeps_commits(connection, self._url)
+            self._clock_ahead_s = check_keeps_commits(connection, self._url)
 
     def check_lock(self, connection: Connection) -> None:
         """Nothing: there is no lock that blocks all writers."""

@@ -50,6 +50,7 @@ _files: "WeakValueDictionary[Path, DatabaseFile]" = WeakValueDictionary()
 class DatabaseFile:
     """The file at `path` as this process uses it; safe for threads, and shared by all who open the same path."""
 
+    slices = None  # the processes of one machine share no jobs
     late_ids = 0  # only one transaction at a time writes
 
     def __init__(self, path: Path) -> None:
