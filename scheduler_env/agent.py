@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from scheduler_env.bounds import bound_with_parts
+from scheduler_env.bounds import bound_with_parts, lower_bound
 from scheduler_env.compilation import compiled
 from scheduler_env.decomposition import EXACT, PART_NODES, PARTS, assemble, decompose, has_parts, nodes_for, take_parts
 from scheduler_env.errors import InvalidCheckpoint
@@ -20,12 +20,14 @@ from scheduler_env.kernel import Floats, Ints, Problem, compile_instance, makesp
 from scheduler_env.observation import Network, new_workspace
 from scheduler_env.policy import run_policy
 from scheduler_env.problem import Instance
-from scheduler_env.rules import improve_by_rules
+from scheduler_env.rules import EVEN, Rule, build, improve_by_rules
 from scheduler_env.schedule import Solution
 from scheduler_env.weights import Weights, load_cached, pack, store_cached
 
 GREEDY = "greedy"
 """Stage of a schedule that the policy built without a search."""
+FIRST_RULE = Rule("LFT", EVEN, "parallel")
+"""Schedules a residual problem of any size within milliseconds."""
 RULES_SHARE = 0.1
 """Share of the time budget for the priority rules of a large problem. Without this limit, schedules of 20 work points
 after 20 ms are 0.36 % longer."""
@@ -59,6 +61,9 @@ class Agent:
         rules. If the problem decomposes into parts that are solved to optimality, as one work point does, their
         schedule is returned (see `decomposition`).
 
+        The network has not been trained on residual problems, those with releases or with people who come and go.
+        Priority rules and the search without an agent answer them; `stage` tells which.
+
         Args:
             time_budget_ms: 0 returns the greedy schedule, which is deterministic. Otherwise the parts are solved, the
                 priority rules tried, and the best schedule is improved until the time is up (see `improvement`). From
@@ -76,10 +81,15 @@ class Agent:
         required = min_search_evaluations(len(instance.steps))
         min_evaluations = required if time_budget_ms >= self.default_budget_ms else 0
         is_improving = time_budget_ms > 0.0 and (max_evaluations is None or max_evaluations > 1)
-        mode, start, instance_bound_h, policy_makespan_h, makespan_h, is_divided = _first_schedule(
-            problem, self.network, is_improving
-        )
-        best = Incumbent(mode, start, makespan_h, GREEDY, 1)
+        network = None if problem.is_residual else self.network
+        if network is None:
+            best, is_divided = _schedule_by_rules(problem, seed, max_evaluations), False
+            instance_bound_h, policy_makespan_h = float(lower_bound(problem)), best.makespan_h
+        else:
+            mode, start, instance_bound_h, policy_makespan_h, makespan_h, is_divided = _first_schedule(
+                problem, network, is_improving
+            )
+            best = Incumbent(mode, start, makespan_h, GREEDY, 1)
         bound_h = instance_bound_h
         if is_improving and is_divided:
             best.evaluations += 1
@@ -103,7 +113,7 @@ class Agent:
                 bound_h = bound_by_orders(problem, bound_h, best.makespan_h, until_s)
             improve(
                 problem,
-                self.network,
+                network,
                 best,
                 lower_bound_h=bound_h,
                 deadline_s=deadline_s,
@@ -126,6 +136,15 @@ class Agent:
             policy_makespan_h,
             is_cut_short=is_improving and not is_enough,
         )
+
+
+def _schedule_by_rules(problem: Problem, seed: int, max_evaluations: int | None) -> Incumbent:
+    """The first schedule of a residual problem: by `FIRST_RULE`, or by the best rule if there are few activities."""
+    state = new_state(problem)
+    makespan_h = build(problem, state, FIRST_RULE)
+    best = Incumbent(state.mode, state.start, makespan_h, str(FIRST_RULE), 1)
+    improve_by_rules(problem, best, deadline_s=0.0, seed=seed, max_evaluations=max_evaluations)
+    return best
 
 
 @compiled

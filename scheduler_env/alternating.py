@@ -29,7 +29,7 @@ from scheduler_env.incumbent import MIN_IMPROVEMENT_H, OPTIMAL_WITHIN_H, Incumbe
 from scheduler_env.kernel import Floats, Ints, Problem
 from scheduler_env.random_numbers import RandomState, uniform
 from scheduler_env.rules import priorities
-from scheduler_env.serial import Decoder, decode, new_decoder, order_by_time, shift
+from scheduler_env.serial import FORWARDS, Decoder, decode, new_decoder, order_by_time, shift
 
 STAGE = "genetic"
 SIZES, PASSES = (30, 240, 480), (60, 400, 1_000)
@@ -46,9 +46,9 @@ POPULATION, FILLED, PARENT, PASSES_DONE, BACKWARD = range(5)
 passes, whether this pass schedules backwards."""
 
 
-def has_single_modes(problem: Problem) -> bool:
-    """Whether no activity has a choice of modes."""
-    return problem.duration.size == problem.shortest.size
+def can_alternate(problem: Problem) -> bool:
+    """Whether no activity has a choice of modes, and the problem has no release or level: it is the same backwards."""
+    return problem.duration.size == problem.shortest.size and not problem.is_residual
 
 
 def alternating_search(
@@ -143,10 +143,12 @@ def breed_alternating(
             for i in range(n):
                 backwards[i] = order[n - 1 - i]
             makespan = decode(
-                problem, decoder, backwards, mode, decoder.predecessor_at, decoder.predecessors, start, limit
+                problem, decoder, backwards, mode, decoder.predecessor_at, decoder.predecessors, start, limit, FORWARDS
             )
         else:
-            makespan = decode(problem, decoder, order, mode, problem.successor_at, problem.successors, start, limit)
+            makespan = decode(
+                problem, decoder, order, mode, problem.successor_at, problem.successors, start, limit, FORWARDS
+            )
         if makespan < np.inf:  # no longer than the limit
             if is_backward:
                 for j in range(n):

@@ -13,7 +13,7 @@ import numpy as np
 from scheduler_env.compilation import compiled
 from scheduler_env.kernel import Floats, Ints, Problem
 from scheduler_env.random_numbers import RandomState, uniform
-from scheduler_env.serial import Decoder, place, shift
+from scheduler_env.serial import FORWARDS, Decoder, place, shift
 
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
 
@@ -72,6 +72,7 @@ def anneal(
     at, used, size, row, side = decoder.at, decoder.used, decoder.size, decoder.row, decoder.side
     ready, rest, full, capacity = decoder.ready, decoder.rest, decoder.full, problem.capacity
     demand_at, demand_resource, demand_units = problem.demand_at, problem.demand_resource, problem.demand_units
+    release, level_at, levels = problem.release, problem.level_at, problem.levels
     width = (size.size - capacity.size) // n
     for i in range(n):
         position[order[i]] = i
@@ -107,6 +108,7 @@ def anneal(
         found = place(
             trial_order, trial_mode, True, unchanged, trial, trial_chosen, limit, width, after_at, after, at, used,
             size, row, side, ready, rest, full, durations, capacity, mode_at, demand_at, demand_resource, demand_units,
+            release, level_at, levels, FORWARDS,
         )  # fmt: skip
         if found == np.inf:
             for p in range(first, last + 1):

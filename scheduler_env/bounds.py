@@ -10,6 +10,9 @@ and Nuijten 2001 for cumulative resources). Heads and tails are first the longes
 raised by the same argument: before an activity can start, the work of all its predecessors on k must be finished. The
 minimum makespan of groups of activities that share one resource raises them further (see `moldable`).
 
+In a residual problem heads begin at the releases, and h + W / c becomes the earliest end of that work with all units
+that are there over time (`levels.work_end`). Tails, and the groups' makespans, hold with all units always there.
+
 A problem that decomposes, as one work point does, has the bound of its parts, which is often the optimum (see
 `decomposition`).
 """
@@ -22,6 +25,7 @@ from scheduler_env.compilation import compiled, whole
 from scheduler_env.decomposition import PART_NODES, Decomposition, decompose, modes_on
 from scheduler_env.incumbent import OPTIMAL_WITHIN_H
 from scheduler_env.kernel import Floats, Ints, Problem
+from scheduler_env.levels import earliest_fit, work_end
 from scheduler_env.moldable import MAX_MEMBERS, pack
 
 MAX_ANCESTORS = 400
@@ -56,22 +60,42 @@ def bound_by_heads_and_tails(problem: Problem) -> float:
     groups = _Groups(
         np.full((rows, problem.capacity.size, MAX_MEMBERS), -1, dtype=np.int64), np.zeros((rows, problem.capacity.size))
     )
-    head = np.zeros(n)
+    head, length = np.zeros(n), problem.shortest
+    if problem.is_residual:
+        length = length.copy()
     for position in range(n):
         j = problem.topological[position]
-        head[j] = _raised_head(problem, j, head, predecessor_at, predecessors)
+        head[j] = _raised_head(problem, j, head, length, predecessor_at, predecessors, problem.is_residual)
         head[j] = _head_after_groups(problem, j, head, predecessor_at, predecessors, groups)
+        if problem.is_residual:
+            head[j], end = _first_fit(problem, j, max(head[j], problem.release[j]))
+            length[j] = end - head[j]
     after = np.zeros(n)
     for position in range(n - 1, -1, -1):
         j = problem.topological[position]
-        after[j] = _raised_head(problem, j, after, problem.successor_at, problem.successors)
+        after[j] = _raised_head(problem, j, after, problem.shortest, problem.successor_at, problem.successors, False)
         after[j] = _head_after_groups(problem, j, after, problem.successor_at, problem.successors, groups)
     bound = 0.0
     for j in range(n):
-        bound = max(bound, head[j] + problem.shortest[j] + after[j])
+        bound = max(bound, head[j] + length[j] + after[j])
     for k in range(problem.capacity.size):
         bound = max(bound, _resource_bound(problem, k, head, after))
     return bound
+
+
+@compiled
+def _first_fit(problem: Problem, j: int, head: float) -> tuple[float, float]:
+    """The earliest start and the earliest end of `j`, each in any mode, if it is alone and not before `head`, hours."""
+    first_start = first_end = np.inf
+    for m in range(problem.mode_at[j], problem.mode_at[j + 1]):
+        first, last = problem.demand_at[m], problem.demand_at[m + 1]
+        begin = earliest_fit(
+            problem.levels, problem.level_at, head, problem.duration[m], problem.demand_resource[first:last],
+            problem.demand_units[first:last],
+        )  # fmt: skip
+        first_start = min(first_start, begin)
+        first_end = min(first_end, begin + problem.duration[m])
+    return first_start, first_end
 
 
 @compiled
@@ -91,11 +115,16 @@ def reversed_precedence(problem: Problem) -> tuple[Ints, Ints]:
 
 
 @compiled
-def _raised_head(problem: Problem, j: int, head: Floats, before_at: Ints, before: Ints) -> float:
-    """The earliest start of `j`, from the heads of its predecessors, hours; for tails, with the graph reversed."""
+def _raised_head(
+    problem: Problem, j: int, head: Floats, length: Floats, before_at: Ints, before: Ints, has_levels: bool
+) -> float:
+    """The earliest start of `j`, from the heads of its predecessors, hours; for tails, with the graph reversed.
+
+    `length` is the time from each head to the activity's earliest end. `has_levels` is False for tails.
+    """
     earliest = 0.0
     for e in range(before_at[j], before_at[j + 1]):
-        earliest = max(earliest, head[before[e]] + problem.shortest[before[e]])
+        earliest = max(earliest, head[before[e]] + length[before[e]])
     ancestors = np.empty(MAX_ANCESTORS, dtype=np.int64)
     seen = np.zeros(problem.shortest.size, dtype=np.bool_)
     count, done = 0, -1
@@ -119,7 +148,11 @@ def _raised_head(problem: Problem, j: int, head: Floats, before_at: Ints, before
         for u in range(problem.use_at[i], problem.use_at[i + 1]):
             k = problem.use_resource[u]
             work[k] += problem.use_work[u]
-            earliest = max(earliest, head[i] + work[k] / problem.capacity[k])
+            if has_levels:
+                end = work_end(problem.levels, problem.level_at, k, head[i], work[k], problem.capacity[k])
+                earliest = max(earliest, end)
+            else:
+                earliest = max(earliest, head[i] + work[k] / problem.capacity[k])
     return earliest
 
 
@@ -197,5 +230,9 @@ def _resource_bound(problem: Problem, k: int, head: Floats, after: Floats) -> fl
         for j in latest_first:
             if after[j] >= q:
                 total += work[j]
-                bound = max(bound, head[j] + total / problem.capacity[k] + q)
+                if problem.is_residual:
+                    done = work_end(problem.levels, problem.level_at, k, head[j], total, problem.capacity[k])
+                    bound = max(bound, done + q)
+                else:
+                    bound = max(bound, head[j] + total / problem.capacity[k] + q)
     return bound

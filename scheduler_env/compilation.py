@@ -25,6 +25,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 COMPILED_SOURCES = (
     "compilation.py",
+    "levels.py",
     "kernel.py",
     "moldable.py",
     "decomposition.py",

@@ -68,8 +68,12 @@ def decompose(problem: Problem, part_nodes: int) -> Decomposition:
 
     Args:
         part_nodes: node limit of the branch and bound of one part; all parts together get twice as many.
+
+    A residual problem is one open part: its bound is that of the problem without releases and with all units always
+    there, which no schedule of it can beat.
     """
-    return decompose_some(problem, problem.topological, part_nodes)
+    parts = decompose_some(problem, problem.topological, part_nodes)
+    return _undivided(parts) if problem.is_residual else parts
 
 
 @compiled
@@ -92,6 +96,15 @@ def decompose_some(problem: Problem, members: Ints, part_nodes: int) -> Decompos
     _sum_up(tree, makespan)
     # Rounding depends on the order of summation; slightly less is a valid bound for any order.
     return Decomposition(tree, bound[0] * (1.0 - ROUNDING), makespan[0], mode, start, is_cut_short, nodes)
+
+
+@compiled
+def _undivided(parts: Decomposition) -> Decomposition:
+    """One open part with the bound of `parts`."""
+    none, n = np.zeros(1, dtype=np.int64), parts.mode.size
+    tree = Tree(parts.tree.items, none, none, none + n, none - 1)
+    nothing = np.full(n, -1, dtype=np.int64)
+    return Decomposition(tree, parts.bound, np.inf, nothing, parts.start, parts.is_cut_short, parts.nodes)
 
 
 @compiled

@@ -15,7 +15,7 @@ import numpy as np
 from scheduler_env.cores import SOLVER_THREADS
 from scheduler_env.incumbent import Incumbent
 from scheduler_env.kernel import Floats, Ints, Problem
-from scheduler_env.serial import decode, new_decoder
+from scheduler_env.serial import FORWARDS, decode, new_decoder
 
 if TYPE_CHECKING:
     from ortools.sat.python.cp_model import CpModel, IntervalVar, IntVar
@@ -96,7 +96,7 @@ def _build(
     horizon = int(np.ceil(incumbent.makespan_h * ticks)) + 1
     n = problem.shortest.size
     makespan = model.new_int_var(min(int(lower_bound_h * ticks), horizon), horizon, "makespan")
-    start = [model.new_int_var(0, horizon, f"start{j}") for j in range(n)]
+    start = [model.new_int_var(int(problem.release[j] * ticks), horizon, f"start{j}") for j in range(n)]
     chosen = [model.new_bool_var(f"mode{m}") for m in range(problem.duration.size)]
     of_resource: list[list[tuple[IntervalVar, int]]] = [[] for _ in range(problem.capacity.size)]
     for j in range(n):
@@ -118,9 +118,27 @@ def _build(
             model.add(start[problem.successors[e]] >= end)
     for k, demands in enumerate(of_resource):
         intervals = [interval for interval, _ in demands]
-        model.add_cumulative(intervals, [units for _, units in demands], int(problem.capacity[k]))
+        absent = _absences(model, problem, k, ticks, horizon)
+        intervals += [interval for interval, _ in absent]
+        units = [units for _, units in (*demands, *absent)]
+        model.add_cumulative(intervals, units, int(problem.capacity[k]))
     model.minimize(makespan)
     return start, chosen
+
+
+def _absences(
+    model: "CpModel", problem: Problem, k: int, ticks: float, horizon: int
+) -> "list[tuple[IntervalVar, int]]":
+    """The units of a resource that are not there, as intervals whose ends are rounded down like those of activities."""
+    rows = problem.levels[problem.level_at[k] : problem.level_at[k + 1]].tolist()
+    ends = [int(from_h * ticks + 1e-9) for from_h, _, _ in rows[1:]] + [horizon]
+    found = []
+    for (from_h, there, _), end in zip(rows, ends, strict=False):  # a resource without rows is always there
+        begin, absent = int(from_h * ticks + 1e-9), int(problem.capacity[k]) - int(there)
+        if absent > 0 and begin < min(end, horizon):
+            interval = model.new_fixed_size_interval_var(begin, min(end, horizon) - begin, f"absent{k}")
+            found.append((interval, absent))
+    return found
 
 
 def _take(problem: Problem, incumbent: Incumbent, mode: Ints, begin: Floats) -> None:
@@ -130,5 +148,7 @@ def _take(problem: Problem, incumbent: Incumbent, mode: Ints, begin: Floats) -> 
     order = np.lexsort((place, begin)).astype(np.int64)
     start = np.empty(begin.size)
     decoder = new_decoder(problem)
-    makespan_h = decode(problem, decoder, order, mode, problem.successor_at, problem.successors, start, np.inf)
+    makespan_h = decode(
+        problem, decoder, order, mode, problem.successor_at, problem.successors, start, np.inf, FORWARDS
+    )
     incumbent.take(mode, start, float(makespan_h), STAGE)

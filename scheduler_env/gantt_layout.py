@@ -82,7 +82,7 @@ class Profile:
     floor: float
     hours: list[float]  # the times at which the number changes
     heights: list[float]  # the height from each of these times on
-    full: float  # the height of the whole headcount
+    full: float  # the height of everybody who is ever there
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +153,11 @@ def _team_chart(schedule: Schedule, lang: Lang) -> Chart:
             (placed for placed in schedule.steps if placed.step.team == team.name and placed.crew),
             key=lambda placed: placed.start_h,
         )
+        most = max(team.headcount, schedule.instance.capacity[team.name])  # more than the headcount may be there
         # The rows of a small team are high enough for a text; a large team's band still fits on the page.
-        person = max(0.25, 1.6 / team.headcount) if team.headcount <= 40 else 10.0 / team.headcount
-        floor = bottom + 0.25 + team.headcount * person
-        for step, runs in zip(placed, _seats(placed, team.headcount), strict=True):
+        person = max(0.25, 1.6 / most) if most <= 40 else 10.0 / most
+        floor = bottom + 0.25 + most * person
+        for step, runs in zip(placed, _seats(placed, most), strict=True):
             texts = _step_texts(step, lang)
             if several:
                 place, short = places[step.step.workpoint_id]
@@ -169,7 +170,7 @@ def _team_chart(schedule: Schedule, lang: Lang) -> Chart:
             ]
         hours, people_at_work = _people_at_work(placed)
         full = 0.7
-        heights = [full * people / team.headcount for people in people_at_work]
+        heights = [full * people / most for people in people_at_work]
         profiles.append(Profile(team.name, floor + 0.1 + full, hours, heights, full))
         height = floor + full + 0.35 - bottom
         rows.append(Row(f"{drawable(team.name, 14)}\n{words['people'].format(team.headcount)}", height))

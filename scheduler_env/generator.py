@@ -1,13 +1,19 @@
 """The seeded generator of random instances for training and benchmarks."""
 
+from dataclasses import replace
+
 import numpy as np
 
-from scheduler_env.problem import Instance, WorkPoint
-from scheduler_env.standard_cycle import DEFAULT_TEAMS, STANDARD_STEPS, standard_workpoint
+from scheduler_env.availability import Availability, Interval
+from scheduler_env.problem import Instance, Step, Team, WorkPoint
+from scheduler_env.standard_cycle import DEFAULT_TEAMS, STANDARD_STEPS, crew_modes, standard_workpoint
 
 MIN_NOMINAL_H, MAX_NOMINAL_H = 2.0, 20.0
 MISSING_SHARE = 0.1
 """Probability that a work point lacks a given optional step: one of the parallel tests, or the repair."""
+
+MAX_OPEN_STEPS = 8
+"""Of a small residual instance, of all its work points together; an exact solver proves its optimum in a second."""
 
 OPTIONAL_STEPS = frozenset(index for index, step in enumerate(STANDARD_STEPS) if step.order in (4, 6))
 
@@ -44,3 +50,46 @@ def random_instance(n_workpoints: int, seed: int) -> Instance:
         kept = tuple(step for index, step in enumerate(complete.steps) if index in hours)
         workpoints.append(WorkPoint(complete.id, complete.name, kept))
     return Instance(DEFAULT_TEAMS, tuple(workpoints))
+
+
+def random_residual(seed: int, max_steps: int = MAX_OPEN_STEPS) -> Instance:
+    """A small residual instance of the default plant: 1 to 4 work points with 1 to `max_steps` steps together.
+
+    The steps are what is left of standard cycles. Some teams are short, away, or have more people for some time; some
+    work points and steps are released late. Times are multiples of 0.5 h. The same seed gives the same instance.
+    """
+    rng = np.random.default_rng([max_steps, seed])
+    teams = tuple(
+        replace(team, availability=_random_availability(team, rng)) if rng.random() < 0.5 else team
+        for team in DEFAULT_TEAMS
+    )
+    by_name = {team.name: team for team in teams}
+    n_steps = int(rng.integers(1, max_steps + 1))
+    numbers = np.sort(rng.integers(min(4, n_steps), size=n_steps))
+    workpoints = []
+    for number in np.unique(numbers):
+        released_h = float(rng.integers(0, 60)) / 2 if rng.random() < 0.5 else 0.0
+        size = int((numbers == number).sum())
+        indices = np.sort(rng.choice(len(STANDARD_STEPS), size, replace=False))
+        steps = []
+        for index in indices:
+            standard = STANDARD_STEPS[index]
+            modes = crew_modes(float(rng.integers(4, 41)) / 2, by_name[standard.team])
+            release_h = max(released_h, float(rng.integers(0, 100)) / 2 if rng.random() < 0.2 else 0.0)
+            step_id = f"{number + 1}.{index + 1}"
+            steps.append(
+                Step(step_id, standard.name_zh, str(number + 1), standard.team, standard.order, modes, (), release_h)
+            )
+        workpoints.append(WorkPoint(str(number + 1), f"工作点{number + 1}", tuple(steps)))
+    return Instance(teams, tuple(workpoints))
+
+
+def _random_availability(team: Team, rng: np.random.Generator) -> Availability:
+    """For the whole time so many that the smallest crew is there, or one to three intervals."""
+    most = team.headcount + 4
+    if rng.random() < 0.2:
+        return int(rng.integers(team.least_crew, most + 1))
+    hours = np.sort(rng.choice(np.arange(0, 120), 2 * int(rng.integers(1, 4)), replace=False)) / 2
+    return tuple(
+        Interval(float(from_h), float(to_h), int(rng.integers(0, most + 1))) for from_h, to_h in hours.reshape(-1, 2)
+    )

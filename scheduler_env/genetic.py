@@ -16,14 +16,14 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from scheduler_env.alternating import STAGE, has_single_modes
+from scheduler_env.alternating import STAGE, can_alternate
 from scheduler_env.compilation import compiled
 from scheduler_env.improvement import Stage, alternating_stage, justify, run_stages
 from scheduler_env.incumbent import MIN_IMPROVEMENT_H, Incumbent, Limits
 from scheduler_env.kernel import Floats, Ints, Problem
 from scheduler_env.random_numbers import RandomState, new_random, uniform
 from scheduler_env.rules import activity_list, preferred_modes, priorities
-from scheduler_env.serial import Decoder, decode, new_decoder
+from scheduler_env.serial import FORWARDS, Decoder, decode, new_decoder
 
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
 
@@ -46,7 +46,7 @@ def evolve(problem: Problem, incumbent: Incumbent, *, seed: int = 0, **limits: U
     The same seed and number of evaluations give the same schedule.
     """
     random = new_random(seed)
-    if has_single_modes(problem):
+    if can_alternate(problem):
         stage = alternating_stage(problem, incumbent, random, limits["lower_bound_h"], 1)
     else:
         stage = Stage(STAGE, _crossing_search(problem, incumbent, random), SCHEDULES_PER_CHILD)
@@ -116,7 +116,7 @@ def breed(
                 mother, father = _winner(makespans, random), _winner(makespans, random)
                 _cross(orders, modes, mother, father, order, mode, random)
                 _mutate(problem, order, mode, random)
-            decode(problem, decoder, order, mode, problem.successor_at, problem.successors, start, np.inf)
+            decode(problem, decoder, order, mode, problem.successor_at, problem.successors, start, np.inf, FORWARDS)
         makespan = justify(problem, decoder, mode, start, order)
         if makespan < best - 1e-9:
             best = makespan

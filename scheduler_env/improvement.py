@@ -21,7 +21,7 @@ from typing import Unpack
 
 import numpy as np
 
-from scheduler_env.alternating import STAGE, alternating_search, has_single_modes
+from scheduler_env.alternating import STAGE, alternating_search, can_alternate
 from scheduler_env.annealing import anneal
 from scheduler_env.compilation import compiled
 from scheduler_env.incumbent import MIN_IMPROVEMENT_H, OPTIMAL_WITHIN_H, Incumbent, Limits
@@ -41,7 +41,7 @@ from scheduler_env.kernel import (
 from scheduler_env.observation import Network, Workspace, new_workspace
 from scheduler_env.policy import continue_policy
 from scheduler_env.random_numbers import RandomState, new_random, uniform
-from scheduler_env.serial import Decoder, decode, new_decoder, order_by_time
+from scheduler_env.serial import FORWARDS, Decoder, decode, new_decoder, order_by_time
 
 SAMPLING_TEMPERATURE = 0.02
 """Scale of the Gumbel noise on the agent's scores, in units of the mean shortest duration."""
@@ -151,7 +151,7 @@ def _last_stage(
     problem: Problem, decoder: Decoder, incumbent: Incumbent, random: RandomState, lower_bound_h: float
 ) -> Stage:
     """Annealing, or the alternating search for large problems without a choice of modes."""
-    if problem.shortest.size < MIN_ALTERNATING or not has_single_modes(problem):
+    if problem.shortest.size < MIN_ALTERNATING or not can_alternate(problem):
         return _annealing(problem, decoder, incumbent, random, lower_bound_h)
     return alternating_stage(problem, incumbent, random, lower_bound_h, MOVES_PER_SAMPLE)
 
@@ -260,12 +260,13 @@ def justify(problem: Problem, decoder: Decoder, mode: Ints, start: Floats, order
     backward, finish = np.empty(n), np.empty(n)
     for j in range(n):
         finish[j] = start[j] + problem.duration[mode[j]]
+    end = finish.max()
     _order_from_end(problem, finish, order)
-    decode(problem, decoder, order, mode, decoder.predecessor_at, decoder.predecessors, backward, np.inf)
+    decode(problem, decoder, order, mode, decoder.predecessor_at, decoder.predecessors, backward, np.inf, end)
     for j in range(n):
         backward[j] = -backward[j] - problem.duration[mode[j]]  # latest start, relative to the makespan
     order_by_time(problem, backward, order)
-    return decode(problem, decoder, order, mode, problem.successor_at, problem.successors, start, np.inf)
+    return decode(problem, decoder, order, mode, problem.successor_at, problem.successors, start, np.inf, FORWARDS)
 
 
 @compiled

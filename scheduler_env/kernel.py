@@ -9,14 +9,16 @@ schedule from starts and modes.
 Indices: j activity (0..n-1), m mode (the modes of all activities in one list), k renewable resource.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from scheduler_env.availability import Levels
 from scheduler_env.compilation import compiled
+from scheduler_env.levels import FROM, UNITS, next_change, there_at
 from scheduler_env.problem import CrewModes, Instance
 from scheduler_env.schedule import Schedule, ScheduledStep
 
@@ -62,6 +64,10 @@ class Problem(NamedTuple):
     shortest: Floats  # (n,) shortest duration
     tail: Floats  # (n,) longest path from the start of j to the end of the project in shortest modes, including j
     work_after: Floats32  # (n, K) minimum work content of all transitive successors over the capacity, hours
+    release: Floats  # (n,) earliest start, hours
+    level_at: Ints  # (K + 1,) CSR into levels
+    levels: Floats  # (rows, 3) what is there of the resources over time; see the module `levels`
+    is_residual: bool  # whether there is any release or level; if not, the three arrays above say nothing
     unit: float  # mean shortest duration, hours; dividing by it makes features independent of the instance's scale
 
 
@@ -106,6 +112,7 @@ def compile_instance(instance: Instance) -> Problem:
         frame.capacity, frame.predecessors_of, frame.successor_at, frame.successors,
         frame.mode_at, duration, frame.demand_at, frame.demand_resource, frame.demand_units,
         use_at, use_resource, use_work, use_units, frame.topological, shortest, tail, work_after,
+        frame.release, frame.level_at, frame.levels, frame.is_residual,
         unit=max(float(shortest.sum()) / shortest.size, 1e-6),
     )  # fmt: skip
 
@@ -123,6 +130,10 @@ class _Frame(NamedTuple):
     demand_units: Ints
     topological: Ints
     n_modes: Ints  # (n,) modes of each activity
+    release: Floats
+    level_at: Ints
+    levels: Floats
+    is_residual: bool
     relative: Floats | None  # (M,) hours per nominal hour; None if a step does not have `CrewModes`
 
 
@@ -132,6 +143,13 @@ def _frame(instance: Instance) -> _Frame:
     relative = [step.modes.relative_h.values() for step in instance.steps if isinstance(step.modes, CrewModes)]
     demands = [mode.demand for step in instance.steps for mode in step.modes]
     n_modes = [len(step.modes) for step in instance.steps]
+    release = np.array([step.release_h for step in instance.steps], dtype=np.float64)
+    smallest: dict[str, int] = {}
+    for resource, units in (each for demand in demands for each in demand):
+        smallest[resource] = min(units, smallest.get(resource, units))
+    levels = np.array(
+        [row for name in number for row in _rows(instance.levels.get(name, ()), smallest.get(name, 1))]
+    ).reshape(-1, 3)
     return _Frame(
         capacity=_ints(list(instance.capacity.values())),
         predecessors_of=_ints([len(each) for each in before]),
@@ -143,8 +161,22 @@ def _frame(instance: Instance) -> _Frame:
         demand_units=_ints([units for demand in demands for _, units in demand]),
         topological=_ints(instance.topological_order),
         n_modes=_ints(n_modes),
+        release=release,
+        level_at=_ints([0, *accumulate(len(instance.levels.get(name, ())) for name in number)]),
+        levels=levels,
+        is_residual=bool(levels.size or release.any()),
         relative=np.array([r for each in relative for r in each]) if len(relative) == len(n_modes) else None,
     )
+
+
+def _rows(levels: Levels, smallest: int) -> Iterator[tuple[float, float, float]]:
+    """The rows of one resource in `Problem.levels`; fewer units than the `smallest` demand are of no use."""
+    done, previous_h, previous = 0.0, 0.0, 0
+    for hour, there in levels:
+        units = there if there >= smallest else 0
+        done += previous * (hour - previous_h)
+        yield hour, float(units), done
+        previous_h, previous = hour, units
 
 
 def _ints(values: Sequence[int]) -> Ints:
@@ -297,6 +329,8 @@ def reset(problem: Problem, state: SimulationState) -> None:
             state.counts[ELIGIBLE] += 1
         for u in range(problem.use_at[j], problem.use_at[j + 1]):
             state.work[problem.use_resource[u]] += problem.use_work[u]
+    if problem.is_residual:
+        _look_again(problem, state)
 
 
 @compiled
@@ -330,15 +364,75 @@ def restore(problem: Problem, state: SimulationState, now: float, bound: float, 
             state.eligible[eligible] = j
             eligible += 1
     state.counts[ELIGIBLE] = eligible
+    if problem.is_residual:
+        _look_again(problem, state)
+
+
+@compiled
+def _look_again(problem: Problem, state: SimulationState) -> None:
+    """Set `free` and `eligible` of a residual problem by what is there and released now."""
+    now = state.clock[NOW]
+    for k in range(problem.capacity.size):
+        state.free[k] = there_at(problem.levels, problem.level_at, k, now, problem.capacity[k])
+    for r in range(state.counts[RUNNING]):
+        m = state.mode[state.running[r]]
+        for d in range(problem.demand_at[m], problem.demand_at[m + 1]):
+            state.free[problem.demand_resource[d]] -= problem.demand_units[d]
+    eligible = 0
+    for j in range(problem.release.size):
+        if state.missing[j] == 0 and state.mode[j] < 0 and problem.release[j] <= now + EPSILON_H:
+            state.eligible[eligible] = j
+            eligible += 1
+    state.counts[ELIGIBLE] = eligible
 
 
 @compiled
 def fits(problem: Problem, state: SimulationState, m: int) -> bool:
-    """Whether the units that mode `m` demands are available."""
+    """Whether the units that mode `m` demands are available now."""
     for d in range(problem.demand_at[m], problem.demand_at[m + 1]):
         if problem.demand_units[d] > state.free[problem.demand_resource[d]]:
             return False
     return True
+
+
+@compiled
+def fits_until_end(problem: Problem, state: SimulationState, m: int) -> bool:
+    """Whether the demand of `m`, which fits now, also fits at each change of what is there until it ends.
+
+    Only for a residual problem. It is not a part of `fits`, which would then be too large to be inlined: rules and
+    policy would take several times as long.
+    """
+    now = state.clock[NOW]
+    for d in range(problem.demand_at[m], problem.demand_at[m + 1]):
+        k = problem.demand_resource[d]
+        for row in range(problem.level_at[k], problem.level_at[k + 1]):
+            hour = problem.levels[row, FROM]
+            if hour <= now + EPSILON_H:
+                continue
+            if hour >= now + problem.duration[m] - EPSILON_H:
+                break
+            left = problem.levels[row, UNITS] - problem.demand_units[d]
+            for r in range(state.counts[RUNNING]):
+                other = state.running[r]
+                if state.finish[other] > hour + EPSILON_H:
+                    used = state.mode[other]
+                    for e in range(problem.demand_at[used], problem.demand_at[used + 1]):
+                        if problem.demand_resource[e] == k:
+                            left -= problem.demand_units[e]
+            if left < 0:
+                return False
+    return True
+
+
+@compiled
+def next_opening(problem: Problem, state: SimulationState) -> float:
+    """The next hour at which an activity is released or what is there changes; infinity if there is none."""
+    now = state.clock[NOW]
+    soonest = next_change(problem.levels, now)
+    for j in range(problem.release.size):
+        if state.mode[j] < 0 and problem.release[j] > now + EPSILON_H:
+            soonest = min(soonest, problem.release[j])
+    return soonest
 
 
 @compiled
@@ -376,9 +470,13 @@ def next_end(state: SimulationState) -> float:
 def wait(problem: Problem, state: SimulationState) -> None:
     """Advance to the next finish time: resources are released, successors may become eligible.
 
-    At least one activity must be running.
+    At least one activity must be running. A residual problem also stops at each `next_opening`; one of the two must
+    be ahead.
     """
     now = next_end(state)
+    is_residual = problem.is_residual
+    if is_residual:
+        now = min(now, next_opening(problem, state))
     state.clock[NOW] = now
     r = 0
     while r < state.counts[RUNNING]:
@@ -396,6 +494,8 @@ def wait(problem: Problem, state: SimulationState) -> None:
             state.missing[s] -= 1
             if state.missing[s] == 0:
                 _insert_eligible(state, s)
+    if is_residual:
+        _look_again(problem, state)
 
 
 @compiled
@@ -412,9 +512,11 @@ def _insert_eligible(state: SimulationState, j: int) -> None:
 def candidates(problem: Problem, state: SimulationState, activity: Ints, mode: Ints) -> int:
     """Fill `activity` and `mode` with the possible decisions; returns their number.
 
-    First every eligible (activity, mode) that fits, sorted by activity and mode; then, if an activity is running,
-    `WAIT` with mode -1. Both arrays must have room for M + 1 entries.
+    First every eligible (activity, mode) that fits, sorted by activity and mode; then, if there is an event to wait
+    for, `WAIT` with mode -1. Both arrays must have room for M + 1 entries.
     """
+    if problem.is_residual:
+        return _residual_candidates(problem, state, activity, mode)
     count = 0
     for i in range(state.counts[ELIGIBLE]):
         j = state.eligible[i]
@@ -424,6 +526,24 @@ def candidates(problem: Problem, state: SimulationState, activity: Ints, mode: I
                 mode[count] = m
                 count += 1
     if state.counts[RUNNING] > 0:
+        activity[count] = WAIT
+        mode[count] = -1
+        count += 1
+    return count
+
+
+@compiled
+def _residual_candidates(problem: Problem, state: SimulationState, activity: Ints, mode: Ints) -> int:
+    """As `candidates`."""
+    count = 0
+    for i in range(state.counts[ELIGIBLE]):
+        j = state.eligible[i]
+        for m in range(problem.mode_at[j], problem.mode_at[j + 1]):
+            if fits(problem, state, m) and fits_until_end(problem, state, m):
+                activity[count] = j
+                mode[count] = m
+                count += 1
+    if state.counts[RUNNING] > 0 or next_opening(problem, state) < np.inf:
         activity[count] = WAIT
         mode[count] = -1
         count += 1

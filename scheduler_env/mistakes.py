@@ -44,7 +44,8 @@ class Mistakes:
         try:
             return model.model_validate(value)
         except ValidationError as err:
-            self.add(*mistakes(err, loc, model.model_fields, InvalidInstance))
+            names = [field.alias or name for name, field in model.model_fields.items()]
+            self.add(*mistakes(err, loc, names, InvalidInstance))
             return None
 
     def entries(self, value: object, loc: Loc, limit: int) -> list[tuple[Loc, str | None, object]]:

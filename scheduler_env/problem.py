@@ -11,22 +11,29 @@ from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 from typing import Any, NamedTuple, overload
 
+from scheduler_env import availability as presence
+from scheduler_env.availability import MAX_PEOPLE, Availability, Levels
 from scheduler_env.errors import InvalidInstance
 
 MAX_STEPS = 5_000
-MAX_HEADCOUNT = 1_000
+MAX_HEADCOUNT = MAX_PEOPLE
 DEFAULT_MIN_CREW = 2
 """Default minimum crew of a shared team, because nobody may work alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Team:
-    """A renewable resource of `headcount` people, which works on one step at a time (`dedicated`) or on several."""
+    """A renewable resource of `headcount` people, which works on one step at a time (`dedicated`) or on several.
+
+    The headcount is the reference of the crew-efficiency curve, and no crew is larger. `availability` says how many
+    people are there, if it is not the headcount all the time.
+    """
 
     name: str
     headcount: int
     dedicated: bool = False
     min_crew: int | None = None
+    availability: Availability | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.headcount <= MAX_HEADCOUNT:
@@ -35,6 +42,27 @@ class Team:
             raise InvalidInstance(
                 "min_crew_out_of_range", team=self.name, value=self.min_crew, headcount=self.headcount
             )
+        if self.availability is not None:
+            presence.check(self.availability)
+
+    @property
+    def people(self) -> Levels:
+        """The people who are there over time."""
+        return presence.levels(self.headcount, self.availability)
+
+    @property
+    def usable(self) -> Levels:
+        """The people who can be at work over time: a dedicated team has one crew, however many people are there."""
+        if not self.dedicated:
+            return self.people
+        return presence.merged([(hour, min(people, self.headcount)) for hour, people in self.people])
+
+    @property
+    def largest_crew(self) -> int:
+        """People in the largest crew that can ever be at work; less than the headcount if so many are never there."""
+        if self.availability is None:
+            return self.headcount
+        return min(self.headcount, max(people for _, people in self.usable))
 
     @property
     def least_crew(self) -> int:
@@ -88,7 +116,8 @@ class Step(NamedTuple):
     """An activity: done once, without preemption, in one of its modes.
 
     `order` groups the steps of a work point: a step starts only when every step of a lower order is finished (None:
-    the step has no order). `predecessors` are the ids of further steps that must finish before.
+    the step has no order). `predecessors` are the ids of further steps that must finish before. It cannot start before
+    `release_h`, hours after the start of the shutdown.
     """
 
     id: str
@@ -98,6 +127,7 @@ class Step(NamedTuple):
     order: int | None
     modes: Sequence[Mode]
     predecessors: tuple[str, ...] = ()
+    release_h: float = 0.0
 
     def crew(self, mode: Mode) -> int:
         """People of the step's own team that `mode` needs."""
@@ -142,10 +172,14 @@ class Instance:
         _refuse_repeats("workpoint", [workpoint.id for workpoint in self.workpoints])
         _refuse_repeats("step", [step.id for step in self.steps])
         capacity = self.capacity
+        # A mode that fits only for a while might never be possible; without an end, one that fits at last is.
+        lasting = capacity | {name: levels[-1][1] for name, levels in self.levels.items()}
         checked: set[Demand] = set()  # most steps of a team have the same crews
         for step in self.steps:
             if not step.modes:
                 raise InvalidInstance("step_without_mode", step=step.id)
+            if not step.release_h >= 0.0:
+                raise InvalidInstance("negative_release", step=step.id, value=step.release_h)
             for duration_h, demand in step.modes:
                 if not duration_h >= 0.0:
                     raise InvalidInstance("negative_duration", step=step.id, value=duration_h)
@@ -154,13 +188,13 @@ class Instance:
                 for resource, units in demand:
                     if resource not in capacity:
                         raise InvalidInstance("unknown_team", step=step.id, team=resource, known=list(capacity))
-                    if not 1 <= units <= capacity[resource]:
+                    if not 1 <= units <= lasting[resource]:
                         raise InvalidInstance(
                             "demand_above_capacity",
                             step=step.id,
                             units=units,
                             resource=resource,
-                            capacity=capacity[resource],
+                            capacity=lasting[resource],
                         )
                 checked.add(demand)
         self.topological_order  # noqa: B018  (raises InvalidInstance for unknown predecessors and cycles)
@@ -176,7 +210,7 @@ class Instance:
                 workpoint.id,
                 workpoint.name,
                 tuple(
-                    Step(*step[:5], CrewModes(next(hours), step.modes.relative_h), step.predecessors)  # type: ignore[attr-defined]
+                    Step(*step[:5], CrewModes(next(hours), step.modes.relative_h), *step[6:])  # type: ignore[attr-defined]
                     for step in workpoint.steps
                 ),
             )
@@ -194,8 +228,18 @@ class Instance:
 
     @cached_property
     def capacity(self) -> dict[str, int]:
-        """Units of each renewable resource: the teams' headcounts, then the places."""
-        return {team.name: team.headcount for team in self.teams} | dict(self.places)
+        """The most units of each renewable resource that are ever there: of the teams, then of the places."""
+        teams = {
+            team.name: team.headcount if team.availability is None else max(people for _, people in team.usable)
+            for team in self.teams
+        }
+        return teams | dict(self.places)
+
+    @cached_property
+    def levels(self) -> dict[str, Levels]:
+        """The units over time of the resources whose units change."""
+        changing = ((team.name, team.usable) for team in self.teams if isinstance(team.availability, tuple))
+        return {name: levels for name, levels in changing if len(levels) > 1}
 
     @cached_property
     def predecessors(self) -> tuple[tuple[int, ...], ...]:

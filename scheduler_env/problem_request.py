@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SkipValidation, WithJsonSchema
 
+from scheduler_env.availability import MAX_HOUR, MAX_INTERVALS
 from scheduler_env.errors import Loc
 from scheduler_env.problem import MAX_HEADCOUNT
 from scheduler_env.standard_cycle import MAX_DURATION_H, SAMPLE_PARAMS, STANDARD_STEPS, Curve
@@ -44,6 +45,7 @@ Id = Annotated[
     WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1, "maxLength": MAX_NAME_LENGTH}, {"type": "integer"}]}),
 ]
 People = Annotated[int, Field(ge=1, le=MAX_HEADCOUNT), WHOLE]
+Hour = Annotated[float, Field(ge=0, le=MAX_HOUR, description="Hours after the start of the shutdown.")]
 NominalHours = Annotated[float, Field(gt=0, le=MAX_DURATION_H, description="Nominal hours.")]
 Params = Annotated[
     list[NominalHours],
@@ -71,6 +73,10 @@ class StepRequest(Written):
     parallel: bool | None = Field(default=None, description="false: alone among the steps of its order.")
     min_crew: People | None = None
     max_crew: People | None = None
+    reference_crew: People | None = Field(
+        default=None, description="People who need `duration` hours. Absent: the curve's nominal hours."
+    )
+    release: Hour | None = Field(default=None, description="Earliest start, hours after the start of the shutdown.")
     predecessors: Annotated[list[Id], Field(max_length=MAX_PREDECESSORS)] | None = Field(
         default=None, description="Ids or names of steps to wait for."
     )
@@ -83,6 +89,15 @@ class WorkPointRequest(Written):
     name: Name | None = None
     steps: SkipValidation[Annotated[list[StepRequest], Field(max_length=MAX_STEPS_OF_A_WORKPOINT)] | None] = None
     params: Params | None = None
+    release: Hour | None = Field(default=None, description="No step of it starts earlier: handed over, gas-free.")
+
+
+class PresenceRequest(Written):
+    """How many people of a team are there from one hour to another."""
+
+    begin: Hour = Field(alias="from")
+    to: Hour
+    people: Annotated[int, Field(ge=0, le=MAX_HEADCOUNT), WHOLE]
 
 
 class TeamRequest(Written):
@@ -92,6 +107,15 @@ class TeamRequest(Written):
     headcount: People | None = None
     dedicated: bool | None = None
     min_crew: People | None = None
+    availability: SkipValidation[
+        Annotated[int, Field(ge=0, le=MAX_HEADCOUNT), WHOLE]
+        | Annotated[list[PresenceRequest], Field(max_length=MAX_INTERVALS)]
+        | None
+    ] = Field(
+        default=None,
+        description="People who are there, for the whole time or in intervals; outside them, the headcount. More than "
+        "the headcount: more crews side by side. Durations and crews keep the headcount.",
+    )
 
 
 class NamedTeamRequest(TeamRequest):

@@ -46,8 +46,9 @@ def instance_from_request(payload: Mapping[str, object]) -> Instance:
             `params`: 15 nominal hours, the standard cycle on one work point of the default plant; or else
             `workpoints`: a list of work points, or an object of them by id. A work point is `{"id", "name", "steps"}`;
                 without `steps` it gets the standard cycle, with `params` of its own if it has them.
-            `teams`: a list of `{"name", "headcount", "dedicated", "min_crew"}`, or an object of them by name; each
-                changes what it names of the default plant's team, or adds a team; the other default teams stay.
+            `teams`: a list of `{"name", "headcount", "dedicated", "min_crew", "availability"}`, or an object of them by
+                name; each changes what it names of the default plant's team, or adds a team; the other default teams
+                stay.
             `crew_efficiency`: the curve, "default" or "linear".
             Other keys are somebody else's.
 
@@ -56,6 +57,8 @@ def instance_from_request(payload: Mapping[str, object]) -> Instance:
             `dedicated`: it takes its team's whole headcount.
             `team_size`: the headcount of its team, for the whole plant.
             `min_crew`, `max_crew`: people, within 1..headcount.
+            `reference_crew`: how many people need `duration` hours; the curve gives the hours of the other crews.
+            `release`: its earliest start, hours after the start of the shutdown, as that of its work point.
             `parallel: false`: it runs alone among the steps of the same order of its work point.
             `predecessors`: ids or names of steps of its work point, or `<work point>.<id>` of any step.
             `order` may be left out when the step has `predecessors`, or when no step of the work point has one.
@@ -254,20 +257,20 @@ def _checked(
 
 
 def _crews(step: StepRequest, team: Team) -> range:
-    """The possible crews."""
+    """The possible crews, if all the headcount is there at some time."""
     low = team.headcount if step.dedicated or team.dedicated else step.min_crew or team.least_crew
     return range(low, (step.max_crew or team.headcount) + 1)
 
 
 def _crew_mistakes(step: StepRequest, team: Team) -> Iterator[InvalidInstance]:
-    too_many = {
-        key: people
-        for key, people in (("min_crew", step.min_crew), ("max_crew", step.max_crew))
-        if people is not None and people > team.headcount
-    }
+    too_many = {key: people for key, people in _people(step) if people is not None and people > team.headcount}
     for key, people in too_many.items():
         yield InvalidInstance("crew_above_headcount", (key,), people=people, team=team.name, headcount=team.headcount)
     crews = _crews(step, team)
+    if crews and not too_many and crews.start > team.largest_crew:
+        yield InvalidInstance(
+            "no_crew_there", ("team",), step=step.name, crew=crews.start, team=team.name, people=team.largest_crew
+        )
     if too_many or crews:
         return
     if crews.start == team.headcount and (step.dedicated or team.dedicated):
@@ -276,6 +279,13 @@ def _crew_mistakes(step: StepRequest, team: Team) -> Iterator[InvalidInstance]:
         )
     else:
         yield InvalidInstance("max_crew_below_min_crew", ("max_crew",), max_crew=step.max_crew, min_crew=crews.start)
+
+
+def _people(step: StepRequest) -> Iterator[tuple[str, int | None]]:
+    """The members of a step that are limited by its team's headcount."""
+    yield "min_crew", step.min_crew
+    yield "max_crew", step.max_crew
+    yield "reference_crew", step.reference_crew
 
 
 # --- the instance ---
@@ -294,7 +304,8 @@ def _workpoints(
         name = written.read.name or f"工作点{written.id}"
         if written.steps is None:
             params = SAMPLE_PARAMS if written.read.params is None else written.read.params
-            workpoint = standard_workpoint(written.id, name, params, tuple(teams.values()), curve)
+            release_h = written.read.release or 0.0
+            workpoint = standard_workpoint(written.id, name, params, tuple(teams.values()), curve, release_h)
             n_modes += sum(len(step.modes) for step in workpoint.steps)
         else:
             n_modes += sum(len(step.crews) for step in steps)
@@ -303,25 +314,40 @@ def _workpoints(
         yield (
             workpoint
             if written.steps is None
-            else WorkPoint(written.id, name, tuple(_steps(written.id, steps, teams, curve, places)))
+            else WorkPoint(
+                written.id, name, tuple(_steps(written.id, steps, written.read.release, teams, curve, places))
+            )
         )
 
 
 def _steps(
-    workpoint_id: str, steps: Sequence[_Checked], teams: Mapping[str, Team], curve: Curve, places: dict[str, int]
+    workpoint_id: str,
+    steps: Sequence[_Checked],
+    release_h: float | None,
+    teams: Mapping[str, Team],
+    curve: Curve,
+    places: dict[str, int],
 ) -> Iterator[Step]:
-    """The steps. Those of an order of which one runs alone share a place."""
+    """The steps. Those of an order of which one runs alone share a place. `release_h` is that of the work point."""
     n_of_order = Counter(step.read.order for step in steps)
     apart = {step.read.order for step in steps if step.read.parallel is False and n_of_order[step.read.order] > 1}
     for step in steps:
         read, order, crews = step.read, step.read.order, step.crews
-        modes = crew_modes(read.duration, teams[read.team], min_crew=crews.start, max_crew=crews.stop - 1, curve=curve)
+        modes = crew_modes(
+            read.duration,
+            teams[read.team],
+            min_crew=crews.start,
+            max_crew=crews.stop - 1,
+            curve=curve,
+            reference_crew=read.reference_crew,
+        )
         if order in apart:
             place = f"place:{workpoint_id}:{'' if order is None else order}"
             places[place] = n_of_order[order]
             held = (place, n_of_order[order] if read.parallel is False else 1)
             modes = CrewModes(modes.nominal_h, {(*demand, held): h for demand, h in modes.relative_h.items()})
-        yield Step(step.id, read.name, workpoint_id, read.team, order, modes, step.predecessors)
+        not_before_h = max(release_h or 0.0, read.release or 0.0)
+        yield Step(step.id, read.name, workpoint_id, read.team, order, modes, step.predecessors, not_before_h)
 
 
 class _StepNames:

@@ -46,6 +46,7 @@ from scheduler_env.kernel import (
     SimulationState,
     compile_instance,
     fits,
+    fits_until_end,
     new_state,
     reset,
     start_activity,
@@ -54,7 +55,7 @@ from scheduler_env.kernel import (
 )
 from scheduler_env.problem import Instance
 from scheduler_env.schedule import Solution
-from scheduler_env.serial import Decoder, decode, new_decoder
+from scheduler_env.serial import FORWARDS, Decoder, decode, new_decoder
 
 WORST_CASE = "WCS"
 """The only rule that compares pairs of eligible activities; defined for the parallel scheme."""
@@ -279,7 +280,7 @@ def _priority(problem: Problem, code: int, random: Floats) -> Floats:
 
 @compiled
 def _heads(problem: Problem) -> Floats:
-    head = np.zeros(problem.shortest.size)
+    head = problem.release.copy()
     for position in range(head.size):
         j = problem.topological[position]
         for e in range(problem.successor_at[j], problem.successor_at[j + 1]):
@@ -364,7 +365,7 @@ def parallel_scheme(
     Source: Kelley 1963; Kolisch 1996.
     """
     reset(problem, state)
-    n = problem.shortest.size
+    n, is_residual = problem.shortest.size, problem.is_residual
     eligible_on = np.zeros(problem.capacity.size, dtype=np.int64)
     activity, mode = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)  # candidates
     while state.counts[UNSTARTED] > 0:
@@ -384,6 +385,7 @@ def parallel_scheme(
                     if (
                         problem.duration[m] >= problem.duration[preferred[j]] - 1e-12
                         and fits(problem, state, m)
+                        and (not is_residual or fits_until_end(problem, state, m))
                         and (not even or m == problem.mode_at[j] or _is_even(problem, state, eligible_on, m))
                         and (chosen < 0 or problem.duration[m] < problem.duration[chosen])
                     ):
@@ -515,6 +517,6 @@ def serial_scheme(problem: Problem, state: SimulationState, decoder: Decoder, or
     Fills only `state.mode`, `state.start` and `state.finish`.
     """
     state.mode[:] = mode
-    decode(problem, decoder, order, mode, problem.successor_at, problem.successors, state.start, np.inf)
+    decode(problem, decoder, order, mode, problem.successor_at, problem.successors, state.start, np.inf, FORWARDS)
     for j in range(order.size):
         state.finish[j] = state.start[j] + problem.duration[mode[j]]

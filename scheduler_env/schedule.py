@@ -6,8 +6,9 @@ from functools import cached_property
 from itertools import accumulate
 from typing import NamedTuple
 
+from scheduler_env.availability import before, person_hours
 from scheduler_env.errors import InvalidSchedule
-from scheduler_env.problem import Instance, Mode, Step
+from scheduler_env.problem import Instance, Mode, Step, Team
 
 TOLERANCE_H = 1e-6
 """Times closer together than this (3.6 ms) count as equal, because they are sums of floating-point durations."""
@@ -48,20 +49,19 @@ class Schedule:
 
     @cached_property
     def team_utilization(self) -> dict[str, float]:
-        """For each team that the instance uses: crew-hours worked over headcount times makespan, 0..1."""
+        """For each team that the instance uses: crew-hours worked over the hours of the people there, 0..1."""
         crew_hours = self._crew_hours
         return {
-            team.name: self._share(crew_hours[team.name], team.headcount)
+            team.name: self._share(crew_hours[team.name], [team])
             for team in self.instance.teams
             if team.name in crew_hours
         }
 
     @cached_property
     def resource_utilization(self) -> float:
-        """For the plant: crew-hours worked by all used teams over their total headcount times makespan, 0..1."""
+        """For the plant: crew-hours worked by all used teams over the hours of their people there, 0..1."""
         crew_hours = self._crew_hours
-        headcount = sum(team.headcount for team in self.instance.teams if team.name in crew_hours)
-        return self._share(sum(crew_hours.values()), headcount)
+        return self._share(sum(crew_hours.values()), [team for team in self.instance.teams if team.name in crew_hours])
 
     @cached_property
     def critical_steps(self) -> frozenset[str]:
@@ -69,7 +69,7 @@ class Schedule:
 
         A sequence is followed backwards from a step that ends last. Before each step come those that it waits for: the
         predecessors and steps of lower orders that end when it starts, and the steps that then release people who
-        were scarce. A sequence begins at time 0, or with a step that waits for nothing.
+        were scarce. A sequence begins at time 0, or with a step that waits for nothing, or for people or its release.
 
         Source: Wiest 1964, Some properties of schedules for large projects with limited resources.
         """
@@ -88,7 +88,8 @@ class Schedule:
             if start_h <= TOLERANCE_H:
                 continue
             before = predecessors[index[step.id]]
-            scarce = {name for name, units in mode.demand if units + self._busy_before(name, start_h) > capacity[name]}
+            there = self._there_before(start_h) if self.instance.levels else capacity
+            scarce = {name for name, units in mode.demand if units + self._busy_before(name, start_h) > there[name]}
             first = bisect_left(ends, start_h - TOLERANCE_H)
             for _, other in by_end[first : bisect_right(ends, start_h + TOLERANCE_H, first)]:
                 by = self.steps[other]
@@ -120,12 +121,18 @@ class Schedule:
         moves, units = self._use.get(resource, ([], [0]))
         return units[bisect_left(moves, (hour - TOLERANCE_H,))]
 
+    def _there_before(self, hour: float) -> dict[str, int]:
+        """The units of each resource that are there just before `hour`."""
+        changing = self.instance.levels.items()
+        return self.instance.capacity | {name: before(levels, hour - TOLERANCE_H) for name, levels in changing}
+
     def violations(self) -> list[str]:
         """The constraints that the schedule violates, as English sentences; empty if it is valid.
 
         The check uses only the instance and shares no code with the kernel. It covers: every step is scheduled once, in
-        one of its own modes (so also crew limits, dedicated teams, durations and no preemption), not before time 0,
-        after its predecessors and after every lower order of its work point, and no team is over its headcount.
+        one of its own modes (so also crew limits, dedicated teams, durations and no preemption), not before time 0 and
+        its release, after its predecessors and after every lower order of its work point, and no team ever has more
+        people at work than are there.
         """
         return list(self._violations)
 
@@ -142,6 +149,8 @@ class Schedule:
                 found.append(f"step {step.id!r} has the mode {mode}, which is not one of its modes")
             if not start_h >= -TOLERANCE_H:
                 found.append(f"step {step.id!r} starts at {start_h} h, before the shutdown")
+            if start_h < step.release_h - TOLERANCE_H:
+                found.append(f"step {step.id!r} starts at {start_h:.4f} h, before its release at {step.release_h} h")
         missing = [step.id for step in self.instance.steps if step.id not in ends]
         found += [f"step {step_id!r} is not scheduled" for step_id in missing]
         if not missing and len(ends) != len(self.instance.steps):
@@ -188,6 +197,8 @@ class Schedule:
         dedicated = {team.name for team in self.instance.teams if team.dedicated}
         for resource, (moves, units) in self._use.items():
             most = self.instance.capacity[resource]
+            if resource in self.instance.levels:
+                found += self._absences(resource)
             if max(units) > most:
                 number = next(number for number, people in enumerate(units) if people > most)
                 at_h = moves[number - 1][0]
@@ -201,6 +212,28 @@ class Schedule:
                     )
         return found
 
+    def _absences(self, resource: str) -> list[str]:
+        """Where more units of a resource are in use than there are at that time: at most one sentence.
+
+        A sweep over the steps and over the changes of what is there; a step that begins or ends within the tolerance
+        of a change is on its good side.
+        """
+        levels = self.instance.levels[resource]
+        ends = [hour for hour, _ in levels[1:]] + [float("inf")]
+        for (from_h, there), to_h in zip(levels, ends, strict=True):
+            inside: list[tuple[float, int]] = []
+            for (_, mode, start_h), end_h in zip(self.steps, self._ends_h, strict=True):
+                units = sum(units for name, units in mode.demand if name == resource)
+                begin_h, finish_h = max(start_h, from_h), min(end_h, to_h)
+                if units and finish_h > begin_h + TOLERANCE_H:
+                    inside += (begin_h + TOLERANCE_H, units), (finish_h, -units)
+            at_work = 0
+            for hour, units in sorted(inside):
+                at_work += units
+                if at_work > there:
+                    return [f"{resource!r} needs {at_work} people at {hour:.4f} h, when {there} are there"]
+        return []
+
     @cached_property
     def _crew_hours(self) -> dict[str, float]:
         teams = {team.name for team in self.instance.teams}
@@ -211,8 +244,15 @@ class Schedule:
                     total[resource] = total.get(resource, 0.0) + units * placed.mode.duration_h
         return total
 
-    def _share(self, crew_hours: float, headcount: int) -> float:
-        available = headcount * self.makespan_h
+    def _share(self, crew_hours: float, teams: list[Team]) -> float:
+        """`crew_hours` over the hours, until the makespan, of the people of `teams` who are there."""
+        constant, changing = 0, 0.0
+        for team in teams:
+            if isinstance(team.availability, tuple):
+                changing += person_hours(team.people, self.makespan_h)
+            else:
+                constant += team.headcount if team.availability is None else team.availability
+        available = constant * self.makespan_h + changing
         return min(1.0, crew_hours / available) if available > 0.0 else 0.0
 
 

@@ -10,7 +10,10 @@ import numpy as np
 from scheduler_env.bounds import reversed_precedence
 from scheduler_env.compilation import compiled
 from scheduler_env.kernel import Floats, Ints, Problem
+from scheduler_env.levels import FROM, SAME_H, UNITS
 
+FORWARDS = -1.0
+"""Value of `mirror` to schedule from hour 0 on."""
 MAX_BREAKPOINTS = 1_000_000
 """Limit of the memory for incremental decoding, in breakpoints of 16 bytes; a larger problem is decoded completely."""
 
@@ -26,8 +29,9 @@ class Decoder(NamedTuple):
 
     predecessor_at: Ints  # (n + 1,) CSR into predecessors
     predecessors: Ints
-    at: Floats  # (rows, 2 users + 2) breakpoints, hours; users: the maximum number of activities of one resource
-    used: Ints  # (rows, 2 users + 2) units in use from that breakpoint on
+    at: Floats  # (rows, 2 users + 2 + levels) breakpoints, hours; users: the maximum number of activities of one
+    # resource; levels: the maximum number of rows of one resource in `Problem.levels`
+    used: Ints  # (rows, 2 users + 2 + levels) units in use, or not there, from that breakpoint on
     size: Ints  # (rows,) number of breakpoints
     full: Ints  # (K,) with this many units in use, no activity fits any more
     row: Ints  # (K,) the row with the current use of each resource
@@ -42,12 +46,15 @@ def new_decoder(problem: Problem, *, incremental: bool = False) -> Decoder:
     n, k = problem.shortest.size, problem.capacity.size
     predecessor_at, predecessors = reversed_precedence(problem)
     users, width, full = _extent(problem)
-    rows = k + (2 * n * width if incremental and 2 * n * width * (2 * users + 2) <= MAX_BREAKPOINTS else 0)
+    length = 2 * users + 2
+    if problem.is_residual:
+        length += int(np.diff(problem.level_at).max())
+    rows = k + (2 * n * width if incremental and 2 * n * width * length <= MAX_BREAKPOINTS else 0)
     return Decoder(
         predecessor_at=predecessor_at,
         predecessors=predecessors,
-        at=np.zeros((rows, 2 * users + 2)),
-        used=np.zeros((rows, 2 * users + 2), dtype=np.int64),
+        at=np.zeros((rows, length)),
+        used=np.zeros((rows, length), dtype=np.int64),
         size=np.ones(rows, dtype=np.int64),
         full=full,
         row=np.arange(k),
@@ -88,19 +95,22 @@ def decode(
     after: Ints,
     start: Floats,
     limit: float,
+    mirror: float,
 ) -> float:
     """Schedule the activities of `order`, each as early as it fits; fills `start` and returns the makespan, hours.
 
     `after_at` and `after` are the CSR of the activities that must wait for an activity: the successors, or the
     predecessors to schedule backwards from the project end. Stops and returns infinity once an activity ends after
-    `limit`.
+    `limit`. `mirror` is `FORWARDS`, or the project end, hours, from which a residual problem is scheduled backwards;
+    releases then have no effect.
 
     Source: Kelley 1963; Kolisch 1996 (serial schedule generation scheme).
     """
     return place(
         order, mode, False, 0, start, mode, limit, 0, after_at, after, decoder.at, decoder.used, decoder.size,
         decoder.row, decoder.side, decoder.ready, decoder.rest, decoder.full, problem.duration, problem.capacity,
-        problem.mode_at, problem.demand_at, problem.demand_resource, problem.demand_units,
+        problem.mode_at, problem.demand_at, problem.demand_resource, problem.demand_units, problem.release,
+        problem.level_at, problem.levels, mirror,
     )  # fmt: skip
 
 
@@ -130,6 +140,10 @@ def place(
     demand_at: Ints,
     demand_resource: Ints,
     demand_units: Ints,
+    release: Floats,
+    level_at: Ints,
+    levels: Floats,
+    mirror: float,
 ) -> float:
     """`decode` with all arrays as arguments, because each access to an array in a tuple counts a reference.
 
@@ -148,7 +162,9 @@ def place(
         at[k, 0] = 0.0
         used[k, 0] = 0
     for j in range(ready.size):
-        ready[j] = 0.0
+        ready[j] = release[j] if mirror < 0.0 else 0.0
+    if levels.shape[0] > 0:
+        _open(at, used, size, capacity, full, level_at, levels, mirror)
     makespan = 0.0
     for position in range(first):
         j = order[position]
@@ -195,6 +211,37 @@ def place(
         for e in range(after_at[j], after_at[j + 1]):
             ready[after[e]] = max(ready[after[e]], ending)
     return makespan
+
+
+@compiled
+def _open(
+    at: Floats, used: Ints, size: Ints, capacity: Ints, full: Ints, level_at: Ints, levels: Floats, mirror: float
+) -> None:
+    """Enter what is not there of each resource as units in use; backwards in time from `mirror` unless `FORWARDS`."""
+    for k in range(capacity.size):
+        count = 0
+        if mirror < 0.0:
+            for row in range(level_at[k], level_at[k + 1]):
+                at[k, count] = levels[row, FROM]
+                used[k, count] = _absent(levels[row, UNITS], capacity[k], full[k])
+                count += 1
+        else:
+            for row in range(level_at[k + 1] - 1, level_at[k] - 1, -1):
+                if levels[row, FROM] < mirror - SAME_H:
+                    used[k, count] = _absent(levels[row, UNITS], capacity[k], full[k])
+                    at[k, count + 1] = mirror - levels[row, FROM]
+                    used[k, count + 1] = 0
+                    count += 1
+            count += 1 if count > 0 else 0
+        if count > 0:
+            size[k] = count
+
+
+@compiled
+def _absent(there: float, capacity: int, full: int) -> int:
+    """The units that are not there; the capacity, as `_occupy` does, if no activity fits into the others."""
+    absent = capacity - int(there)
+    return capacity if absent >= full else absent
 
 
 @compiled

@@ -81,26 +81,41 @@ def crew_modes(
     min_crew: int | None = None,
     max_crew: int | None = None,
     curve: Curve = "default",
+    reference_crew: int | None = None,
 ) -> CrewModes:
     """One mode for each possible crew size of `team`, smallest crew first.
 
     A dedicated team always works with its whole headcount. `min_crew` and `max_crew` (people) narrow the range of a
-    shared team.
+    shared team. No crew is larger than the team's `largest_crew`.
+
+    Args:
+        reference_crew: a crew of so many people needs `nominal_h` hours. None: they are the curve's nominal hours.
 
     Raises:
-        InvalidInstance: the range is empty or outside 1..headcount.
+        InvalidInstance: the range is empty or outside 1..headcount, or the smallest crew is never there.
     """
     low = team.headcount if team.dedicated else (team.least_crew if min_crew is None else min_crew)
     high = team.headcount if max_crew is None or team.dedicated else max_crew
     if not 1 <= low <= high <= team.headcount:
         raise InvalidInstance("crew_range_out_of_range", low=low, high=high, team=team.name, headcount=team.headcount)
-    return CrewModes(nominal_h, _crews(team.name, team.headcount, low, high, curve))
+    if low > team.largest_crew:
+        raise InvalidInstance("no_crew_there", team=team.name, crew=low, people=team.largest_crew, step="")
+    high = min(high, team.largest_crew)
+    return CrewModes(nominal_h, _crews(team.name, team.headcount, low, high, curve, reference_crew))
 
 
 @lru_cache(maxsize=1_024)
-def _crews(team: str, headcount: int, low: int, high: int, curve: Curve) -> Mapping[Demand, float]:
-    """Hours per nominal hour of each crew size from `low` to `high`; cached, because it is the same for many steps."""
-    return {((team, crew),): relative_duration(crew, headcount, curve) for crew in range(low, high + 1)}
+def _crews(
+    team: str, headcount: int, low: int, high: int, curve: Curve, reference_crew: int | None
+) -> Mapping[Demand, float]:
+    """Hours per given hour of each crew size from `low` to `high`; cached, because it is the same for many steps."""
+    hours: dict[Demand, float] = {
+        ((team, crew),): relative_duration(crew, headcount, curve) for crew in range(low, high + 1)
+    }
+    if reference_crew is None:
+        return hours
+    reference = relative_duration(reference_crew, headcount, curve)
+    return {demand: relative / reference for demand, relative in hours.items()}
 
 
 def standard_workpoint(
@@ -109,11 +124,16 @@ def standard_workpoint(
     params: Sequence[float] = SAMPLE_PARAMS,
     teams: Sequence[Team] = DEFAULT_TEAMS,
     curve: Curve = "default",
+    release_h: float = 0.0,
 ) -> WorkPoint:
     """A work point with the 15 standard steps; `params` as in `standard_instance`.
 
+    Args:
+        release_h: no step starts earlier.
+
     Raises:
-        InvalidInstance: `params` are not 15 valid durations, or `teams` lacks one of the standard teams.
+        InvalidInstance: `params` are not 15 valid durations, `teams` lacks one of the standard teams, or a step's
+            smallest crew is never there.
     """
     if len(params) != len(STANDARD_STEPS):
         raise InvalidInstance("wrong_number_of_params", ("params",), n=len(params), expected=len(STANDARD_STEPS))
@@ -131,10 +151,18 @@ def standard_workpoint(
                 workpoint_id=workpoint_id,
                 team=standard.team,
                 order=standard.order,
-                modes=crew_modes(float(nominal_h), by_name[standard.team], curve=curve),
+                modes=_standard_modes(standard, float(nominal_h), by_name[standard.team], curve),
+                release_h=release_h,
             )
         )
     return WorkPoint(workpoint_id, name, tuple(steps))
+
+
+def _standard_modes(standard: StandardStep, nominal_h: float, team: Team, curve: Curve) -> CrewModes:
+    try:
+        return crew_modes(nominal_h, team, curve=curve)
+    except InvalidInstance as err:
+        raise InvalidInstance(err.code, ("teams",), **err.params | {"step": standard.name_zh}) from err
 
 
 def standard_instance(params: Sequence[float], *, curve: Curve = "default") -> Instance:

@@ -3,12 +3,20 @@
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
+from scheduler_env.availability import MAX_INTERVALS, Availability, Interval
 from scheduler_env.errors import InvalidInstance, Loc
 from scheduler_env.mistakes import Mistakes
 from scheduler_env.problem import MAX_HEADCOUNT, Team
-from scheduler_env.problem_request import MAX_NAME_LENGTH, MAX_TEAMS, NamedTeamRequest, TeamRequest, WrittenStep
+from scheduler_env.problem_request import (
+    MAX_NAME_LENGTH,
+    MAX_TEAMS,
+    NamedTeamRequest,
+    PresenceRequest,
+    TeamRequest,
+    WrittenStep,
+)
 from scheduler_env.standard_cycle import DEFAULT_TEAMS
-from scheduler_env.values import is_printable, whole
+from scheduler_env.values import is_printable, shortened, whole
 from scheduler_env.vocabulary import team_of
 
 DEFAULT_PLANT = {team.name: team for team in DEFAULT_TEAMS}
@@ -122,7 +130,26 @@ def _team(name: str, read: TeamRequest, known: Team | None, loc: Loc, mistakes: 
         mistakes.add(InvalidInstance("min_crew_of_dedicated", (*loc, "min_crew"), team=name))
         return None
     try:
-        return Team(name, headcount, is_dedicated, read.min_crew)
+        return Team(name, headcount, is_dedicated, read.min_crew, _availability(read.availability, loc, mistakes))
     except InvalidInstance as err:
-        mistakes.add(err.at(loc))
+        mistakes.add(err.at((*loc, *err.loc)))
         return None
+
+
+def _availability(value: object, loc: Loc, mistakes: Mistakes) -> Availability | None:
+    """The people who are there; None if nothing is said about it, or if it has a mistake."""
+    loc = (*loc, "availability")
+    if isinstance(value, list):
+        if len(value) > MAX_INTERVALS:
+            mistakes.add(InvalidInstance("too_long", loc, max_length=MAX_INTERVALS, actual_length=len(value)))
+            return None
+        read = [mistakes.read(PresenceRequest, entry, (*loc, at)) for at, entry in enumerate(value)]
+        intervals = [Interval(each.begin, each.to, each.people) for each in read if each is not None]
+        return tuple(intervals) if len(intervals) == len(read) else None
+    if value is None:
+        return None
+    value = whole(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        mistakes.add(InvalidInstance("people_or_intervals", loc, value=shortened(value)))
+        return None
+    return value

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from benchmarks import psplib as benchmark
 from scheduler_env import Instance, WorkPoint
-from scheduler_env.alternating import PASSES, SIZES, STAGE, alternating_search, breed_alternating, has_single_modes
+from scheduler_env.alternating import PASSES, SIZES, STAGE, alternating_search, breed_alternating, can_alternate
 from scheduler_env.bounds import lower_bound
 from scheduler_env.generator import random_instance
 from scheduler_env.genetic import evolve
@@ -109,8 +109,8 @@ def test_the_search_continues_from_a_shorter_schedule_of_another_search():
 
 def test_modes_are_single_only_if_no_activity_has_two():
     instance = random_instance(1, seed=0)
-    assert not has_single_modes(compile_instance(instance))
-    assert has_single_modes(compile_instance(_with_middle_modes(instance)))
+    assert not can_alternate(compile_instance(instance))
+    assert can_alternate(compile_instance(_with_middle_modes(instance)))
 
 
 @pytest.mark.parametrize(("n_workpoints", "stage"), [(2, "annealing"), (4, STAGE)])

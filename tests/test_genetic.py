@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scheduler_env import SAMPLE_PARAMS, standard_instance
-from scheduler_env.alternating import has_single_modes
+from scheduler_env.alternating import can_alternate
 from scheduler_env.generator import random_instance
 from scheduler_env.genetic import POPULATION, SCHEDULES_PER_CHILD, evolve
 from scheduler_env.incumbent import empty_incumbent
@@ -39,7 +39,7 @@ def _evolved(instance, seed, evaluations):
 def test_schedules_are_valid_and_never_longer(instance, seed, evaluations):
     problem, incumbent, began_h = _evolved(instance, seed, evaluations)
     assert incumbent.makespan_h <= began_h
-    step = 1 if has_single_modes(problem) else SCHEDULES_PER_CHILD
+    step = 1 if can_alternate(problem) else SCHEDULES_PER_CHILD
     assert evaluations - step < incumbent.evaluations <= evaluations
     schedule = to_schedule(instance, problem, incumbent.mode, incumbent.start)
     assert schedule.violations() == []

@@ -26,6 +26,7 @@ SOURCES = [
 OPTIONS = {"more", "retry_after_s", "is_final"}
 """Arguments of errors that are not parameters of their texts."""
 CHOSEN_ELSEWHERE = {
+    "scheduler_env/standard_cycle.py": {"err.code"},  # of the crews' error, with the step
     "scheduler_service/postgresql/faults.py": {"_code_of(err)"},
     "scheduler_service/database_url.py": {"err.type"},
     "scheduler_service/registry/examination.py": {"content['code']"},  # of an error raised by the helper process

@@ -193,13 +193,24 @@ class ScheduledStep(TypedDict):
     critical: Annotated[bool, about("Delayed, it delays the makespan: it lies on a critical sequence.")]
 
 
+Presence = TypedDict("Presence", {"from": float, "to": float, "people": int})
+Presence.__doc__ = "How many people are there from one hour to another."
+
+
 class RunSchedule(TypedDict):
     """Who does what when, as POST /run_algorithm answered it."""
 
     team_utilization: Annotated[
-        dict[str, Share], about("Crew-hours at work over headcount times makespan, of each team.")
+        dict[str, Share],
+        about("Crew-hours at work over headcount times makespan, of each team; over the hours of the people there."),
     ]
     team_headcount: Annotated[dict[str, Count], about("People of each team that the instance uses.")]
+    team_availability: NotRequired[
+        Annotated[
+            dict[str, Count | list[Presence]],
+            about("As asked for: the people there, of the teams for which it was said."),
+        ]
+    ]
     schedule_details: list[ScheduledStep]
 
 
@@ -226,7 +237,8 @@ class RunResult(RunSchedule):
             str,
             about(
                 "What found the schedule: greedy (the model's own), exact (its parts, all of them proved), parts (not "
-                "all), a priority rule such as MWKR, sampling, resampling, annealing, genetic, cpsat."
+                "all), a priority rule such as MWKR, sampling, resampling, annealing, genetic, cpsat. Requests with "
+                "releases or with people who come and go are answered without the agent."
             ),
         ]
     ]

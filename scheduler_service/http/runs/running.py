@@ -15,6 +15,7 @@ from typing import Any, Literal
 from ab_testing import ABTestManager, Assignment
 from model_manager import LoadedModel, ModelVersionManager
 from monitoring import PerformanceRecord
+from scheduler_env.availability import written
 from scheduler_env.errors import InvalidInstance, InvalidSchedule
 from scheduler_env.placements import packed, unpacked
 from scheduler_env.problem import Instance
@@ -224,11 +225,12 @@ def details(schedule: Schedule) -> dict[str, object]:
     """The steps of the schedule and the utilisation of the teams, as JSON."""
     critical = schedule.critical_steps
     names = {workpoint.id: workpoint.name for workpoint in schedule.instance.workpoints}
+    teams = [team for team in schedule.instance.teams if team.name in schedule.team_utilization]
+    availability = {team.name: written(team.availability) for team in teams if team.availability is not None}
     return {
         "team_utilization": schedule.team_utilization,
-        "team_headcount": {
-            team.name: team.headcount for team in schedule.instance.teams if team.name in schedule.team_utilization
-        },
+        "team_headcount": {team.name: team.headcount for team in teams},
+        **({"team_availability": availability} if availability else {}),
         "schedule_details": [
             {
                 "id": placed.step.id,
