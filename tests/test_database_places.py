@@ -212,7 +212,7 @@ def test_the_documented_times_are_those_of_the_code():
     for text in (
         f"ends after {COMMIT_TIMEOUT_S:g} s, for example",
         f"tried once more for {SESSION['lock_timeout'].removesuffix('s')} s",
-        f"which ends {LEASE_S:g} s after the death",
+        f"It ends {LEASE_S:g} s after its last renewal",
         f"a new one is tried for {PARAMETERS['connect_timeout']} s per host",
         f"PostgreSQL {MIN_VERSION} or newer",
     ):

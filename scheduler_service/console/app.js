@@ -45,4 +45,8 @@ createApp(Shell)
   .component("MistakeList", MistakeList)
   .component("StatusBadge", StatusBadge)
   .mount("#app");
-sessionStorage.removeItem("reloads");
+try {
+  sessionStorage.removeItem("reloads");
+} catch {
+  // Without storage, reload.js reloads nothing.
+}
