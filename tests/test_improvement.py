@@ -19,7 +19,7 @@ from scheduler_env.network import QNetwork, signature_of
 from scheduler_env.random_numbers import new_random
 from scheduler_env.readers import instance_from_request
 from scheduler_env.rules import ALL_RULES, Rule, build, improve_by_rules, solve_by_rule
-from scheduler_env.serial import decode, new_decoder
+from scheduler_env.serial import FORWARDS, decode, new_decoder
 from tests.instances import instances
 from tests.properties import examples
 
@@ -44,7 +44,7 @@ def test_decoding_by_start_time_delays_no_step_and_is_valid(instance, rule):
     order = np.array(sorted(order, key=lambda j: (start[j], list(problem.topological).index(j))), dtype=np.int64)
     again = np.empty_like(start)
     decoder = new_decoder(problem)
-    found = decode(problem, decoder, order, mode, problem.successor_at, problem.successors, again, np.inf)
+    found = decode(problem, decoder, order, mode, problem.successor_at, problem.successors, again, np.inf, FORWARDS)
     assert to_schedule(instance, problem, mode, again).violations() == []
     assert (again <= start + 1e-9).all()
     assert found <= makespan_h + 1e-9

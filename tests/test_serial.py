@@ -11,7 +11,7 @@ from scheduler_env import Instance
 from scheduler_env.annealing import fill_rest
 from scheduler_env.kernel import Problem, compile_instance, to_schedule
 from scheduler_env.rules import activity_list
-from scheduler_env.serial import Decoder, decode, new_decoder, place
+from scheduler_env.serial import FORWARDS, Decoder, decode, new_decoder, place
 from tests.instances import instances
 from tests.properties import examples
 
@@ -54,7 +54,7 @@ def _place(
         order, mode, True, first, start, chosen, limit, width, problem.successor_at, problem.successors, decoder.at,
         decoder.used, decoder.size, decoder.row, decoder.side, decoder.ready, decoder.rest, decoder.full,
         problem.duration, problem.capacity, problem.mode_at, problem.demand_at, problem.demand_resource,
-        problem.demand_units,
+        problem.demand_units, problem.release, problem.level_at, problem.levels, FORWARDS,
     )  # fmt: skip
 
 
@@ -64,7 +64,9 @@ def test_each_activity_starts_as_early_as_in_a_plain_serial_scheme(instance, see
     problem = compile_instance(instance)
     order, mode = _random_list(problem, np.random.default_rng(seed))
     start = np.empty(order.size)
-    decode(problem, new_decoder(problem), order, mode, problem.successor_at, problem.successors, start, np.inf)
+    decode(
+        problem, new_decoder(problem), order, mode, problem.successor_at, problem.successors, start, np.inf, FORWARDS
+    )
     assert start == pytest.approx(_plain_starts(instance, problem, order, mode))
 
 
