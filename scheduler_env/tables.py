@@ -266,7 +266,9 @@ def _names(cell: str) -> list[str]:
 
 _FLAGS = ("dedicated", "parallel", "alone")
 _READ: Mapping[str, Callable[[str], object]] = {
-    **dict.fromkeys(("duration", "order", "team_size", "min_crew", "max_crew"), vocabulary.number_of),
+    **dict.fromkeys(
+        ("duration", "order", "team_size", "min_crew", "max_crew", "reference_crew", "release"), vocabulary.number_of
+    ),
     **dict.fromkeys(_FLAGS, vocabulary.flag_of),
     "predecessors": _names,
 }

@@ -134,7 +134,7 @@ class FolderStore:
                 yield change
                 self._commit(change)
             except OSError as err:
-                raise StorageUnavailable("registry_not_written", folder=str(self.home), reason=str(err)) from err
+                raise StorageUnavailable("home_not_written", folder=str(self.home), reason=str(err)) from err
         for call in change.after:
             call()
 

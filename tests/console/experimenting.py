@@ -8,8 +8,7 @@ from playwright.sync_api import Page, expect
 
 from scheduler_service.words import WORDS, Lang, Message
 from tests.conftest import LiveService
-
-HTTP_ERROR = "Failed to load resource"
+from tests.console.browsing import HTTP_ERROR
 
 
 def configured(console: LiveService) -> dict[str, Any]:

@@ -225,14 +225,20 @@ EVERYTHING = {
         {
             "id": "A",
             "name": "锅炉",
+            "release": 6,
             "steps": [
                 {"id": "s1", "name": "除锈", "team": "team2", "duration": 7.5, "min_crew": 2, "max_crew": 6},
+                {"name": "测厚", "team": "team3", "duration": 8, "reference_crew": 2, "release": 8.5},
                 {"name": "焊接", "team": "外协", "duration": 6, "predecessors": ["s1"], "dedicated": True},
                 {"name": "检验", "team": "team3", "duration": 4, "predecessors": ["焊接"], "parallel": False},
             ],
         }
     ],
-    "teams": {"外协": {"headcount": 4}, "team3": {"headcount": 12, "min_crew": 3}, "team2": {"headcount": 6}},
+    "teams": {
+        "外协": {"headcount": 4},
+        "team3": {"headcount": 12, "min_crew": 3, "availability": [{"from": 8, "to": 20, "people": 6}]},
+        "team2": {"headcount": 6},
+    },
     "crew_efficiency": "linear",
     "model": "DDQN_v2.0",
     "experiment": "boilers",
