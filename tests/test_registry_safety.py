@@ -430,6 +430,30 @@ def test_a_change_between_two_reads_is_seen_completely(tmp_path, weights):
     assert [record.status for record in index.newest_first] == ["validated", "deployed"]
 
 
+@pytest.mark.parametrize("is_in_history", [False, True])
+def test_a_change_that_an_earlier_version_left_unfinished_is_finished(tmp_path, weights, is_in_history):
+    manager = ModelVersionManager(tmp_path / "models")
+    key = manager.register_model(weights(1), "DDQN", {}, {})
+    manager.tag_model("canary", key)
+    last = manager.history()[-1].to_dict()
+    event = last | {
+        "event": "untagged",
+        "before": last["after"],
+        "after": {"status": {}, "tags": {"DDQN:canary": None}},
+    }
+    former = {"records": {}, "tags": {"DDQN:latest": key}, "event": event}
+    (tmp_path / "models" / ".pending.json").write_text(json.dumps(former))
+    if is_in_history:
+        with open(tmp_path / "models" / "history.jsonl", "a") as history:
+            history.write(json.dumps(event) + "\n")
+    for _ in range(2):
+        again = ModelVersionManager(tmp_path / "models")
+        assert again.get_model(key).tags == ("latest",)
+        assert [each.event for each in again.history()] == ["registered", "tagged", "untagged"]
+    assert not (tmp_path / "models" / ".pending.json").exists()
+    assert fsck(opened(tmp_path / "models")) == []
+
+
 def test_an_incomplete_last_line_of_the_history_is_removed(tmp_path, weights):
     manager = ModelVersionManager(tmp_path)
     key = manager.register_model(weights(1), "DDQN", {}, {})

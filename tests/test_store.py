@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from scheduler_service.errors import Conflict, ExperimentConflict, InvalidExperiment, StorageUnavailable
+from scheduler_service.errors import Conflict, ExperimentConflict, InvalidExperiment, MustBeMended, StorageUnavailable
 from scheduler_service.experiments.config import ConfigFile
 from scheduler_service.experiments.exchange import export_config, import_config
 from scheduler_service.store.folder import FolderStore
@@ -207,6 +207,21 @@ def test_files_are_readable_and_editable_by_people(tmp_path):
     assert (tmp_path / "a.json").read_text() == '{\n  "x": 1\n}\n'
     (tmp_path / "a.json").write_text("2")
     assert content(store, "a.json") == b"2"
+
+
+@pytest.mark.parametrize("content_of", [b"{", b"[]", b'{"documents": {}}'])
+def test_a_pending_change_that_is_damaged_prevents_changes_and_is_named(tmp_path, content_of):
+    store = FolderStore(tmp_path)
+    with store.changing() as change:
+        change.put("a.json", b"1")
+    (tmp_path / ".pending.json").write_bytes(content_of)
+    with pytest.raises(MustBeMended, match=r"\.pending\.json"), store.changing():
+        pass
+    with pytest.raises(MustBeMended, match=r"\.pending\.json"):
+        store.read("a.json")
+    assert objects(store).lines() == []
+    (tmp_path / ".pending.json").unlink()
+    assert content(store, "a.json") == b"1"
 
 
 # --- PostgreSQL ---

@@ -22,6 +22,8 @@ from scheduler_service.jsonlines import JsonLines
 from scheduler_service.store.change import MAX_DOCUMENT_BYTES, Change, Found, Line, Stamp
 
 PENDING = ".pending.json"
+PARTS = {"documents", "moves", "lines"}
+"""Members of a pending change."""
 LOCK_TIMEOUT_S = 10.0
 RACY_NS = 50_000_000
 """A file changed more recently before it was read may change again within one tick of the file system's clock."""
@@ -256,6 +258,6 @@ def _read_object(path: Path) -> dict[str, Any]:
         return {}  # finished meanwhile
     except ValueError as err:
         raise MustBeMended("file_not_json", file=str(path), reason=str(err)) from err
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or set(value) != PARTS:
         raise MustBeMended("file_not_object", file=str(path))
     return value
