@@ -237,7 +237,7 @@ def test_paths_are_not_shown_without_the_read_scope(tmp_path):
 
     def fail():
         folder = str(tmp_path / "models")
-        raise StorageUnavailable("registry_not_written", folder=folder, reason=f"{folder} is full", folders=[folder])
+        raise StorageUnavailable("home_not_written", folder=folder, reason=f"{folder} is full", folders=[folder])
 
     endpoint = "runs.post_run_algorithm"
     fail.contract = app.view_functions[endpoint].contract

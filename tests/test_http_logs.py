@@ -237,7 +237,7 @@ def test_a_container_needs_no_log_file(tmp_path):
         def lines_of_run() -> list[dict[str, object]]:
             lines = service.output.read_text(encoding="utf-8").splitlines()
             entries = [json.loads(line) for line in lines if line.startswith("{")]
-            return [entry for entry in entries if entry["request_id"] == run]
+            return [entry for entry in entries if f"run={run} " in entry["message"]]
 
         assert until(lines_of_run)[-1]["execution_time_s"] > 0.0
         told = service.get(f"/runs/{run}/log").json()

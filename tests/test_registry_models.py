@@ -22,6 +22,7 @@ from scheduler_service.registry.loading import LoadedModels
 from scheduler_service.registry.names import Version, choose_version, hash_of_config
 from scheduler_service.registry.records import STATUSES
 from scheduler_service.settings import Settings
+from scheduler_service.store import opening
 from tests.clocks import Clock
 from tests.codes import coded
 from tests.waiting import until
@@ -608,7 +609,7 @@ def test_the_guides_constants_apply_to_the_next_registration(
 
 
 def test_models_are_stored_in_the_home_folder_or_where_the_guides_constant_says(tmp_path, monkeypatch):
-    monkeypatch.setenv("SCHED_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(opening, "settings_from_environment", lambda: Settings(home=tmp_path / "home"))
     ModelVersionManager()
     assert {path.name for path in (tmp_path / "home" / "models").iterdir()} >= {"models", "metadata", "configs"}
     monkeypatch.setattr(model_manager, "MODEL_BASE_PATH", str(tmp_path / "elsewhere"))

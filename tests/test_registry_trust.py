@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
+import model_manager
 from model_manager import ModelVersionManager
 from scheduler_env.network import QNetwork, read_checkpoint, save_checkpoint
 from scheduler_service.clock import parse_time
@@ -355,13 +356,13 @@ def test_repeated_or_pinned_requests_of_one_client_roll_nothing_back(manager, li
 def test_if_a_tag_moves_during_validation_the_measured_model_is_promoted(manager, tmp_path, monkeypatch):
     good = manager.register_model(write_checkpoint(tmp_path / "good.pth", 1), "DDQN", {}, {}, tags=["canary"])
     other = manager.register_model(untrained(tmp_path / "bad.pth"), "DDQN", {"other": 1}, {})
-    validate = ModelVersionManager._validate
+    validate = model_manager.validate
 
-    def validate_while_the_tag_moves(self, record, actor):
-        self.tag_model("canary", other)
-        return validate(self, record, actor)
+    def validate_while_the_tag_moves(*arguments):
+        manager.tag_model("canary", other)
+        return validate(*arguments)
 
-    monkeypatch.setattr(ModelVersionManager, "_validate", validate_while_the_tag_moves)
+    monkeypatch.setattr(model_manager, "validate", validate_while_the_tag_moves)
     assert manager.promote_model("canary", "validated").model_key == good
     assert manager.get_model(other).status == "registered"
 
