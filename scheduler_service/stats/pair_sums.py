@@ -33,6 +33,10 @@ SHOWN_SHARE = 0.99
 """Of the differences, the share within the range of the chart; larger ones are counted in its outermost bins."""
 
 
+NO_REACH = 0.01
+"""Range of a chart of ties."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Users:
     """The users' mean log makespans of both sides, a and b, and d = b - a; shapes (k,)."""
@@ -136,6 +140,19 @@ class Differences:
     @property
     def n(self) -> int:
         return self.tied + round(float(self.lost.sum() + self.won.sum()))
+
+
+def differences_of(improvement: Values, unanswered: int) -> Differences:
+    """From the improvement of each pair, a share of the baseline, 0 for a tie; shape (n,)."""
+    size = np.abs(improvement)
+    untied = size[size > 0.0]
+    reach = float(np.quantile(untied, SHOWN_SHARE)) if untied.size else NO_REACH
+    edges = np.linspace(0.0, reach, BINS_A_SIDE + 1)
+    lost, won = (
+        np.histogram(np.minimum(size[side], reach), edges)[0].astype(np.float64)
+        for side in (improvement < 0.0, improvement > 0.0)
+    )
+    return Differences(reach, lost, int(size.size - untied.size), won, unanswered)
 
 
 class Replayed(Protocol):

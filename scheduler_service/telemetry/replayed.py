@@ -33,6 +33,7 @@ from scheduler_service.stats.optimality import PROVEN_GAP, Proven
 from scheduler_service.stats.outcome import NotComputable
 from scheduler_service.stats.pair_sums import (
     BINS_A_SIDE,
+    NO_REACH,
     SHOWN_SHARE,
     TIE,
     WIDTH,
@@ -121,7 +122,7 @@ class ReplayedPairs:
             total = int(connection.execute(select(func.count()).select_from(pairs).where(self._which)).scalar_one())
             counts = select(func.count(case((is_tied, 1))), func.count(case((~is_tied, 1))))
             tied, untied = map(int, connection.execute(counts).one())
-            reach = 0.01
+            reach = NO_REACH
             if untied:
                 place = SHOWN_SHARE * (untied - 1)
                 around = select(size).where(~is_tied).order_by(size).limit(2).offset(math.floor(place))

@@ -148,7 +148,7 @@ class ReplayLog:
         return ReplayedPairs(self._engine, number[0][0] if number else None, pairs.c.replay == replay)
 
     def pairs_of_last(
-        self, experiment: str, *, start: datetime | None = None, end: datetime | None = None
+        self, experiment: str, start: datetime | None = None, end: datetime | None = None
     ) -> "ReplayedPairs | None":
         """The pairs of the last replay of the experiment's first candidate; None: it has none in this period."""
         from scheduler_service.stats.arms import ARMS
