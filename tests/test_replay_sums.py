@@ -1,6 +1,5 @@
 """Large replays: the database adds up what a verdict needs, and a selection is a few ranges of ids."""
 
-import json
 import math
 import random
 import tracemalloc
@@ -75,7 +74,7 @@ def nearly(value: object) -> object:
         return pytest.approx(value, rel=1e-9, abs=1e-13, nan_ok=True)
     if isinstance(value, dict):
         return {key: nearly(each) for key, each in value.items()}
-    return [nearly(each) for each in value] if isinstance(value, list | tuple) else value
+    return type(value)(map(nearly, value)) if isinstance(value, list | tuple) else value
 
 
 def assert_equal_verdicts(monitor: PerformanceMonitor, metric: str) -> dict[str, object]:
@@ -289,10 +288,7 @@ def test_a_plan_and_its_verdict_take_the_same_memory_for_more_requests(open_moni
     peaks = []
     for number, n in enumerate((2_000, 20_000)):
         monitor = PerformanceMonitor(tmp_path / f"{number}.db", reports_dir=tmp_path, clock=lambda: NOW)
-        params = json.loads("[1.0]")
-        monitor.record_performance(
-            *(PerformanceRecord(request_id=f"r{each}", input_params=params) for each in range(n))
-        )
+        monitor.record_performance(*(PerformanceRecord(request_id=f"r{each}", input_params=[1.0]) for each in range(n)))
         pairs = [replace(each, user_id=each.request_id, input_digest=None) for each in some_pairs(n)]
         monitor.record_pair(*pairs)
         del pairs

@@ -23,7 +23,7 @@ from scheduler_service.stats.headline import Contradiction, contradiction, raw_m
 from scheduler_service.stats.judged import DaysLeft, advice
 from scheduler_service.stats.metrics import METRICS, PAIRED, metric_named, paired_metric
 from scheduler_service.stats.outcome import NotComputable
-from scheduler_service.stats.pair_sums import Replayed
+from scheduler_service.stats.pair_sums import Replayed as Replayed
 from scheduler_service.stats.pairs import PairedVerdict, judge_pairs, judge_sums
 from scheduler_service.stats.secondary import secondary
 from scheduler_service.stats.spending import replay_alpha

@@ -67,8 +67,8 @@ class ReplayedPairs:
         period = [] if start is None else [pairs.c.timestamp >= to_iso(start)]
         period += [] if end is None else [pairs.c.timestamp <= to_iso(end)]
         newest_first = pairs.c.timestamp.desc(), pairs.c.id.desc()
-        for replay, number in queries.fetch(engine, query.where(mine, *period).order_by(*newest_first).limit(1)):
-            return cls(engine, number, and_(mine, pairs.c.replay == replay, *period))
+        for row in queries.fetch(engine, query.where(mine, *period).order_by(*newest_first).limit(1)):
+            return cls(engine, row.number, and_(mine, pairs.c.replay == row.replay, *period))
         return None
 
     @property
@@ -85,7 +85,7 @@ class ReplayedPairs:
             if metric.may_be_unrecorded and counts["pairs"] and counts["answered"] and not counts["recorded"]:
                 return no_pairs(NotComputable("not_recorded", "pairs_not_recorded", metric=metric.name))
             near = float(counts["log_a"] or 0.0), float(counts["log_b"] or 0.0)
-            bins = [row._mapping for row in connection.execute(_bins(compared, near))]
+            bins = [row._asdict() for row in connection.execute(_bins(compared, near))]
             worst = _worst(connection, compared, metric)
         return PairSums(
             pairs=int(counts["compared"]),

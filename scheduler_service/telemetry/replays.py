@@ -49,7 +49,7 @@ class ReplayLog:
 
     def ranges(self, replay: str) -> tuple[Range, ...]:
         """The ranges that a replay repeats, in its order; none for a replay from before version 10."""
-        return tuple(Range(*row) for row in fetch(self._engine, ranges_query(replay)))
+        return tuple(Range(**row._asdict()) for row in fetch(self._engine, ranges_query(replay)))
 
     def finish(self, replay: str, skipped: Mapping[int, int]) -> None:
         """Record that ranges are done.
