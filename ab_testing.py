@@ -287,8 +287,8 @@ class ABTestManager:
         Raises:
             InvalidExperiment, ExperimentConflict: as `promote_arm`.
         """
-        experiment, (runs, pairs, replayed) = self._promotable(name, arm), records()
-        return prospect(examine(experiment, runs, pairs, self._clock(), replayed), arm)
+        experiment, (runs, pairs, *replayed) = self._promotable(name, arm), records()
+        return prospect(examine(experiment, runs, pairs, self._clock(), *replayed), arm)
 
     def review(self, name: str, runs: "pd.DataFrame", pairs: "pd.DataFrame | None" = None) -> Transition | None:
         """The move that the figures call for, made: next stage, promotion, stop of an arm, abort. None: nothing to do.

@@ -23,9 +23,8 @@ if TYPE_CHECKING:
 
     from scheduler_service.stats.pair_sums import Replayed
 
-Records = Callable[[], "tuple[pd.DataFrame, pd.DataFrame, Replayed | None]"]
-"""Reads what `examine` needs of an experiment: its runs, its pairs, and those of its last replay if they are not among
-them."""
+Records = Callable[[], "tuple[pd.DataFrame, pd.DataFrame] | tuple[pd.DataFrame, pd.DataFrame, Replayed | None]"]
+"""Reads what `examine` needs of an experiment: its runs, its pairs, and `replayed` if replays are not among them."""
 
 Objection = Literal["interval", "fails_more", "guardrail"]
 
@@ -114,8 +113,8 @@ def consented(
         StorageUnavailable: the records cannot be read, and `although_worse` is not set.
     """
     try:
-        runs, pairs, replayed = records()
-        found = prospect(examine(experiment, runs, pairs, now, replayed), arm)
+        runs, pairs, *replayed = records()
+        found = prospect(examine(experiment, runs, pairs, now, *replayed), arm)
     except StorageUnavailable:
         if although_worse:
             return None
