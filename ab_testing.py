@@ -314,8 +314,7 @@ class ABTestManager:
     def trip(self, name: str, runs: "pd.DataFrame") -> Transition | None:
         """As `review`, by the breaker alone: a candidate is stopped if its own model fails on most requests.
 
-        Many times quicker, so that it can be asked for whenever a request has failed. `runs` needs only the columns
-        `breaker.REQUEST_COLUMNS`.
+        Quick enough to be asked for at each failed request. `runs` needs only the columns `breaker.REQUEST_COLUMNS`.
         """
         experiment = self.get_experiment(name)
         if not experiment.guardrails:  # a person switched them off, and the breaker with them

@@ -42,6 +42,7 @@ from benchmarks.replicas_changes import (
     ramp_steps,
     read,
     seen_everywhere,
+    slowest,
 )
 from monitoring import PerformanceMonitor, alert_desk
 from scheduler_service.command_line import progress_bar
@@ -69,7 +70,7 @@ LEASE = "experiments.lease"
 STEADY_S, PAUSE_S = 2.0, 0.01
 CALM_S, CALM_GAP_S = 5.0, 1.0
 PROMOTED_AFTER_S = 0.3  # how soon the operator's script notices the loss of the primary
-SETTINGS = {"SCHED_ALERT_EVERY_S": "1"}
+SETTINGS = {"SCHED_ALERT_EVERY_S": "1", "SCHED_RATE_LIMIT": "0"}  # all clients have the same key
 
 
 @dataclass
@@ -99,6 +100,7 @@ class Round:
     kind: str
     longest_gap_s: float
     taken_over_s: float | None  # until another replica held the lease; None: its holder lived on
+    at_s: float  # time.monotonic of the kill
     faults: tuple[str, ...] = ()  # of the ramp or the replay
 
 
@@ -181,6 +183,7 @@ def _measure(stack: Stack, folder: Path, channel: str, options: argparse.Namespa
         "statuses": dict(seen.statuses),
         "changes": {outcome: sum(each.outcome == outcome for each in changes.made) for outcome in OUTCOMES},
         "seen_everywhere": seen_everywhere(changes.made),
+        "slowest": slowest(changes.made, [(each.at_s, each.kind) for each in rounds]),
         "faults": faults,
     }, told
 
@@ -219,7 +222,7 @@ def _round(kind: str, number: int, drill: Drill) -> Round:
         else:
             stack.start_replica(victim)
     _wait_until_steady(stack, seen)
-    return Round(kind, seen.longest_gap_s(began_s), taken_over_s, tuple(faults))
+    return Round(kind, seen.longest_gap_s(began_s), taken_over_s, began_s, tuple(faults))
 
 
 def _ramp(drill: Drill, number: int) -> Callable[[], Sequence[str]]:
@@ -364,6 +367,8 @@ def _text(figures: dict[str, Any]) -> str:
             "during the rounds:",
             "",
             markdown_table(("change", "number", "p50", "p99", "max"), seen),
+            "",
+            f"The latest: {'; '.join(figures['slowest'])}.",
             "",
             f"{changes['acknowledged']} changes of models and experiments were acknowledged, {changes['refused']} "
             f"refused, {changes['unknown']} without an answer. Afterwards:",

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,8 @@ class Change:
     outcome: str  # "acknowledged", "refused" or "unknown"
     seen_s: float | None = None  # from its answer until the last replica showed it
     asked_s: float | None = None  # from the request until then
+    at_s: float = 0.0  # time.monotonic of its answer
+    last: str = ""  # the replica that showed it last
 
 
 @dataclass
@@ -82,7 +84,7 @@ class Changes:
         """Measure when every replica that lives shows an acknowledged change."""
         if change.outcome != "acknowledged":
             return
-        answered_s, waiting = time.monotonic(), list(self.stack.replicas)
+        answered_s, waiting, last = time.monotonic(), list(self.stack.replicas), ""
         while waiting:
             if time.monotonic() > answered_s + SEEN_WITHIN_S:
                 self.unseen.append(change.reason)
@@ -90,11 +92,11 @@ class Changes:
             for each in list(waiting):
                 if each.process.poll() is not None or _shows(each.url, self.stack.headers, is_shown):
                     waiting.remove(each)
+                    last = each.url
             time.sleep(POLL_S)
         now_s = time.monotonic()
-        self.made[self.made.index(change)] = Change(
-            change.kind, change.reason, change.outcome, now_s - answered_s, now_s - began_s
-        )
+        seen = replace(change, seen_s=now_s - answered_s, asked_s=now_s - began_s, at_s=answered_s, last=last)
+        self.made[self.made.index(change)] = seen
 
 
 @contextmanager
@@ -336,4 +338,19 @@ def _quantiles(changes: Sequence[Change]) -> dict[str, Any]:
     for name, share in (("p50", 0.5), ("p99", 0.99), ("max", 1.0)):
         place = min(len(changes) - 1, int(share * len(changes)))
         found[name] = f"{after_answer[place]:.2f} ({after_request[place]:.2f})"
+    return found
+
+
+def slowest(made: Sequence[Change], kills: Sequence[tuple[float, str]]) -> list[str]:
+    """The five changes that were shown latest, with what was killed last before their answer.
+
+    Args:
+        kills: (time.monotonic, kind).
+    """
+    ordered = sorted((each for each in made if each.seen_s is not None), key=lambda each: each.seen_s or 0.0)
+    found = []
+    for each in ordered[:-6:-1]:
+        before = [(round(each.at_s - at_s, 1), kind) for at_s, kind in kills if at_s <= each.at_s]
+        when = f"{before[-1][0]:g} s after the kill ({before[-1][1]})" if before else "before the first kill"
+        found.append(f"{each.reason}: {each.seen_s:.2f} s, last at {each.last}, {when}")
     return found

@@ -203,7 +203,8 @@ class DatabaseStore:
             StorageUnavailable: the database cannot be read; `fault` keeps the error.
         """
         try:
-            with self._mutex, self.reading() as connection:
+            # The connection first: who waits for one must not keep a change waiting, which has one and needs the mutex.
+            with self.reading() as connection, self._mutex:
                 connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
                 self._refresh(connection)
         except StorageUnavailable as err:
