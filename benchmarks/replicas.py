@@ -82,10 +82,10 @@ class Seen:
     statuses: Counter[str] = field(default_factory=Counter)
     experiment: str | None = None  # that the clients' users take part in
 
-    def longest_gap_s(self, since_s: float) -> float:
-        """The longest time since then without any answered run."""
+    def longest_gap_s(self, since_s: float) -> tuple[float, float]:
+        """The longest time since then without any answered run, and how long after `since_s` it began."""
         times = [since_s, *sorted(each for each in self.answered_s if each > since_s)]
-        return max((after - before for before, after in pairwise(times)), default=0.0)
+        return max(((after - before, before - since_s) for before, after in pairwise(times)), default=(0.0, 0.0))
 
     def is_calm(self, now_s: float) -> bool:
         """Whether in the last seconds no time without an answered run was longer than `CALM_GAP_S`."""
@@ -99,6 +99,7 @@ class Round:
 
     kind: str
     longest_gap_s: float
+    gap_after_s: float  # from the kill until that gap began
     taken_over_s: float | None  # until another replica held the lease; None: its holder lived on
     at_s: float  # time.monotonic of the kill
     faults: tuple[str, ...] = ()  # of the ramp or the replay
@@ -194,7 +195,7 @@ def _round(kind: str, number: int, drill: Drill) -> Round:
     with ExitStack() as held:
         if kind in ("ramp", "promotion", "replay"):  # otherwise, the default model would be another one in between
             held.enter_context(drill.lock)
-        check = {"ramp": _ramp, "replay": _replay}.get(kind, lambda *_: lambda: ())(drill, number)
+        check = _ramp(drill, number) if kind == "ramp" else _replay(drill, number) if kind == "replay" else list
         holder, before = _holder(stack), _takeovers(stack)
         others = [n for n in range(N_REPLICAS) if n != holder]
         victim = holder if kind in ("leaseholder", "ramp") else chance.choice(others)
@@ -222,7 +223,7 @@ def _round(kind: str, number: int, drill: Drill) -> Round:
         else:
             stack.start_replica(victim)
     _wait_until_steady(stack, seen)
-    return Round(kind, seen.longest_gap_s(began_s), taken_over_s, began_s, tuple(faults))
+    return Round(kind, *seen.longest_gap_s(began_s), taken_over_s, began_s, tuple(faults))
 
 
 def _ramp(drill: Drill, number: int) -> Callable[[], Sequence[str]]:
@@ -343,9 +344,15 @@ def _text(figures: dict[str, Any]) -> str:
     for kind, what in KINDS.items():
         mine = [each for each in figures["rounds"] if each["kind"] == kind]
         takeovers = [each["taken_over_s"] for each in mine if each["taken_over_s"] is not None]
-        gap_s = f"{max(each['longest_gap_s'] for each in mine):.2f}" if mine else ""
-        rows.append((what, len(mine), gap_s, f"{max(takeovers):.2f}" if takeovers else ""))
-    header = ("killed", "rounds", "longest time without an answered run, s", "lease taken over after, s, at most")
+        gap_s, after_s = max(((each["longest_gap_s"], each["gap_after_s"]) for each in mine), default=(0.0, 0.0))
+        rows.append((what, len(mine), f"{gap_s:.2f}", f"{after_s:.1f}", f"{max(takeovers):.2f}" if takeovers else ""))
+    header = (
+        "killed",
+        "rounds",
+        "longest time without an answered run, s",
+        "which began so long after the kill, s",
+        "lease taken over after, s, at most",
+    )
     seen = [(kind, *values.values()) for kind, values in figures["seen_everywhere"].items()]
     changes, faults = figures["changes"], figures["faults"]
     return "\n".join(

@@ -273,7 +273,7 @@ def faults_in(changes: Changes, url: DatabaseUrl, home: Path) -> dict[str, list[
         "refused changes that happened": [r.reason for r in by["refused"] if noted[r.reason]],
         "changes that a replica did not show": list(changes.unseen),
         "promotions that are not in all of configuration and histories": sorted(halves),
-        "problems found by fsck": [f"{each.kind} {each.name}: {each.message}" for each in fsck(registry)],
+        "problems found by fsck": [f"{each.kind} {each.subject}: {each.message}" for each in fsck(registry)],
         "answers that differ between replicas": _differences(changes.stack),
     }
 
