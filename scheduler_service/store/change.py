@@ -91,6 +91,9 @@ class Store(Source, Protocol):
     def file_names(self, folder: str) -> list[str]:
         """The names of the files in a folder."""
 
+    def digests(self, folder: str) -> dict[str, str]:
+        """The SHA-256 of the content of each file in a folder, computed from what is stored."""
+
     def empty(self, folder: str, older_than_s: float) -> None:
         """Delete what was moved to `folder` that long ago."""
 

@@ -22,7 +22,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from scheduler_service.database_url import DatabaseUrl
 from scheduler_service.errors import StorageUnavailable
-from scheduler_service.files import write_atomically
+from scheduler_service.files import sha256_of, write_atomically
 from scheduler_service.postgresql.connecting import connect, postgresql_engine
 from scheduler_service.postgresql.faults import postgresql_errors
 from scheduler_service.postgresql.migration import lock_migrations
@@ -330,7 +330,7 @@ class DatabaseStore:
             return self.home / CACHE / "missing" / name
         path = self.home / CACHE / entry.sha256
         if entry.sha256 not in self._verified or not path.exists():
-            if not path.exists() or _sha256_of(path) != entry.sha256:
+            if not path.exists() or sha256_of(path) != entry.sha256:
                 with self.reading() as connection:
                     content = connection.execute(select(blobs.c.content).where(blobs.c.sha256 == entry.sha256)).scalar()
                 if content is not None:
@@ -341,6 +341,13 @@ class DatabaseStore:
     def file_names(self, folder: str) -> list[str]:
         found = self.check_read().entries.items()
         return sorted(name for name, entry in found if entry.sha256 is not None and _is_in(folder, name))
+
+    def digests(self, folder: str) -> dict[str, str]:
+        stored = func.encode(func.sha256(blobs.c.content), "hex")  # by the server: the contents stay there
+        found = select(entries.c.name, stored).join(blobs, blobs.c.sha256 == entries.c.sha256)
+        with self.reading() as connection:
+            rows = connection.execute(found.where(entries.c.name.startswith(f"{folder}/", autoescape=True))).all()
+        return {name: sha256 for name, sha256 in rows if _is_in(folder, name)}
 
     def scratch(self, folder: str) -> Path:
         path = self.home / CACHE / folder
@@ -368,11 +375,6 @@ class DatabaseStore:
 
 def _has_tables(connection: Connection) -> bool:
     return connection.execute(select(func.to_regclass(revision.name))).scalar() is not None
-
-
-def _sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _is_in(folder: str, name: str) -> bool:

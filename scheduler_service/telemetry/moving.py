@@ -1,7 +1,7 @@
 """Move all records from one database to another one, of either engine, and prove that they are the same."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,17 +30,18 @@ class Content:
 def move(source: Engine, target: Engine, progress: Progress | None = None) -> dict[str, Content]:
     """Copy every row of `source` to the empty database `target` in one transaction; returns the content of each table.
 
-    The source stays as it is.
+    The source stays as it is. If the target has the same rows already, nothing is copied: so a move that was
+    interrupted in another part can be repeated.
 
     Raises:
-        Conflict: the target has rows, or the source was written to meanwhile: stop its services first.
+        Conflict: the target has other rows, or the source was written to meanwhile: stop its services first.
         StorageUnavailable: a database cannot be used, or the copy differs. Nothing was copied.
     """
     total = sum(_counts(source).values())
     with database_of(target).errors(), target.begin() as written:
-        if any(_counts_of(written).values()):
-            raise Conflict("move_target_used", database=database_of(target).name)
         database_of(target).prepare_fill(written)
+        if any((there := _counts_of(written)).values()):
+            return _same(source, written, there, database_of(target).name)
         copied = _copy(source, target, written, total, progress)
         for table in TABLES:
             if (found := _content(written, table)) != copied[table.name]:
@@ -48,6 +49,17 @@ def move(source: Engine, target: Engine, progress: Progress | None = None) -> di
         if _counts(source) != {name: content.rows for name, content in copied.items()}:
             raise Conflict("move_source_used", database=database_of(source).name)
     return copied
+
+
+def _same(source: Engine, written: Connection, there: Mapping[str, int], name: str) -> dict[str, Content]:
+    """The content of both; raises Conflict if they differ."""
+    with database_of(source).errors(), source.connect() as connection:
+        database_of(source).begin_reading(connection)
+        if _counts_of(connection) == there:
+            found = {table.name: _content(connection, table) for table in TABLES}
+            if all(_content(written, table) == found[table.name] for table in TABLES):
+                return found
+    raise Conflict("move_target_used", database=name)
 
 
 def _copy(
