@@ -19,10 +19,8 @@ def move_reports(source: ReportShelf, target: ReportShelf, progress: Progress | 
         StorageUnavailable: a shelf cannot be used, or the copy differs.
     """
     reports = sorted(source.listed(), key=lambda report: report.name)
-    there = {report.name for report in target.listed()}
     for done, report in enumerate(reports, 1):
-        if report.name not in there:
-            target.put(report, source.read(report.name))
+        target.put(report, source.read(report.name))
         if progress is not None:
             progress(done, len(reports))
     digest = _digest(source, reports)
