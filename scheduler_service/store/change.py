@@ -63,6 +63,10 @@ class Store(Source, Protocol):
         """The home whose names the store has; also where a process keeps what it does not share."""
 
     @property
+    def is_edited_by_hand(self) -> bool:
+        """Whether people write documents, too; else only this program does, in this version or another one."""
+
+    @property
     def fault(self) -> StorageUnavailable | None:
         """Why what was read before remains in use; None if all is well."""
 

@@ -116,6 +116,8 @@ class DatabaseStore:
         home: where this process keeps copies of files.
     """
 
+    is_edited_by_hand = False
+
     def __init__(self, url: DatabaseUrl, home: Path) -> None:
         self.home = home.absolute()
         self.fault: StorageUnavailable | None = None

@@ -38,6 +38,7 @@ class FolderStore:
     """
 
     fault: StorageUnavailable | None = None
+    is_edited_by_hand = True
 
     def __init__(self, home: Path) -> None:
         self.home = home = home.absolute()
