@@ -96,4 +96,4 @@ class ReportTable:
         """
         old = delete(reports).where(reports.c.created < before)
         with postgresql_errors(self._url), self._engine.begin() as connection:
-            return connection.execute(old, execution_options={"preserve_rowcount": True}).rowcount
+            return len(connection.execute(old.returning(reports.c.name)).all())

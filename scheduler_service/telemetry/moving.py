@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Engine, Table, func, select
+from sqlalchemy import Connection, Engine, String, Table, func, select
 
 from scheduler_service.command_line import Progress
 from scheduler_service.errors import Conflict, StorageUnavailable
 from scheduler_service.telemetry.database import database_of
-from scheduler_service.telemetry.schema import metadata
+from scheduler_service.telemetry.schema import check_complete, metadata
 
 BATCH_SIZE = 5_000
 TABLES = [table for table in metadata.sorted_tables if table.name != "schema_version"]
@@ -35,7 +35,8 @@ def move(source: Engine, target: Engine, progress: Progress | None = None) -> di
 
     Raises:
         Conflict: the target has other rows, or the source was written to meanwhile: stop its services first.
-        StorageUnavailable: a database cannot be used, or the copy differs. Nothing was copied.
+        StorageUnavailable: a database cannot be used, has a newer version with further columns, or the copy differs.
+            Nothing was copied.
     """
     total = sum(_counts(source).values())
     with database_of(target).errors(), target.begin() as written:
@@ -70,6 +71,7 @@ def _copy(
     done = 0
     with database_of(source).errors(), source.connect() as connection:
         database_of(source).begin_reading(connection)
+        check_complete(connection, database_of(source).name)
         for table in TABLES:
             digest, before = 0, done
             for rows in _batches(connection, table):
@@ -91,13 +93,18 @@ def _content(connection: Connection, table: Table) -> Content:
 def _batches(connection: Connection, table: Table) -> Iterator[list[Row]]:
     query = select(table).order_by(*table.primary_key)
     found = connection.execute(query, execution_options={"stream_results": True, "yield_per": BATCH_SIZE})
+    texts = [position for position, column in enumerate(table.columns) if isinstance(column.type, String)]
     for rows in found.partitions(BATCH_SIZE):
-        yield [[_storable(value) for value in row] for row in rows]
+        yield [_storable(list(row), texts) for row in rows]
 
 
-def _storable(value: Any) -> Any:
-    """The value as every engine stores it: without NUL, which only SQLite's texts may contain."""
-    return value.replace("\x00", "\ufffd") if isinstance(value, str) else value
+def _storable(row: list[Any], texts: Sequence[int]) -> list[Any]:
+    """The row as every engine stores it: without NUL, which only SQLite's texts may contain."""
+    for position in texts:
+        value = row[position]
+        if value is not None and "\x00" in value:
+            row[position] = value.replace("\x00", "\ufffd")
+    return row
 
 
 def _digest(rows: Sequence[Row]) -> int:
