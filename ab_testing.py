@@ -437,7 +437,7 @@ class ABTestManager:
         self._changes.find_changeable(name)  # an unknown one is refused before anything is locked
 
         def move(document: Document) -> None:
-            check_allowed(name, experiment_in(validate(document), name, self._clock()).status, action, allowed)
+            check_allowed(name, experiment_in(validate(document, set()), name, self._clock()).status, action, allowed)
             document["experiments"][name]["status"] = target
 
         self._changes.make(name, event, move, actor, reason)
