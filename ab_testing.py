@@ -23,7 +23,7 @@ from scheduler_service.experiments.automatic import act
 from scheduler_service.experiments.changes import Changes, Registry, as_of, experiment_in
 from scheduler_service.experiments.config import NAME, ConfigView, Document, validate
 from scheduler_service.experiments.edits import set_about, set_arm_stopped, set_next_stage
-from scheduler_service.experiments.examination import Examination, examine
+from scheduler_service.experiments.examination import Examination, Replayed, examine
 from scheduler_service.experiments.experiment import OPTIONS, Experiment, explanation, parse_request
 from scheduler_service.experiments.history import ExperimentHistory
 from scheduler_service.experiments.lifecycle import MOVES, Action, Transition, check_allowed
@@ -254,26 +254,26 @@ class ABTestManager:
 
     # --- results, and what follows from them ---
 
-    def examine(self, name: str, runs: "pd.DataFrame", pairs: "pd.DataFrame | None" = None) -> Examination:
-        """What the recorded runs say of the experiment.
-
-        Args:
-            runs: as `PerformanceMonitor.get_performance_data(experiment=name)` answers them.
-            pairs: as `PerformanceMonitor.get_pairs(experiment=name)` answers them.
+    def examine(
+        self, name: str, runs: "pd.DataFrame", pairs: "pd.DataFrame | None" = None, replayed: Replayed | None = None
+    ) -> Examination:
+        """What the recorded runs say of the experiment; arguments as of `experiments.examination.examine`.
 
         Raises:
             ExperimentNotFound: nothing bears this name.
         """
-        return examine(self.get_experiment(name), runs, pairs, self._clock())
+        return examine(self.get_experiment(name), runs, pairs, self._clock(), replayed)
 
-    def results(self, name: str, runs: "pd.DataFrame", pairs: "pd.DataFrame | None" = None) -> dict[str, Any]:
+    def results(
+        self, name: str, runs: "pd.DataFrame", pairs: "pd.DataFrame | None" = None, replayed: Replayed | None = None
+    ) -> dict[str, Any]:
         """`examine` as JSON: API.md's `results`, and more.
 
         Figures that cannot be computed are None, and `reasons` says why. `improvement_percentage` and its
         `confidence_interval` are of the user means and positive when model_b is better; `p_value` is Welch's on the
         user means. Formulas: docs/statistics.md.
         """
-        examined = self.examine(name, runs, pairs)
+        examined = self.examine(name, runs, pairs, replayed)
         experiment, is_default = examined.experiment, self._changes.is_default(examined.experiment.model_a)
         next_move = None
         if experiment.rollout is not None and experiment.status == "active":
@@ -288,7 +288,8 @@ class ABTestManager:
         Raises:
             InvalidExperiment, ExperimentConflict: as `promote_arm`.
         """
-        return prospect(examine(self._promotable(name, arm), *records(), self._clock()), arm)
+        experiment, (runs, pairs, *replayed) = self._promotable(name, arm), records()
+        return prospect(examine(experiment, runs, pairs, self._clock(), *replayed), arm)
 
     def review(
         self, name: str, runs: "pd.DataFrame", pairs: "pd.DataFrame | None" = None, *, lease: Lease | None = None

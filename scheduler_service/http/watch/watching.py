@@ -65,8 +65,9 @@ log = logging.getLogger(__name__)
 
 
 def records_of(experiment: str, monitor: PerformanceMonitor) -> "tuple[pd.DataFrame, pd.DataFrame]":
-    """The runs and pairs of an experiment, for its review."""
-    return monitor.get_performance_data(experiment=experiment, columns=RUN_COLUMNS), monitor.get_pairs(experiment)
+    """The runs and the pairs of shadow runs of an experiment, for its review; no decision rests on a replay."""
+    runs = monitor.get_performance_data(experiment=experiment, columns=RUN_COLUMNS)
+    return runs, monitor.get_pairs(experiment, source="shadow")
 
 
 @dataclass(frozen=True, slots=True)
