@@ -306,8 +306,7 @@ class ABTestManager:
             StorageUnavailable: the file is broken or cannot be written.
         """
         examined = self.examine(name, runs, pairs)
-        is_default = self._changes.is_default(examined.experiment.model_a)
-        evidence = examined.evidence(is_baseline_the_default=is_default)
+        evidence = examined.evidence(is_baseline_the_default=self._changes.is_default(examined.experiment.model_a))
         made = act(self._changes, examined.experiment, evidence, self._clock(), lease)
         again = made is not None and made.event == "arm_stopped" and self.review(name, runs, pairs, lease=lease)
         return again or made
