@@ -88,7 +88,7 @@ def random_residual(seed: int, max_steps: int = MAX_OPEN_STEPS) -> Instance:
 def random_replan(seed: int, max_steps: int = MAX_OPEN_STEPS) -> Instance:
     """As `random_residual`, with a status: more steps, of which some are done or at work, some pinned, some published.
 
-    At most `max_steps` are open. Facts may contradict the precedence and the people who are there; pins may be impossible.
+    At most `max_steps` are open. Facts may contradict the precedence and the people there; pins may be impossible.
     """
     rng = np.random.default_rng([max_steps, seed, 1])
     instance = random_residual(seed, max_steps + int(rng.integers(0, 5)))

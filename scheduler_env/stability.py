@@ -12,6 +12,7 @@ import numpy as np
 from scheduler_env.annealing import fill_rest
 from scheduler_env.compilation import compiled
 from scheduler_env.kernel import Floats, Ints, Problem
+from scheduler_env.levels import FROM
 from scheduler_env.random_numbers import RandomState, uniform
 from scheduler_env.serial import FORWARDS, Decoder, order_by_time, place, shift
 
@@ -164,13 +165,14 @@ def _change(
         earliest[j] = max(problem.release[j], published_start[j])
     elif uniform(random) < 0.3:
         earliest[j] = problem.release[j]
-    else:  # where another one, as it is or as it was published, begins or ends; or the last possible hour
-        i = int(uniform(random) * (n + 1))
-        hour = latest - problem.duration[mode[j]]
+    else:  # where another one, as it is or as it was published, begins or ends, or the people change, or at the end
+        rows = problem.levels.shape[0]
+        i = int(uniform(random) * (n + 1 + rows))
+        hour = latest
         if i < n:
             hour = now[i] if math.isnan(published_start[i]) or uniform(random) < 0.5 else published_start[i]
             if uniform(random) < 0.5:
-                hour += problem.duration[mode[i]]
-            else:
-                hour -= problem.duration[mode[j]]
-        earliest[j] = max(problem.release[j], hour)
+                hour += problem.duration[mode[i]] + problem.duration[mode[j]]
+        elif i < n + rows:
+            hour = problem.levels[i - n, FROM]
+        earliest[j] = max(problem.release[j], hour - problem.duration[mode[j]])

@@ -90,7 +90,12 @@ def read_request(parts: Services, query: contract.ReadQuery) -> contract.ReadAns
 
     The answer is the request that the file describes, and what was read otherwise than it is written. Nothing is run.
     """
-    read = read_file(parts.reading, fills_down=query.fill_down, teams=query.teams)
+    read = read_file(
+        parts.reading,
+        fills_down=query.fill_down,
+        teams=query.teams,
+        with_published=lambda problem: with_published(problem, parts.monitor.engine),
+    )
     return success(
         request=read.request,
         n_workpoints=read.n_workpoints,
