@@ -139,7 +139,8 @@ class DatabaseStore:
     def close(self) -> None:
         """Stop listening, and close all connections."""
         self._closed.set()
-        self._engine.dispose()
+        with self._mutex:  # a connection in use would stay open
+            self._engine.dispose()
 
     # --- reading ---
 
@@ -246,6 +247,7 @@ class DatabaseStore:
             except Exception:  # the thread must go on
                 log.exception("%s cannot be followed", self.shown())
                 self._closed.wait(RETRY_S)
+        self._engine.dispose()  # the connection of a last reading
 
     # --- changing ---
 
