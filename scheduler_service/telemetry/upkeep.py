@@ -24,8 +24,9 @@ from sqlalchemy import (
 
 from scheduler_service.clock import to_iso
 from scheduler_service.command_line import Progress
+from scheduler_service.lease import Lease
 from scheduler_service.telemetry import queries
-from scheduler_service.telemetry.database import Lease, database_of, upsert
+from scheduler_service.telemetry.database import database_of, upsert
 from scheduler_service.telemetry.schema import (
     days,
     feedback,

@@ -21,7 +21,6 @@ from scheduler_service.telemetry.database import database_of, given, insert_text
 from scheduler_service.telemetry.naming import check_run, put_name
 from scheduler_service.telemetry.record import PairRecord, PerformanceRecord, ReplayRecord, check_satisfaction
 from scheduler_service.telemetry.schema import (
-    SCHEMA_VERSION,
     feedback,
     pairs,
     replay_ranges,
@@ -139,7 +138,9 @@ class Writer:
                     self._database.check_lock(connection)
                 return
         # Locking may succeed where a commit fails: a full or broken disk.
-        self.write(lambda connection: connection.execute(update(schema_version).values(version=SCHEMA_VERSION)))
+        self.write(
+            lambda connection: connection.execute(update(schema_version).values(version=schema_version.c.version))
+        )
 
     @property
     def note(self) -> str:

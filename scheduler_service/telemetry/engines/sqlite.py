@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -336,10 +337,16 @@ class DatabaseFile:
             self._release()
 
 
+@dataclass(frozen=True, slots=True)
 class FileLease:
     """A lock file that is held; the system releases it when the process ends."""
 
-    is_held = True
+    name: str
+
+    @property
+    def is_held(self) -> bool:
+        """Always: nobody else can take the lock of a running process."""
+        return True
 
     def confirm(self, connection: Connection) -> None:
         """Nothing: the lock is held until it is released."""
@@ -348,7 +355,7 @@ class FileLease:
 @contextmanager
 def _held(path: Path, timeout_s: float) -> Iterator[FileLease]:
     with locked(path, timeout_s):
-        yield FileLease()
+        yield FileLease(path.name)
 
 
 def open_file(path: Path) -> tuple[Engine, DatabaseFile]:
