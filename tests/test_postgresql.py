@@ -166,7 +166,7 @@ def test_an_old_server_a_missing_privilege_and_a_weak_commit_are_refused(postgre
 
 def test_a_database_of_a_newer_version_is_refused(monitor, open_monitor):
     with monitor.engine.begin() as connection:
-        connection.exec_driver_sql("UPDATE schema_version SET version = 99")
+        connection.exec_driver_sql("UPDATE schema_version SET version = 99, oldest_program = 99")
     with pytest.raises(StorageUnavailable, check=coded("schema_version", found=99)):
         open_monitor()
 

@@ -151,7 +151,7 @@ class Changes:
             now = self._clock()
             before: dict[str, Any] = {}
             if name in document.get("experiments", {}):
-                found = experiment_in(validate(document), name, now)
+                found = experiment_in(validate(document, set()), name, now)
                 before = state_of(found)
                 if expected is not None and before != state_of(expected):
                     read, current = _state_texts(expected), _state_texts(found)
@@ -160,7 +160,7 @@ class Changes:
                 self.find_changeable(name)
                 raise ExperimentNotFound("experiment_not_found", experiment=name)
             change(document)
-            after = state_of(experiment_in(validate(document), name, now))
+            after = state_of(experiment_in(validate(document, set()), name, now))
             line = Transition(
                 secrets.token_hex(8), to_iso(now), name, event, actor, said, before, after, figures or {}, messages
             )
@@ -298,7 +298,7 @@ class Changes:
             if name not in document.get("experiments", {}):
                 self.find_changeable(name)
             now = self._clock()
-            found = experiment_in(validate(document), name, now)
+            found = experiment_in(validate(document, set()), name, now)
             check_archivable(found, document.get("default_model"))
             state = state_of(found)
             after = state | {"is_archived": True}

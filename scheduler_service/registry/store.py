@@ -20,7 +20,7 @@ from scheduler_service.lease import Lease
 from scheduler_service.registry.history import ChangedValues, Event, EventKind
 from scheduler_service.registry.index import Index
 from scheduler_service.registry.names import parse_versioned
-from scheduler_service.registry.records import ModelRecord, check_text
+from scheduler_service.registry.records import MEMBERS, ModelRecord, check_text
 from scheduler_service.store.change import Change, Source, Stamp, Store
 from scheduler_service.store.folder import FolderStore
 
@@ -227,7 +227,16 @@ class RegistryStore:
         else:
             if change.read(config).content is None:
                 change.put(config, json_text(stored["training_params"]).encode())
-            change.put(metadata, json_text(stored).encode())
+            change.put(metadata, json_text({**self._unknown_members(change, metadata), **stored}).encode())
+
+    def _unknown_members(self, change: Change, metadata: str) -> dict[str, Any]:
+        """What a newer version has added to a model's metadata, which a change by this one must not remove."""
+        content, _ = change.read(metadata)
+        try:
+            before = {} if content is None else _object(self.store.shown(metadata), content)
+        except StorageUnavailable:  # it is damaged, and replaced
+            return {}
+        return {name: value for name, value in before.items() if name not in MEMBERS}
 
     def history_within(self, change: Change) -> list[Event]:
         """The history with the lines of a change in progress."""

@@ -64,6 +64,10 @@ class Store(Source, Protocol):
         """The home whose names the store has; also where a process keeps what it does not share."""
 
     @property
+    def is_edited_by_hand(self) -> bool:
+        """Whether people write documents, too; else only this program does, in this version or another one."""
+
+    @property
     def fault(self) -> StorageUnavailable | None:
         """Why what was read before remains in use; None if all is well."""
 
@@ -97,6 +101,9 @@ class Store(Source, Protocol):
 
     def file_names(self, folder: str) -> list[str]:
         """The names of the files in a folder."""
+
+    def digests(self, folder: str) -> dict[str, str]:
+        """The SHA-256 of the content of each file in a folder, computed from what is stored."""
 
     def empty(self, folder: str, older_than_s: float) -> None:
         """Delete what was moved to `folder` that long ago."""

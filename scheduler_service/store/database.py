@@ -24,7 +24,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from scheduler_service.database_url import DatabaseUrl
 from scheduler_service.errors import StorageUnavailable
-from scheduler_service.files import write_atomically
+from scheduler_service.files import sha256_of, write_atomically
 from scheduler_service.lease import Lease
 from scheduler_service.postgresql import attempts
 from scheduler_service.postgresql.connecting import connect, postgresql_engine
@@ -121,6 +121,8 @@ class DatabaseStore:
     Args:
         home: where this process keeps copies of files.
     """
+
+    is_edited_by_hand = False
 
     def __init__(self, url: DatabaseUrl, home: Path) -> None:
         self.home = home.absolute()
@@ -367,7 +369,7 @@ class DatabaseStore:
             return self.home / CACHE / "missing" / name
         path = self.home / CACHE / entry.sha256
         if entry.sha256 not in self._verified or not path.exists():
-            if not path.exists() or _sha256_of(path) != entry.sha256:
+            if not path.exists() or sha256_of(path) != entry.sha256:
                 with self.reading() as connection:
                     content = connection.execute(select(blobs.c.content).where(blobs.c.sha256 == entry.sha256)).scalar()
                 if content is not None:
@@ -378,6 +380,13 @@ class DatabaseStore:
     def file_names(self, folder: str) -> list[str]:
         found = self.check_read().entries.items()
         return sorted(name for name, entry in found if entry.sha256 is not None and _is_in(folder, name))
+
+    def digests(self, folder: str) -> dict[str, str]:
+        stored = func.encode(func.sha256(blobs.c.content), "hex")  # by the server: the contents stay there
+        found = select(entries.c.name, stored).join(blobs, blobs.c.sha256 == entries.c.sha256)
+        with self.reading() as connection:
+            rows = connection.execute(found.where(entries.c.name.startswith(f"{folder}/", autoescape=True))).all()
+        return {name: sha256 for name, sha256 in rows if _is_in(folder, name)}
 
     def scratch(self, folder: str) -> Path:
         path = self.home / CACHE / folder
@@ -406,11 +415,6 @@ class DatabaseStore:
 def _has_tables(connection: Connection) -> bool:
     names = (revision.name, attempts.attempts.name)
     return None not in connection.execute(select(*(func.to_regclass(name) for name in names))).one()
-
-
-def _sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _is_in(folder: str, name: str) -> bool:

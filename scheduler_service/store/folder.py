@@ -17,7 +17,7 @@ from threading import Lock
 from typing import Any, Generic
 
 from scheduler_service.errors import LeaseLost, MustBeMended, StorageUnavailable
-from scheduler_service.files import locked, move, remove_old, write_atomically, write_json
+from scheduler_service.files import locked, move, remove_old, sha256_of, write_atomically, write_json
 from scheduler_service.jsonlines import JsonLines
 from scheduler_service.lease import Lease
 from scheduler_service.store.change import MAX_DOCUMENT_BYTES, Change, Found, Line, Stamp
@@ -39,6 +39,7 @@ class FolderStore:
     """
 
     fault: StorageUnavailable | None = None
+    is_edited_by_hand = True
 
     def __init__(self, home: Path) -> None:
         self.home = home = home.absolute()
@@ -199,6 +200,9 @@ class FolderStore:
 
     def file_names(self, folder: str) -> list[str]:
         return sorted(f"{folder}/{path.name}" for path in (self.home / folder).glob("[!.]*"))
+
+    def digests(self, folder: str) -> dict[str, str]:
+        return {name: sha256_of(self.home / name) for name in self.file_names(folder)}
 
     def close(self) -> None:
         """Nothing is done in the background."""

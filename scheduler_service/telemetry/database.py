@@ -100,6 +100,13 @@ class Database(Protocol):
     def sizes(self) -> dict[str, int]:
         """The size of each of its files or tables, bytes."""
 
+    def await_writers(self, connection: Connection, table: Table) -> None:
+        """Wait until each row that the greatest id of the table is not lower than is there for the next query, if ever.
+
+        Raises:
+            StorageUnavailable: a transaction that writes to the table did not end.
+        """
+
     def begin_reading(self, connection: Connection) -> None:
         """Begin a transaction whose queries all see the state of the same moment."""
 

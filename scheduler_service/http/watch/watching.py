@@ -65,8 +65,9 @@ log = logging.getLogger(__name__)
 
 
 def records_of(experiment: str, monitor: PerformanceMonitor) -> "tuple[pd.DataFrame, pd.DataFrame]":
-    """The runs and pairs of an experiment, for its review."""
-    return monitor.get_performance_data(experiment=experiment, columns=RUN_COLUMNS), monitor.get_pairs(experiment)
+    """The runs and the pairs of shadow runs of an experiment, for its review; no decision rests on a replay."""
+    runs = monitor.get_performance_data(experiment=experiment, columns=RUN_COLUMNS)
+    return runs, monitor.get_pairs(experiment, source="shadow")
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,10 +299,14 @@ def _deliver_alerts(parts: Services, lease: Lease) -> None:
 
 
 def clean_up(parts: Services) -> None:
-    """Compact runs older than SCHED_RETENTION_DAYS, and delete old ended alerts."""
+    """Compact runs older than SCHED_RETENTION_DAYS, and delete old ended alerts and old reports."""
     clean_folders(parts.settings, parts.models.store)
     now, monitor, days = utc_now(), parts.monitor, parts.settings.retention_days
     monitor.alerts.forget(now - ALERT_RETENTION)
+    if (kept_days := parts.settings.report_retention_days) > 0.0:
+        n_deleted = monitor.reports.forget(now - timedelta(days=kept_days))
+        if n_deleted:
+            log.info("%d reports older than %g days were deleted", n_deleted, kept_days)
     if days > 0.0:
         if parts.experiments.config_problem is not None:  # unknown which experiments' runs must be kept
             log.warning("old runs are not compacted: %s", parts.experiments.config_problem)
