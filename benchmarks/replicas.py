@@ -189,6 +189,9 @@ def _measure(stack: Stack, folder: Path, channel: str, options: argparse.Namespa
         "statuses": dict(seen.statuses),
         "changes": {outcome: sum(each.outcome == outcome for each in changes.made) for outcome in OUTCOMES},
         "seen_everywhere": seen_everywhere(changes.made),
+        "seen": [
+            (each.kind, each.at_s, each.seen_s, each.slowest_s) for each in changes.made if each.seen_s is not None
+        ],
         "slowest": slowest(changes.made, [(each.at_s, each.kind) for each in rounds]),
         "faults": faults,
     }, told
@@ -377,8 +380,8 @@ def _text(figures: dict[str, Any]) -> str:
             f"{figures['told_with_another_key']} of these with another `Idempotency-Key`; "
             f"of {figures['alerts']} notices of alerts, {figures['alerts_told_more_often']} more often.",
             "",
-            "Until every living replica showed a change, s, from its answer (and, in brackets, from the request); also "
-            "during the rounds:",
+            "From the answer to a change until a request was sent that the last living replica answered with it, s (in "
+            "brackets: from the request of the change to that answer), also during the rounds:",
             "",
             markdown_table(("change", "number", "p50", "p99", "max"), seen),
             "",

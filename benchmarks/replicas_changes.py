@@ -46,8 +46,8 @@ class Change:
     kind: str
     reason: str
     outcome: str  # "acknowledged", "refused" or "unknown"
-    seen_s: float | None = None  # from its answer until the last replica showed it
-    asked_s: float | None = None  # from the request until then
+    seen_s: float | None = None  # from its answer until a request was sent that the last replica answered with it
+    asked_s: float | None = None  # from its request until the last replica had shown it
     at_s: float = 0.0  # time.monotonic of its answer
     last: str = ""  # the replica that showed it last
     slowest_s: float = 0.0  # the longest time that replica took for one answer
@@ -87,11 +87,15 @@ class Changes:
         return self.ask("change of the default model", "/models/default", body, method="PUT").outcome == "acknowledged"
 
     def observe(self, change: Change, began_s: float, is_shown: Reads) -> None:
-        """Measure when every replica that lives shows an acknowledged change."""
+        """Measure when every replica that lives shows an acknowledged change.
+
+        A request that is sent after `seen_s` sees the change; how long its answer takes is another question.
+        """
         if change.outcome != "acknowledged":
             return
         answered_s, waiting, last = time.monotonic(), list(self.stack.replicas), ""
         took_s: dict[str, float] = {}
+        seen_s = 0.0
         while waiting:
             if time.monotonic() > answered_s + SEEN_WITHIN_S:
                 self.unseen.append(change.reason)
@@ -102,10 +106,10 @@ class Changes:
                 took_s[each.url] = max(took_s.get(each.url, 0.0), time.monotonic() - asked_s)
                 if is_over:
                     waiting.remove(each)
-                    last = each.url
+                    last, seen_s = each.url, asked_s - answered_s
             time.sleep(POLL_S)
         now_s = time.monotonic()
-        seen = replace(change, seen_s=now_s - answered_s, asked_s=now_s - began_s, at_s=answered_s, last=last)
+        seen = replace(change, seen_s=seen_s, asked_s=now_s - began_s, at_s=answered_s, last=last)
         seen = replace(seen, slowest_s=took_s.get(last, 0.0))
         self.made[self.made.index(change)] = seen
 
