@@ -1,7 +1,7 @@
 """How many people of a team are there over time. Hours count from the start of the shutdown."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -76,6 +76,21 @@ def levels(headcount: int, availability: Availability | None) -> Levels:
 def merged(rows: Sequence[tuple[float, int]]) -> Levels:
     """`rows`, ascending, without those that change nothing."""
     return tuple(row for number, row in enumerate(rows) if number == 0 or row[1] != rows[number - 1][1])
+
+
+def less(rows: Levels, taken: Iterable[tuple[float, float, int]]) -> Levels:
+    """What is left of `rows`, never below zero, while the units of `taken` (from hour, to hour, units) are in use."""
+    changes = dict.fromkeys([hour for hour, _ in rows], 0)
+    for from_h, to_h, units in taken:
+        changes[from_h] = changes.get(from_h, 0) + units
+        changes[to_h] = changes.get(to_h, 0) - units
+    there, left, used = dict(rows), [], 0
+    units_there = rows[0][1]
+    for hour, more in sorted(changes.items()):
+        units_there = there.get(hour, units_there)
+        used += more
+        left.append((hour, max(0, units_there - used)))
+    return merged(left)
 
 
 def before(rows: Levels, hour: float) -> int:

@@ -39,6 +39,7 @@ COMPILED_SOURCES = (
     "alternating.py",
     "improvement.py",
     "genetic.py",
+    "stability.py",
     "replay_buffer.py",
     "agent.py",
 )

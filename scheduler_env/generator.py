@@ -6,6 +6,7 @@ import numpy as np
 
 from scheduler_env.availability import Availability, Interval
 from scheduler_env.problem import Instance, Step, Team, WorkPoint
+from scheduler_env.progress import Fact, Placement, Status
 from scheduler_env.standard_cycle import DEFAULT_TEAMS, STANDARD_STEPS, crew_modes, standard_workpoint
 
 MIN_NOMINAL_H, MAX_NOMINAL_H = 2.0, 20.0
@@ -82,6 +83,52 @@ def random_residual(seed: int, max_steps: int = MAX_OPEN_STEPS) -> Instance:
             )
         workpoints.append(WorkPoint(str(number + 1), f"工作点{number + 1}", tuple(steps)))
     return Instance(teams, tuple(workpoints))
+
+
+def random_replan(seed: int, max_steps: int = MAX_OPEN_STEPS) -> Instance:
+    """As `random_residual`, with a status: more steps, of which some are done or at work, some pinned, some published.
+
+    At most `max_steps` are open. Facts may contradict the precedence and the people there; pins may be impossible.
+    """
+    rng = np.random.default_rng([max_steps, seed, 1])
+    instance = random_residual(seed, max_steps + int(rng.integers(0, 5)))
+    data_date_h = float(rng.integers(0, 60)) / 2
+    facts: dict[str, Fact] = {}
+    pinned: dict[str, Placement] = {}
+    published: dict[str, Placement] = {}
+    share, later_h = rng.random(), data_date_h
+    for number, step in enumerate(instance.steps):
+        crew = step.crew(step.modes[int(rng.integers(len(step.modes)))])
+        start_h = float(rng.integers(0, int(2 * data_date_h) + 1)) / 2
+        # What comes last is reported last, but for some work out of sequence.
+        is_early = rng.random() < 0.1 or number < share * len(instance.steps) - 1
+        is_too_many = len(instance.steps) - number > max_steps - (number - len(facts))
+        if is_early or is_too_many:
+            if rng.random() < 0.6:
+                facts[step.id] = Fact("done", start_h, (start_h + data_date_h) / 2, crew)
+            else:
+                facts[step.id] = Fact("running", start_h, data_date_h + float(rng.integers(0, 31)) / 2, crew)
+        else:
+            later_h += float(rng.integers(0, 16)) / 2
+            if rng.random() < 0.12:
+                pinned[step.id] = Placement(
+                    later_h if rng.random() < 0.8 else None, crew if rng.random() < 0.5 else None
+                )
+                if pinned[step.id] == (None, None):
+                    del pinned[step.id]
+            if rng.random() < 0.9:
+                published[step.id] = Placement(later_h, crew)
+    tolerance_h = float(rng.integers(0, 5)) if rng.random() < 0.5 else 0.0
+    is_published = rng.random() < 0.5
+    return instance.with_status(
+        Status(
+            data_date_h,
+            facts,
+            pinned,
+            published=published if is_published else None,
+            tolerance_h=tolerance_h if is_published else 0.0,
+        )
+    )
 
 
 def _random_availability(team: Team, rng: np.random.Generator) -> Availability:

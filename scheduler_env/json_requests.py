@@ -1,7 +1,7 @@
 """A run request as JSON, read as `readers` reads it and answered in one form, with nothing added that was not there."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -25,19 +25,25 @@ class ReadRequest:
     n_steps: int
 
 
-def read_request(payload: Mapping[str, Any], *, teams: Mapping[str, Any] | None = None) -> ReadRequest:
+def read_request(
+    payload: Mapping[str, Any],
+    *,
+    teams: Mapping[str, Any] | None = None,
+    with_published: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
+) -> ReadRequest:
     """`payload` without nulls, its work points as a list and its teams by name; other keys stay as they are.
 
     A step whose team nobody declares may name one of the default plant in another language (`vocabulary.TEAMS`).
 
     Args:
         teams: of the plant that it is for, by name; they are no part of what is answered.
+        with_published: puts the published plan in the place of the run that names it, to check the request.
 
     Raises:
         InvalidInstance: as `readers.instance_from_request` does.
     """
     renamed, findings = _with_known_teams(payload, teams or {})
-    instance = checked(renamed, teams)
+    instance = checked(renamed if with_published is None else with_published(renamed), teams)
     return ReadRequest(_plain(renamed), findings, len(instance.workpoints), len(instance.steps))
 
 

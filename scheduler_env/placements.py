@@ -10,7 +10,7 @@ import numpy as np
 
 from scheduler_env.errors import InvalidSchedule
 from scheduler_env.problem import Instance
-from scheduler_env.schedule import Schedule, ScheduledStep
+from scheduler_env.schedule import Schedule, ScheduledStep, as_it_happened
 
 LEVEL = 1  # higher levels are slower and save nothing on binary numbers
 _START, _CREW = np.dtype("<f8"), np.dtype("<u2")
@@ -40,8 +40,12 @@ def unpacked(instance: Instance, data: bytes) -> Schedule:
         raise InvalidSchedule("placements_of_other", n=n_steps)
     starts = np.frombuffer(content, _START, n_steps)
     crews = np.frombuffer(content, _CREW, n_steps, n_steps * _START.itemsize)
+    facts = {} if instance.status is None else instance.status.facts
     steps = []
     for step, start_h, crew in zip(instance.steps, starts.tolist(), crews.tolist(), strict=True):
+        if step.id in facts:
+            steps.append(as_it_happened(step, facts[step.id]))
+            continue
         mode = next((mode for mode in step.modes if step.crew(mode) == crew), None)
         if mode is None:
             raise InvalidSchedule("no_mode_with_crew", step=step.id, crew=crew)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, overload
 from scheduler_env import availability as presence
 from scheduler_env.availability import MAX_PEOPLE, Availability, Levels
 from scheduler_env.errors import InvalidInstance
+from scheduler_env.progress import Status
 
 MAX_STEPS = 5_000
 MAX_HEADCOUNT = MAX_PEOPLE
@@ -137,6 +138,15 @@ class Step(NamedTuple):
         return 0
 
 
+class Taken(NamedTuple):
+    """Units of a resource that are in use from one hour to another by what is not part of the instance."""
+
+    resource: str
+    from_h: float
+    to_h: float
+    units: int
+
+
 @dataclass(frozen=True, slots=True)
 class WorkPoint:
     """A project: a place to be inspected, and its steps."""
@@ -151,7 +161,8 @@ class Instance:
     """A complete and valid problem, which has at least one feasible schedule.
 
     `places` (name -> units) are renewable resources that are not teams: they prevent steps from running at the same
-    time, and their utilization is not reported.
+    time, and their utilization is not reported. `taken` is in use by others. `status`: what is done, at work, promised
+    and published; only `replanning` plans such an instance.
 
     Raises:
         InvalidInstance: unknown team or predecessor, a cycle, a demand above the capacity, a repeated id, or no step.
@@ -160,6 +171,8 @@ class Instance:
     teams: tuple[Team, ...]
     workpoints: tuple[WorkPoint, ...]
     places: Mapping[str, int] = field(default_factory=dict)
+    taken: tuple[Taken, ...] = ()
+    status: Status | None = None
     shared: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
     """Cache of values that do not depend on durations, by owner; shared with the instances from `with_durations`."""
 
@@ -221,6 +234,12 @@ class Instance:
         new.__dict__.pop("steps")
         return new
 
+    def with_status(self, status: Status) -> "Instance":
+        """The same instance with a status (checked by `progress_reading`), which shares everything else."""
+        new = object.__new__(Instance)
+        new.__dict__.update(self.__dict__, status=status)
+        return new
+
     @cached_property
     def steps(self) -> tuple[Step, ...]:
         """All steps, work point by work point; the index in this tuple is the activity number."""
@@ -233,13 +252,26 @@ class Instance:
             team.name: team.headcount if team.availability is None else max(people for _, people in team.usable)
             for team in self.teams
         }
-        return teams | dict(self.places)
+        usual = teams | dict(self.places)
+        return usual | {name: max(units for _, units in rows) for name, rows in self._left.items()}
+
+    @cached_property
+    def _left(self) -> dict[str, Levels]:
+        """What is left over time of the resources of which others take something."""
+        by_name: dict[str, list[tuple[float, float, int]]] = {}
+        for resource, *use in self.taken:
+            by_name.setdefault(resource, []).append(tuple(use))  # type: ignore[arg-type]
+        usual = {team.name: team.usable for team in self.teams}
+        return {
+            name: presence.less(usual[name] if name in usual else ((0.0, self.places[name]),), uses)
+            for name, uses in by_name.items()
+        }
 
     @cached_property
     def levels(self) -> dict[str, Levels]:
         """The units over time of the resources whose units change."""
-        changing = ((team.name, team.usable) for team in self.teams if isinstance(team.availability, tuple))
-        return {name: levels for name, levels in changing if len(levels) > 1}
+        changing = {team.name: team.usable for team in self.teams if isinstance(team.availability, tuple)}
+        return {name: levels for name, levels in (changing | self._left).items() if len(levels) > 1}
 
     @cached_property
     def predecessors(self) -> tuple[tuple[int, ...], ...]:

@@ -6,13 +6,13 @@ request, such as a predecessor or the headcount of a team, is checked by `reader
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SkipValidation, WithJsonSchema
 
 from scheduler_env.availability import MAX_HOUR, MAX_INTERVALS
 from scheduler_env.errors import Loc
-from scheduler_env.problem import MAX_HEADCOUNT
+from scheduler_env.problem import MAX_HEADCOUNT, MAX_STEPS
 from scheduler_env.standard_cycle import MAX_DURATION_H, SAMPLE_PARAMS, STANDARD_STEPS, Curve
 from scheduler_env.validation import WHOLE, Whole, invalid, text_of_id
 from scheduler_env.values import is_printable
@@ -200,3 +200,90 @@ class WrittenWorkPoint:
     read: WorkPointRequest | None
     steps: Sequence[WrittenStep] | None
     is_named: bool = True
+
+
+# --- where things stand ---
+
+MAX_STATUS_ENTRIES = MAX_STEPS
+_WORKERS = "People at work. Absent: those of the published plan, or the only crew that the step can have."
+
+
+class DoneRequest(Written):
+    """A step that is finished."""
+
+    status: Literal["done"]
+    actual_start: Hour
+    actual_finish: Hour
+    workers: People | None = Field(default=None, description=_WORKERS)
+
+
+class RunningRequest(Written):
+    """A step that is at work."""
+
+    status: Literal["running"]
+    actual_start: Hour
+    workers: People | None = Field(default=None, description=_WORKERS)
+    remaining_duration: Annotated[float, Field(ge=0, le=MAX_HOUR)] | None = Field(
+        default=None, description="Hours after the data date. Absent: until its planned end, at least the data date."
+    )
+
+
+class PinRequest(Written):
+    """What is promised about a step: its start, its crew or both."""
+
+    start: Hour | None = None
+    workers: People | None = None
+
+
+class PublishedRequest(Written):
+    """A step of the plan that people have in hand."""
+
+    start: Hour
+    workers: People
+
+
+Progress = Annotated[
+    dict[Name, Annotated[DoneRequest | RunningRequest, Field(discriminator="status")]],
+    Field(max_length=MAX_STATUS_ENTRIES, description="Steps that are done or at work, by id."),
+]
+Pinned = Annotated[
+    dict[Name, PinRequest], Field(max_length=MAX_STATUS_ENTRIES, description="What is promised and kept, by step id.")
+]
+Published = Annotated[
+    Name | dict[Name, PublishedRequest],
+    Field(description="The plan that people have in hand: a recorded run's request_id, or start and workers by id."),
+]
+
+
+DataDate = Annotated[
+    float, Field(ge=0, le=MAX_HOUR, description="Now, in hours; what is not at work starts later. Default: 0.")
+]
+FrozenHours = Annotated[
+    float,
+    Field(
+        ge=0,
+        le=MAX_HOUR,
+        description="What the published plan starts within so many hours after the data date is kept while possible.",
+    ),
+]
+StabilityTolerance = Annotated[
+    float,
+    Field(
+        ge=0,
+        le=MAX_HOUR,
+        description="The plan that moves least may end so many hours later than the shortest one. Default: 0.",
+    ),
+]
+
+
+class StatusRequest(BaseModel):
+    """Where things stand. The entries of the objects are read one by one, so that every mistake is found."""
+
+    model_config = ConfigDict(strict=True, frozen=True, allow_inf_nan=False)
+
+    data_date: DataDate | None = None
+    progress: SkipValidation[Progress | None] = None
+    pinned: SkipValidation[Pinned | None] = None
+    published: SkipValidation[Published | None] = None
+    frozen_hours: FrozenHours | None = None
+    stability_tolerance_h: StabilityTolerance | None = None

@@ -20,6 +20,7 @@ from scheduler_env.problem_request import (
     WrittenStep,
     WrittenWorkPoint,
 )
+from scheduler_env.progress_reading import read_status, says_status, with_status
 from scheduler_env.standard_cycle import (
     MAX_DURATION_H,
     SAMPLE_PARAMS,
@@ -50,6 +51,8 @@ def instance_from_request(payload: Mapping[str, object]) -> Instance:
                 name; each changes what it names of the default plant's team, or adds a team; the other default teams
                 stay.
             `crew_efficiency`: the curve, "default" or "linear".
+            `data_date`, `progress`, `pinned`, `published`, `frozen_hours`, `stability_tolerance_h`: where things stand;
+                see `progress_reading`.
             Other keys are somebody else's.
 
             A step is `{"name", "order", "team", "duration"}` with, optionally,
@@ -66,6 +69,21 @@ def instance_from_request(payload: Mapping[str, object]) -> Instance:
     Raises:
         InvalidInstance: with `loc`, the path in `payload` to what is wrong, and `more`, what else is.
     """
+    if not says_status(payload):
+        return _problem(payload)
+    mistakes = Mistakes()
+    status = read_status(payload, mistakes)
+    try:
+        instance = _problem(payload)
+    except InvalidInstance as err:
+        mistakes.add(*err.each)
+        mistakes.refuse()
+        raise
+    return with_status(instance, status, mistakes)
+
+
+def _problem(payload: Mapping[str, object]) -> Instance:
+    """The instance without its status."""
     outlined = _outline(payload)
     if outlined is None:
         return _read(payload)

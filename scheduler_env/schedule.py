@@ -9,6 +9,7 @@ from typing import NamedTuple
 from scheduler_env.availability import before, person_hours
 from scheduler_env.errors import InvalidSchedule
 from scheduler_env.problem import Instance, Mode, Step, Team
+from scheduler_env.progress import Fact, Status
 
 TOLERANCE_H = 1e-6
 """Times closer together than this (3.6 ms) count as equal, because they are sums of floating-point durations."""
@@ -29,6 +30,13 @@ class ScheduledStep(NamedTuple):
     def crew(self) -> int:
         """People of the step's team who work on it from start to end."""
         return self.step.crew(self.mode)
+
+
+def as_it_happened(step: Step, fact: Fact) -> ScheduledStep:
+    """A step that is done or at work, with the crew and the hours of the fact; they need not be one of its modes."""
+    usual = next((mode for mode in step.modes if step.crew(mode) == fact.crew), step.modes[0])
+    demand = tuple((name, fact.crew if name == step.team else units) for name, units in usual.demand)
+    return ScheduledStep(step, Mode(fact.end_h - fact.start_h, demand), fact.start_h)
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,7 @@ class Schedule:
         A sequence is followed backwards from a step that ends last. Before each step come those that it waits for: the
         predecessors and steps of lower orders that end when it starts, and the steps that then release people who
         were scarce. A sequence begins at time 0, or with a step that waits for nothing, or for people or its release.
+        What is done can no longer be delayed; a step at work begins a sequence.
 
         Source: Wiest 1964, Some properties of schedules for large projects with limited resources.
         """
@@ -77,15 +86,18 @@ class Schedule:
         predecessors, capacity = self.instance.predecessors, self.instance.capacity
         by_end = sorted(zip(self._ends_h, range(len(self.steps)), strict=True))
         ends = [end_h for end_h, _ in by_end]
+        facts = {} if self.instance.status is None else self.instance.status.facts
         found: set[int] = set()
         waiting = [number for end_h, number in by_end if end_h >= self.makespan_h - TOLERANCE_H]
         while waiting:
             number = waiting.pop()
             if number in found:
                 continue
-            found.add(number)
             step, mode, start_h = self.steps[number]
-            if start_h <= TOLERANCE_H:
+            fact = facts.get(step.id)
+            if fact is None or fact.status == "running":
+                found.add(number)
+            if start_h <= TOLERANCE_H or fact is not None:
                 continue
             before = predecessors[index[step.id]]
             there = self._there_before(start_h) if self.instance.levels else capacity
@@ -132,7 +144,8 @@ class Schedule:
         The check uses only the instance and shares no code with the kernel. It covers: every step is scheduled once, in
         one of its own modes (so also crew limits, dedicated teams, durations and no preemption), not before time 0 and
         its release, after its predecessors and after every lower order of its work point, and no team ever has more
-        people at work than are there.
+        people at work than are there. Facts may contradict all this; the other steps may not. They start at the data
+        date at the earliest, as promised if they are pinned, and while nobody is missing on their team.
         """
         return list(self._violations)
 
@@ -141,10 +154,15 @@ class Schedule:
         """Cached, because both the solver and the service check a schedule."""
         found: list[str] = []
         ends: dict[str, float] = {}
+        status = self.instance.status
         for (step, mode, start_h), end_h in zip(self.steps, self._ends_h, strict=True):
             if step.id in ends:
                 found.append(f"step {step.id!r} is scheduled twice")
             ends[step.id] = end_h
+            if status is not None:
+                found += _status_violations(ScheduledStep(step, mode, start_h), status)
+                if step.id in status.facts:
+                    continue
             if mode not in step.modes:
                 found.append(f"step {step.id!r} has the mode {mode}, which is not one of its modes")
             if not start_h >= -TOLERANCE_H:
@@ -157,7 +175,7 @@ class Schedule:
             found.append("the schedule has a step that the instance does not have")
         if not missing:
             found += self._precedence_violations(ends)
-        return (*found, *self._capacity_violations())
+        return (*found, *(self._capacity_violations() if status is None else self._overuse(status)))
 
     def check(self) -> None:
         """Raise InvalidSchedule if the schedule violates a constraint; the text lists the first violations."""
@@ -167,11 +185,12 @@ class Schedule:
 
     def _precedence_violations(self, ends: dict[str, float]) -> list[str]:
         found = []
+        facts = {} if self.instance.status is None else self.instance.status.facts
         ordered: dict[str, list[tuple[int, float, float, str]]] = {}  # of each work point: order, start, end, step
         for (step, _, start_h), end_h in zip(self.steps, self._ends_h, strict=True):
             if step.order is not None:
                 ordered.setdefault(step.workpoint_id, []).append((step.order, start_h, end_h, step.id))
-            for predecessor in step.predecessors:
+            for predecessor in () if step.id in facts else step.predecessors:
                 if start_h < ends[predecessor] - TOLERANCE_H:
                     found.append(
                         f"step {step.id!r} starts at {start_h:.4f} h, before its predecessor "
@@ -184,7 +203,7 @@ class Schedule:
             for order, start_h, end_h, step_id in rows:
                 if order != present:
                     present, latest_lower = order, latest
-                if start_h < latest_lower - TOLERANCE_H:
+                if start_h < latest_lower - TOLERANCE_H and step_id not in facts:
                     found.append(
                         f"step {step_id!r} of order {order} starts at {start_h:.4f} h, before the lower "
                         f"orders of its work point end at {latest_lower:.4f} h"
@@ -234,6 +253,36 @@ class Schedule:
                     return [f"{resource!r} needs {at_work} people at {hour:.4f} h, when {there} are there"]
         return []
 
+    def _overuse(self, status: Status) -> list[str]:
+        """For each resource the first time at which a step that is no fact is at work and more is in use than is there.
+
+        A sweep over times at which something begins, ends or changes, each moved into the stretch that follows it.
+        """
+        facts, found = status.facts, []
+        dedicated = {team.name for team in self.instance.teams if team.dedicated}
+        by_resource: dict[str, list[tuple[float, float, int, bool]]] = {}  # start, end, units, whether it is no fact
+        for (step, mode, start_h), end_h in zip(self.steps, self._ends_h, strict=True):
+            for name, units in mode.demand:
+                by_resource.setdefault(name, []).append((start_h, end_h, units, step.id not in facts))
+        for name, uses in by_resource.items():
+            levels = self.instance.levels.get(name, ((0.0, self.instance.capacity[name]),))
+            changes = [(start_h + TOLERANCE_H, units, 1, is_open) for start_h, end_h, units, is_open in uses]
+            changes += [(end_h, -units, -1, is_open) for _, end_h, units, is_open in uses]
+            changes += [(hour + TOLERANCE_H, 0, 0, False) for hour, _ in levels]  # where fewer may be there
+            at_work = steps = n_open = 0
+            changes.sort()
+            for number, (hour, units, more, is_open) in enumerate(changes):
+                at_work, steps, n_open = at_work + units, steps + more, n_open + more * is_open
+                if number + 1 < len(changes) and changes[number + 1][0] <= hour + TOLERANCE_H:
+                    continue
+                there = before(levels, hour + TOLERANCE_H)
+                if n_open and (at_work > there or (name in dedicated and steps > 1)):
+                    found.append(
+                        f"{name!r} has {at_work} people at work on {steps} steps at {hour:.4f} h; {there} are there"
+                    )
+                    break
+        return found
+
     @cached_property
     def _crew_hours(self) -> dict[str, float]:
         teams = {team.name for team in self.instance.teams}
@@ -254,6 +303,25 @@ class Schedule:
                 constant += team.headcount if team.availability is None else team.availability
         available = constant * self.makespan_h + changing
         return min(1.0, crew_hours / available) if available > 0.0 else 0.0
+
+
+def _status_violations(placed: ScheduledStep, status: Status) -> list[str]:
+    """What contradicts the status in the placement of one step: its fact, the data date, or its pin."""
+    step_id, start_h = placed.step.id, placed.start_h
+    fact, pin = status.facts.get(step_id), status.pinned.get(step_id)
+    if fact is not None:
+        happened = (fact.start_h, fact.end_h, fact.crew)
+        as_placed = (start_h, placed.end_h, placed.crew)
+        is_same = all(abs(a - b) <= TOLERANCE_H for a, b in zip(happened, as_placed, strict=True))
+        return [] if is_same else [f"step {step_id!r} is {fact.status} as {happened}, not as {as_placed}"]
+    found = []
+    if start_h < status.data_date_h - TOLERANCE_H:
+        found.append(f"step {step_id!r} starts at {start_h:.4f} h, before the data date {status.data_date_h} h")
+    if pin is not None and pin.start_h is not None and abs(start_h - pin.start_h) > TOLERANCE_H:
+        found.append(f"step {step_id!r} starts at {start_h:.4f} h; {pin.start_h} h is promised")
+    if pin is not None and pin.crew not in (None, placed.crew):
+        found.append(f"step {step_id!r} has {placed.crew} people; {pin.crew} are promised")
+    return found
 
 
 @dataclass(frozen=True)

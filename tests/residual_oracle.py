@@ -8,63 +8,129 @@ from scheduler_env import Instance
 
 TICKS = 10_000
 """Per hour. Durations are rounded down, so the optimum is at most one tick per step below the true one."""
+INFEASIBLE = float("inf")
 
 
 def optimum_h(instance: Instance, limit_s: float = 3_600.0) -> float | None:
-    """The optimum, at most `len(instance.steps) / TICKS` below the true one; None if it is not proved in time."""
-    model = cp_model.CpModel()
-    horizon = int(
-        TICKS
-        * (
-            max((interval.to_h for team in instance.teams for interval in _intervals(team)), default=0.0)
-            + max(step.release_h for step in instance.steps)
-            + sum(max(mode.duration_h for mode in step.modes) for step in instance.steps)
-        )
-    )
-    begin, end, demands = [], [], {name: [] for name in instance.capacity}
-    for number, step in enumerate(instance.steps):
-        begin.append(model.new_int_var(round(step.release_h * TICKS), horizon, ""))
-        end.append(model.new_int_var(0, horizon, ""))
-        chosen = []
-        for mode in step.modes:
-            length, literal = int(mode.duration_h * TICKS + 1e-6), model.new_bool_var("")
-            chosen.append(literal)
-            model.add(end[number] == begin[number] + length).only_enforce_if(literal)
-            interval = model.new_optional_fixed_size_interval_var(begin[number], length, literal, "")
-            for name, units in mode.demand:
-                demands[name].append((interval, units))
-        model.add_exactly_one(chosen)
-    for number, before in enumerate(instance.predecessors):
-        for other in before:
-            model.add(begin[number] >= end[other])
-    for team in instance.teams:
-        most = team.headcount
-        if isinstance(team.availability, int):
-            most = team.availability
-        most = max([most, *(interval.people for interval in _intervals(team))])
-        rows = list(demands[team.name])
-        # Everybody above those who are there is at work elsewhere.
-        hours = sorted({0.0, horizon / TICKS, *(h for i in _intervals(team) for h in (i.from_h, i.to_h))})
-        for from_h, to_h in pairwise(hours):
-            there = next(
-                (i.people for i in _intervals(team) if i.from_h <= from_h < i.to_h),
-                team.headcount if not isinstance(team.availability, int) else team.availability,
+    """The optimum, at most `len(instance.steps) / TICKS` below the true one; infinity if there is no schedule.
+
+    None if it is not proved in time. Steps that are done or at work are where they were, whatever they contradict.
+    """
+    return _Model(instance).shortest(limit_s)
+
+
+def least_shift_h(instance: Instance, latest_h: float, limit_s: float = 3_600.0) -> float | None:
+    """The least sum of |start - published start| over the open steps, of all schedules that end by `latest_h`."""
+    return _Model(instance).steadiest(latest_h, limit_s)
+
+
+class _Model:
+    def __init__(self, instance: Instance) -> None:
+        self.instance, self.model = instance, cp_model.CpModel()
+        status = instance.status
+        facts = {} if status is None else status.facts
+        pinned = {} if status is None else status.pinned
+        now_h = 0.0 if status is None else status.data_date_h
+        model = self.model
+        promised = [pin.start_h for pin in pinned.values() if pin.start_h is not None]
+        horizon = self.horizon = int(
+            TICKS
+            * (
+                max((interval.to_h for team in instance.teams for interval in _intervals(team)), default=0.0)
+                + max(step.release_h for step in instance.steps)
+                + sum(max(mode.duration_h for mode in step.modes) for step in instance.steps)
+                + max([now_h, *promised, *(fact.end_h for fact in facts.values())])
             )
-            if most > there:
-                away = model.new_fixed_size_interval_var(round(from_h * TICKS), round((to_h - from_h) * TICKS), "")
-                rows.append((away, most - there))
-        model.add_cumulative([interval for interval, _ in rows], [units for _, units in rows], most)
-        if team.dedicated:
-            model.add_no_overlap([interval for interval, _ in demands[team.name]])
-    for name, units in instance.places.items():
-        model.add_cumulative([i for i, _ in demands[name]], [u for _, u in demands[name]], units)
-    makespan = model.new_int_var(0, horizon, "")
-    model.add_max_equality(makespan, end)
-    model.minimize(makespan)
-    solver = cp_model.CpSolver()
-    solver.parameters.max_time_in_seconds = limit_s
-    solver.parameters.num_workers = 1
-    return solver.objective_value / TICKS if solver.solve(model) == cp_model.OPTIMAL else None
+        )
+        self.begin, self.end, demands = [], [], {name: [] for name in instance.capacity}
+        running = {name: [] for name in instance.capacity}  # (end, units)
+        for step in instance.steps:
+            fact = facts.get(step.id)
+            if fact is not None:
+                self.begin.append(round(fact.start_h * TICKS))
+                self.end.append(round(fact.end_h * TICKS))
+                if fact.status == "running":
+                    running[step.team].append((fact.end_h, fact.crew))
+                    for place in {name for name, _ in step.modes[0].demand} - {step.team}:
+                        running[place].append((fact.end_h, dict(step.modes[0].demand)[place]))
+                continue
+            begin = model.new_int_var(round(max(step.release_h, now_h) * TICKS), horizon, "")
+            end = model.new_int_var(0, horizon, "")
+            self.begin.append(begin)
+            self.end.append(end)
+            chosen = []
+            for mode in step.modes:
+                length, literal = int(mode.duration_h * TICKS + 1e-6), model.new_bool_var("")
+                chosen.append(literal)
+                model.add(end == begin + length).only_enforce_if(literal)
+                interval = model.new_optional_fixed_size_interval_var(begin, length, literal, "")
+                for name, units in mode.demand:
+                    demands[name].append((interval, units))
+                pin = pinned.get(step.id)
+                if pin is not None and pin.crew not in (None, step.crew(mode)):
+                    model.add(literal == 0)
+            model.add_exactly_one(chosen)
+            if step.id in pinned and pinned[step.id].start_h is not None:
+                model.add(begin == round(pinned[step.id].start_h * TICKS))
+        for number, step in enumerate(instance.steps):
+            if step.id in facts:
+                continue
+            for other, before in enumerate(instance.steps):
+                is_lower = None not in (step.order, before.order) and before.order < step.order
+                if before.id in step.predecessors or (is_lower and before.workpoint_id == step.workpoint_id):
+                    model.add(self.begin[number] >= self.end[other])
+        for team in instance.teams:
+            most = team.headcount
+            if isinstance(team.availability, int):
+                most = team.availability
+            usual, most = most, max([most, *(interval.people for interval in _intervals(team))])
+            # Everybody above those who are free is at work elsewhere.
+            rows = list(demands[team.name])
+            ends = running[team.name]
+            hours = {0.0, horizon / TICKS, *(h for i in _intervals(team) for h in (i.from_h, i.to_h))}
+            for from_h, to_h in pairwise(sorted(hours | {end_h for end_h, _ in ends})):
+                there = next((i.people for i in _intervals(team) if i.from_h <= from_h < i.to_h), usual)
+                at_work = sum(units for end_h, units in ends if end_h > from_h)
+                free = 0 if team.dedicated and at_work else max(0, there - at_work)
+                if most > free and to_h > from_h:
+                    begin, size = round(from_h * TICKS), round(to_h * TICKS) - round(from_h * TICKS)
+                    rows.append((model.new_fixed_size_interval_var(begin, size, ""), most - free))
+            model.add_cumulative([interval for interval, _ in rows], [units for _, units in rows], most)
+            if team.dedicated:
+                model.add_no_overlap([interval for interval, _ in demands[team.name]])
+        for name, units in instance.places.items():
+            rows = list(demands[name])
+            for end_h, held in running[name]:
+                rows.append((model.new_fixed_size_interval_var(0, round(end_h * TICKS), ""), held))
+            model.add_cumulative([i for i, _ in rows], [u for _, u in rows], units)
+        self.makespan = model.new_int_var(0, horizon, "")
+        model.add_max_equality(self.makespan, self.end)
+
+    def shortest(self, limit_s: float) -> float | None:
+        self.model.minimize(self.makespan)
+        return self._solved(limit_s)
+
+    def steadiest(self, latest_h: float, limit_s: float) -> float | None:
+        model, status = self.model, self.instance.status
+        model.add(self.makespan <= int(latest_h * TICKS))
+        shifts = []
+        for begin, step in zip(self.begin, self.instance.steps, strict=True):
+            if step.id in status.facts or step.id not in status.published:
+                continue
+            shift = model.new_int_var(0, 2 * self.horizon, "")
+            model.add_abs_equality(shift, begin - round(status.published[step.id].start_h * TICKS))
+            shifts.append(shift)
+        model.minimize(sum(shifts))
+        return self._solved(limit_s)
+
+    def _solved(self, limit_s: float) -> float | None:
+        solver = cp_model.CpSolver()
+        solver.parameters.max_time_in_seconds = limit_s
+        solver.parameters.num_workers = 1
+        found = solver.solve(self.model)
+        if found == cp_model.INFEASIBLE:
+            return INFEASIBLE
+        return solver.objective_value / TICKS if found == cp_model.OPTIMAL else None
 
 
 def _intervals(team):

@@ -10,7 +10,7 @@ from scheduler_env.placements import packed, unpacked
 from scheduler_env.problem import Instance
 from scheduler_env.readers import instance_from_request
 from scheduler_env.schedule import Schedule, ScheduledStep
-from scheduler_service.http.runs.running import recorded_details
+from scheduler_service.http.runs.published import recorded_schedule
 from scheduler_service.telemetry.history import run_of_request
 from tests.codes import coded
 from tests.properties import examples
@@ -46,19 +46,18 @@ def test_unpacking_returns_what_was_packed(data, request):
 
 def test_placements_of_another_instance_are_refused(service):
     result = service.run(params=SAMPLE)
-    _, request, placements = run_of_request(
-        PerformanceMonitor(service.home / "logs" / "performance.db").engine, result["request_id"]
-    )
+    engine = PerformanceMonitor(service.home / "logs" / "performance.db").engine
+    _, request, placements = run_of_request(engine, result["request_id"])
     assert len(placements) < 150
     for other in (PLANT, {"workpoints": [{}, {}]}):
         with pytest.raises(InvalidSchedule, check=coded("placements_of_other")):
             unpacked(instance_from_request(other), placements)
-        assert recorded_details(other, placements) is None
+        assert recorded_schedule(other, placements, engine) is None
     smaller = {**request, "teams": {team: {"headcount": 1, "min_crew": 1} for team in ("team3", "team4")}}
-    assert recorded_details(smaller, placements) is None
+    assert recorded_schedule(smaller, placements, engine) is None
     with pytest.raises(InvalidSchedule, check=coded("placements_damaged")):
         unpacked(instance_from_request(request), placements[:-3])
-    assert recorded_details(request, None) is recorded_details(None, placements) is None
+    assert recorded_schedule(request, None, engine) is recorded_schedule(None, placements, engine) is None
 
 
 @pytest.mark.parametrize("body", [{"params": SAMPLE}, PLANT, PLANT | {"model": "DDQN_v1.0", "time_budget_ms": 0}])

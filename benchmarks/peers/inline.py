@@ -17,7 +17,7 @@ from scheduler_env.agent import load_agent
 from scheduler_env.placements import packed
 from scheduler_env.readers import instance_from_request
 from scheduler_env.schedule import Solution
-from scheduler_service.http.runs.running import details
+from scheduler_service.http.runs.details import details
 
 MODEL_KEY = "DDQN_seed_v2.0.0"
 

@@ -79,8 +79,7 @@ def pair_record(
     digest: str,
 ) -> PairRecord:
     """The record of two results, baseline first."""
-    from scheduler_env.bounds import lower_bound  # imports the compiler, which the service does not load at start
-    from scheduler_env.kernel import compile_instance
+    from scheduler_env.replanning import lower_bound_h  # imports the compiler, which the service does not load at start
 
     a, b = sides
     proved = [side.lower_bound_h for side in sides if side.lower_bound_h is not None]
@@ -104,7 +103,7 @@ def pair_record(
         error_a=a.error,
         error_b=b.error,
         # The penalty of a failed run depends on the bound, so it is needed also if both failed.
-        lower_bound=max(proved) if proved else float(lower_bound(compile_instance(instance))),
+        lower_bound=max(proved) if proved else lower_bound_h(instance),
         n_workpoints=len(instance.workpoints),
         n_steps=len(instance.steps),
         time_budget_ms=time_budget_ms,

@@ -16,6 +16,7 @@ from scheduler_env.errors import CodedError
 from scheduler_service.clock import Clock, to_iso
 from scheduler_service.errors import InvalidInput, MustBeMended, StorageUnavailable, cannot_read
 from scheduler_service.files import json_text, remove_old
+from scheduler_service.lease import Lease
 from scheduler_service.registry.history import ChangedValues, Event, EventKind
 from scheduler_service.registry.index import Index
 from scheduler_service.registry.names import parse_versioned
@@ -156,16 +157,18 @@ class RegistryStore:
     # --- changing ---
 
     @contextmanager
-    def changing(self, within: Change | None = None) -> Iterator["RegistryChange"]:
+    def changing(self, within: Change | None = None, lease: Lease | None = None) -> Iterator["RegistryChange"]:
         """Lock other writers out, and commit what the block changes, as a whole.
 
         Args:
             within: a change of the store that is in progress; the block becomes a part of it.
+            lease: as in `Store.changing`.
 
         Raises:
+            LeaseLost: the lease is not held any more; nothing was changed.
             StorageUnavailable: the lock was held too long, or the store cannot be read or written.
         """
-        with self.store.changing(within=within) as change:
+        with self.store.changing(within=within, lease=lease) as change:
             yield self.begin(change)
 
     def begin(self, change: Change) -> "RegistryChange":

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from scheduler_service.errors import StorageUnavailable
+from scheduler_service.lease import Lease
 
 Line = TypeVar("Line")
 
@@ -79,14 +80,20 @@ class Store(Source, Protocol):
     def log(self, name: str, read: Callable[[dict[str, Any]], Line]) -> Log[Line]:
         """A log; `read` converts a line's object: ValueError, KeyError or TypeError if it is invalid."""
 
-    def changing(self, *, within: "Change | None" = None) -> "AbstractContextManager[Change]":
+    def changing(
+        self, *, within: "Change | None" = None, lease: Lease | None = None
+    ) -> "AbstractContextManager[Change]":
         """Lock other writers out, and commit the change at the end of the block, as a whole or not at all.
 
         Args:
             within: a change of this store that is in progress; the block becomes a part of it.
+            lease: the change rests on it: nobody else takes it before the end of the block. Not with `within`, whose
+                change rests on what it was begun with.
 
         Raises:
+            LeaseLost: the lease is not held any more; the block was not begun.
             StorageUnavailable: others held the lock too long, or the change cannot be written; nothing has changed.
+                With the code `change_outcome_unknown` it may have happened.
         """
 
     def file(self, name: str) -> Path:

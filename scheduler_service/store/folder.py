@@ -16,9 +16,10 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Generic
 
-from scheduler_service.errors import MustBeMended, StorageUnavailable
+from scheduler_service.errors import LeaseLost, MustBeMended, StorageUnavailable
 from scheduler_service.files import locked, move, remove_old, sha256_of, write_atomically, write_json
 from scheduler_service.jsonlines import JsonLines
+from scheduler_service.lease import Lease
 from scheduler_service.store.change import MAX_DOCUMENT_BYTES, Change, Found, Line, Stamp
 
 PENDING = ".pending.json"
@@ -126,11 +127,13 @@ class FolderStore:
     # --- changing ---
 
     @contextmanager
-    def changing(self, *, within: Change | None = None) -> Iterator[Change]:
+    def changing(self, *, within: Change | None = None, lease: Lease | None = None) -> Iterator[Change]:
         if within is not None:
             yield within
             return
         with locked(self._lock_of, LOCK_TIMEOUT_S):
+            if lease is not None and not lease.is_held:
+                raise LeaseLost("lease_lost", name=lease.name)
             try:
                 self._finish_pending()
                 change = Change(self)

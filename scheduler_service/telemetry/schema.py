@@ -8,7 +8,8 @@ column must be nullable. A change that is not an addition needs a migration step
 new `OLDEST_PROGRAM`.
 Versions: 1 runs and feedback; 2 pairs, replays and `runs.time_budget_ms`; 3 alerts, silences, the outbox, `days`, and
 `runs.queue_time` and `runs.total_time`; 4 `policy_makespan` of runs and pairs, and its sums in `days`; 5 `runs.split`;
-6 `runs.placements`; 7 `named_runs`; 8 `alerts.params`; 9 `replay_runs`.
+6 `runs.placements`; 7 `named_runs`; 8 `alerts.params`; 9 `replay_runs`; 10 `replay_ranges` instead of it,
+`replays.sample_to` and `pairs_by_input`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -44,7 +45,7 @@ from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
 from scheduler_service.errors import StorageUnavailable
 
-SCHEMA_VERSION = 9
+SCHEMA_VERSION = 10
 OLDEST_PROGRAM = 9
 """The lowest version whose programs may use a database of `SCHEMA_VERSION`."""
 
@@ -115,6 +116,8 @@ named_runs = Table(  # names and owners of runs, see `naming`
     Column("timestamp", _text(32), nullable=False),
 )
 
+_IS_REPLAYED = text("replay IS NOT NULL")
+
 pairs = Table(  # two models on the identical instance, for one request
     "pairs",
     metadata,
@@ -145,6 +148,7 @@ pairs = Table(  # two models on the identical instance, for one request
     Column("policy_makespan_b", Float),
     # A resumed replay stores no request twice. Nulls are distinct, so shadow runs are not restricted.
     Index("pairs_once", "replay", "request_id", "candidate", unique=True),
+    Index("pairs_by_input", "replay", "input_digest", sqlite_where=_IS_REPLAYED, postgresql_where=_IS_REPLAYED),
     Index("pairs_by_experiment", "experiment", "timestamp"),
 )
 
@@ -162,11 +166,25 @@ replays = Table(  # the selection of a replay, so that it continues with the sam
     Column("last_run", WHOLE, nullable=False),  # id of the newest run that is included
     Column("total", WHOLE, nullable=False),  # number of selected requests
     Column("options", LONG_TEXT, nullable=False),  # JSON
+    # Greatest `selection.sampling_number` of a run in the random sample; null: no sample, or before version 10.
+    Column("sample_to", WHOLE),
     Index("replays_by_definition", "definition", "timestamp"),
     Index("replays_by_experiment", "experiment", "timestamp"),
 )
 
-replay_runs = Table(  # the selected requests of a replay, in the order of execution
+replay_ranges = Table(  # the ranges of run ids of a replay, in the order of execution; see `selection`
+    "replay_ranges",
+    metadata,
+    Column("replay", _text(64), primary_key=True),
+    Column("number", WHOLE, primary_key=True, autoincrement=False),  # from 0
+    Column("first", WHOLE, nullable=False),  # id of the oldest and of the newest selected run
+    Column("last", WHOLE, nullable=False),
+    Column("requests", WHOLE, nullable=False),  # number of selected requests
+    Column("checksum", WHOLE, nullable=False),  # of the ids of their runs
+    Column("skipped", WHOLE),  # requests without a pair, because their input is invalid; null: the range is not done
+)
+
+replay_runs = Table(  # lists of the selected requests of replays, which version 9 wrote; only to be deleted
     "replay_runs",
     metadata,
     Column("replay", _text(64), primary_key=True),

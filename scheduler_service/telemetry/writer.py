@@ -23,7 +23,7 @@ from scheduler_service.telemetry.record import PairRecord, PerformanceRecord, Re
 from scheduler_service.telemetry.schema import (
     feedback,
     pairs,
-    replay_runs,
+    replay_ranges,
     replays,
     runs,
     schema_version,
@@ -111,18 +111,17 @@ class Writer:
                 lambda connection: connection.exec_driver_sql(insert_text(connection, pairs, unless_exists=True), rows)
             )
 
-    def add_replay(self, record: ReplayRecord, run_ids: Sequence[int], now: datetime) -> None:
-        """Record a replay with its requests, unless its id is recorded already. Raises as `add_pairs`."""
+    def add_replay(self, record: ReplayRecord, ranges: Sequence[Row], now: datetime) -> None:
+        """Record a replay with its ranges of runs, unless its id is recorded already. Raises as `add_pairs`."""
         row = _row(replays, record, now, since=to_iso(record.since), options=_json(dict(record.options)))
-        selection = [{"replay": record.id, "position": number, "run": run} for number, run in enumerate(run_ids)]
 
         def add(connection: Connection) -> None:
             # The first of two processes that begin the same replay counts; the second one waits for it here.
             added = connection.exec_driver_sql(
                 insert_text(connection, replays, unless_exists=True) + " RETURNING id", row
             )
-            if added.first() is not None and selection:
-                connection.exec_driver_sql(insert_text(connection, replay_runs), selection)
+            if added.first() is not None and ranges:
+                connection.exec_driver_sql(insert_text(connection, replay_ranges), list(ranges))
 
         self.write(add)
 

@@ -246,6 +246,15 @@ EVERYTHING = {
     "user_id": "planner",
     "algorithm": "DDQN",
     "charts": ["team"],
+    "data_date": 14.5,
+    "progress": {
+        "A.s1": {"status": "done", "actual_start": 6.5, "actual_finish": 12, "workers": 3},
+        "A.2": {"status": "running", "actual_start": 9, "workers": 4, "remaining_duration": 1.5},
+    },
+    "pinned": {"A.3": {"start": 21}},
+    "published": {"A.4": {"start": 40, "workers": 3}},
+    "frozen_hours": 8,
+    "stability_tolerance_h": 2.5,
 }
 
 

@@ -5,7 +5,19 @@ from typing import Annotated, Literal, NotRequired
 from pydantic import Field, SkipValidation, WithJsonSchema, model_validator
 from typing_extensions import TypedDict
 
-from scheduler_env.problem_request import CrewEfficiency, Params, Teams, WorkPoints
+from scheduler_env.problem_request import (
+    CrewEfficiency,
+    DataDate,
+    FrozenHours,
+    Params,
+    Pinned,
+    Progress,
+    Published,
+    StabilityTolerance,
+    StatusRequest,
+    Teams,
+    WorkPoints,
+)
 from scheduler_env.standard_cycle import SAMPLE_PARAMS, STANDARD_STEPS
 from scheduler_env.validation import WHOLE, Whole
 from scheduler_service.experiments.answering import AssignmentReason
@@ -33,6 +45,7 @@ from scheduler_service.http.contract.types import (
 )
 
 RUN_PATHS = ("/run_algorithm", "/api/algorithm/run")
+STATUS_MEMBERS = tuple(StatusRequest.model_fields)
 View = Literal["process", "workpoint", "team"]
 VIEWS: tuple[View, ...] = ("process", "workpoint", "team")
 AnswerReason = Literal[AssignmentReason, "fallback"]
@@ -67,7 +80,10 @@ TABLE = "工作点,工序,班组,工时,前置工序\r\n锅炉,除锈,team2,7,\r
 
 
 class RunRequest(Strict):
-    """What to schedule, and who asks. The problem itself is validated by `scheduler_env.readers`, on a thread."""
+    """What to schedule, where things stand, and who asks.
+
+    The problem itself is validated by `scheduler_env.readers`, on a thread.
+    """
 
     model_config = examples(_RUN, _WORKPOINTS, **_ONE_PROBLEM)
 
@@ -75,6 +91,12 @@ class RunRequest(Strict):
     workpoints: SkipValidation[WorkPoints | None] = None
     teams: SkipValidation[Teams | None] = None
     crew_efficiency: SkipValidation[CrewEfficiency | None] = None
+    data_date: SkipValidation[DataDate | None] = None
+    progress: SkipValidation[Progress | None] = None
+    pinned: SkipValidation[Pinned | None] = None
+    published: SkipValidation[Published | None] = None
+    frozen_hours: SkipValidation[FrozenHours | None] = None
+    stability_tolerance_h: SkipValidation[StabilityTolerance | None] = None
     experiment: OptionalName = None
     user_id: OptionalId = None
     model: OptionalName = Field(default=None, description="Pins a model: key, short name or tag; no experiment.")
@@ -106,7 +128,7 @@ class RunRequest(Strict):
     @property
     def problem(self) -> dict[str, object]:
         """What `scheduler_env.readers.instance_from_request` reads."""
-        members = ("params", "workpoints", "teams", "crew_efficiency")
+        members = ("params", "workpoints", "teams", "crew_efficiency", *STATUS_MEMBERS)
         return {name: value for name in members if (value := getattr(self, name)) is not None}
 
     @property
@@ -191,6 +213,30 @@ class ScheduledStep(TypedDict):
     start: Annotated[float, about("Hours after the start of the shutdown.")]
     end: Annotated[float, about("Hours after the start of the shutdown.")]
     critical: Annotated[bool, about("Delayed, it delays the makespan: it lies on a critical sequence.")]
+    status: NotRequired[
+        Annotated[Literal["done", "running", "planned"], about("If the request says where things stand.")]
+    ]
+    published_start: NotRequired[
+        Annotated[float | None, about("Hours; null: the published plan does not have the step.")]
+    ]
+    shift: NotRequired[Annotated[float | None, about("start - published_start, hours.")]]
+
+
+class Changes(TypedDict):
+    """What differs from the published plan, of the steps that are not yet started."""
+
+    moved: Annotated[Count, about("Steps that start at another time.")]
+    crews_changed: Annotated[Count, about("Steps with another number of people.")]
+    total_shift: Annotated[float, about("Sum of the absolute shifts, hours.")]
+
+
+class Warned(TypedDict):
+    """A contradiction in what was reported; the plan is made in spite of it."""
+
+    loc: Annotated[list[str | int], about("Its path in the request.")]
+    code: str
+    params: Annotated[JsonObject, about("What the text is made of.")]
+    msg: str
 
 
 Presence = TypedDict("Presence", {"from": float, "to": float, "people": int})
@@ -212,6 +258,14 @@ class RunSchedule(TypedDict):
         ]
     ]
     schedule_details: list[ScheduledStep]
+    data_date: NotRequired[
+        Annotated[float, about("As asked for, if the request says where things stand; 0 by default.")]
+    ]
+    warnings: NotRequired[Annotated[list[Warned], about("Contradictions of what was reported, 100 at most.")]]
+    changes: NotRequired[Annotated[Changes, about("If a published plan was given.")]]
+    unpinned: NotRequired[
+        Annotated[list[str], about("Steps within frozen_hours that could not be kept as published; as changes.")]
+    ]
 
 
 class ModelInfo(TypedDict):

@@ -24,6 +24,8 @@ from scheduler_service.http.contract.api import Api, success
 from scheduler_service.http.contract.problems import told_finding
 from scheduler_service.http.contract.types import RequestId
 from scheduler_service.http.filters import runs_asked_for
+from scheduler_service.http.runs.details import details
+from scheduler_service.http.runs.published import recorded_schedule, with_published
 from scheduler_service.http.runs.reading import read_file
 from scheduler_service.http.runs.running import (
     DefaultBudgetTooLong,
@@ -32,7 +34,6 @@ from scheduler_service.http.runs.running import (
     answer,
     compute,
     draw,
-    recorded_details,
 )
 from scheduler_service.http.server.offload import HAS_CLIENT_LEFT, NativeThreads, Ticket
 from scheduler_service.http.services import Services
@@ -89,7 +90,12 @@ def read_request(parts: Services, query: contract.ReadQuery) -> contract.ReadAns
 
     The answer is the request that the file describes, and what was read otherwise than it is written. Nothing is run.
     """
-    read = read_file(parts.reading, fills_down=query.fill_down, teams=query.teams)
+    read = read_file(
+        parts.reading,
+        fills_down=query.fill_down,
+        teams=query.teams,
+        with_published=lambda problem: with_published(problem, parts.monitor.engine),
+    )
     return success(
         request=read.request,
         n_workpoints=read.n_workpoints,
@@ -134,7 +140,8 @@ def get_run(parts: Services, request_id: RequestId) -> contract.RunRecordAnswer:
     The answer has its schedule and the request: enough to show it and to run it again.
     """
     found, asked, placements = run_of_request(parts.monitor.engine, request_id)
-    return success(run=found, input=asked, schedule=recorded_details(asked, placements))
+    schedule = recorded_schedule(asked, placements, parts.monitor.engine)
+    return success(run=found, input=asked, schedule=schedule and details(schedule))
 
 
 def _compute(body: contract.RunRequest, own_id: str, parts: Services) -> tuple[RunOutcome, float]:
@@ -153,6 +160,7 @@ def _compute(body: contract.RunRequest, own_id: str, parts: Services) -> tuple[R
                 queued_s = time.perf_counter() - begun_s
             outcome = compute(
                 body, own_id, parts.models, parts.experiments, parts.settings.max_time_budget_ms, parts.answers,
+                problem=with_published(body.problem, parts.monitor.engine) if body.published is not None else None,
                 patience_ms=patience_ms, waited_ms=1000.0 * queued_s, stop=lambda: ticket.is_dropped,
             )  # fmt: skip
             return outcome, queued_s

@@ -1,6 +1,6 @@
 """Reads a planner's file, CSV or JSON in the encodings of Excel, into the body of `POST /run_algorithm`."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, cast
 
@@ -32,13 +32,20 @@ CHARSETS = ("utf-8", "utf8", "us-ascii", "utf-16", "gb18030", "gbk", "gb2312")
 CSV_SEPARATORS = (*(delimiter.encode() for delimiter in DELIMITERS), b"\n", b"\r")
 
 
-def read_file(reading: NativeThreads, *, fills_down: bool, teams: str | None) -> ReadRequest:
+def read_file(
+    reading: NativeThreads,
+    *,
+    fills_down: bool,
+    teams: str | None,
+    with_published: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+) -> ReadRequest:
     """The run that the file in the body of the current request describes.
 
     Args:
         reading: the threads that parse long files.
         fills_down: whether a blank work point of a CSV means that of the line above.
         teams: JSON, the teams of the plant; None if no plant is given.
+        with_published: puts the published plan in the place of the run that names it.
 
     Raises:
         MalformedBody, WrongMediaType, RequestEntityTooLarge: it cannot be read.
@@ -55,7 +62,7 @@ def read_file(reading: NativeThreads, *, fills_down: bool, teams: str | None) ->
 
     def read() -> ReadRequest:
         text = text_of(data)
-        return read_table(text, fills_down, plant) if media == "text/csv" else read_json(text, plant)
+        return read_table(text, fills_down, plant) if media == "text/csv" else read_json(text, plant, with_published)
 
     return read() if len(data) <= SMALL_FILE_BYTES else reading.run(read)
 
@@ -76,11 +83,15 @@ def read_table(text: str, fills_down: bool, teams: Mapping[str, Any] | None = No
     return read_csv(text, fill_down=fills_down, teams=teams)
 
 
-def read_json(text: str, teams: Mapping[str, Any] | None = None) -> ReadRequest:
+def read_json(
+    text: str,
+    teams: Mapping[str, Any] | None = None,
+    with_published: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
+) -> ReadRequest:
     """The request in a JSON file, validated as `POST /run_algorithm` does."""
     value = parse_json(text.encode())
     validated(RunRequest, value)
-    return read_request(cast(Mapping[str, Any], value), teams=teams)
+    return read_request(cast(Mapping[str, Any], value), teams=teams, with_published=with_published)
 
 
 def text_of(data: bytes) -> str:

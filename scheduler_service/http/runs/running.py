@@ -15,15 +15,15 @@ from typing import Any, Literal
 from ab_testing import ABTestManager, Assignment
 from model_manager import LoadedModel, ModelVersionManager
 from monitoring import PerformanceRecord
-from scheduler_env.availability import written
-from scheduler_env.errors import InvalidInstance, InvalidSchedule
-from scheduler_env.placements import packed, unpacked
+from scheduler_env.errors import InvalidInstance
+from scheduler_env.placements import packed
 from scheduler_env.problem import Instance
 from scheduler_env.readers import instance_from_request
-from scheduler_env.schedule import Schedule, Solution
+from scheduler_env.schedule import Solution
 from scheduler_service.errors import InvalidInput, ModelNotFound, ServiceError, StorageUnavailable
 from scheduler_service.http.contract.runs import RunRequest, View
 from scheduler_service.http.runs.caching import NO_CACHE, AnswerCache, Key, key_of
+from scheduler_service.http.runs.details import details
 from scheduler_service.trace_context import span
 
 NEGLIGIBLE_WAIT_MS = 50.0
@@ -90,6 +90,7 @@ def compute(
     max_budget_ms: int,
     cache: AnswerCache = NO_CACHE,
     *,
+    problem: Mapping[str, object] | None = None,
     patience_ms: float = math.inf,
     waited_ms: float = 0.0,
     stop: Callable[[], bool] | None = None,
@@ -98,6 +99,7 @@ def compute(
 
     Args:
         max_budget_ms: the longest time budget, of a request or by default.
+        problem: the request's problem with the published plan that it names; None if it names none.
         patience_ms: the longest default budget of a model on the caller's thread.
         waited_ms: since the request arrived. It is deducted from the requested budget, but never below the model's
             default budget: a busy service answers later, but not with worse schedules than by default.
@@ -108,16 +110,17 @@ def compute(
         InvalidInstance, InvalidInput: the request is invalid; there is nothing to record.
         ModelNotFound, AmbiguousModelName: the pinned model does not exist.
     """
+    problem = request.problem if problem is None else problem
     if request.time_budget_ms is not None and request.time_budget_ms > max_budget_ms:
         raise InvalidInput(
             "less_than_equal",
             ("time_budget_ms",),
             value=request.time_budget_ms,
             le=max_budget_ms,
-            more=_mistakes_in(request.problem),
+            more=_mistakes_in(problem),
         )
     user_id = request.user_id or request_id
-    instance: Instance | None = None if cache.is_on else instance_from_request(request.problem)
+    instance: Instance | None = None if cache.is_on else instance_from_request(problem)
     first = _first_choice(request, user_id, models, experiments)
     records: list[PerformanceRecord] = []
     for choice in _choices(first, models, experiments):
@@ -136,10 +139,12 @@ def compute(
             began_s = time.perf_counter()
             with span("compute") as attributes:
                 attributes |= {"scheduler.model_key": model.key, "scheduler.reason": choice.reason}
-                key, solution = _look_up(cache, model.key, request, full_ms) if cache.is_on else (None, None)
+                key, solution = (
+                    _look_up(cache, model.key, problem, request.seed, full_ms) if cache.is_on else (None, None)
+                )
                 is_cached = solution is not None
                 if solution is None:
-                    instance = instance or instance_from_request(request.problem)
+                    instance = instance or instance_from_request(problem)
                     solution = model.agent.solve(instance, time_budget_ms=budget_ms, seed=request.seed or 0, stop=stop)
                     solution.schedule.check()
                     _ = solution.schedule.critical_steps  # computed and cached here rather than on the event loop
@@ -155,7 +160,7 @@ def compute(
             trace = None if isinstance(err, ServiceError) else err
             log.error("the model %r could not answer (%s): %s", choice.model, choice.reason, err, exc_info=trace)
             took_s = time.perf_counter() - began_s
-            instance = instance or instance_from_request(request.problem)
+            instance = instance or instance_from_request(problem)
             choice = replace(choice, model=_key(choice.model, models) or choice.model)
             records.append(_failure(choice, model, instance, request, request_id, user_id, took_s, budget_ms, err))
             continue
@@ -173,10 +178,12 @@ def compute(
     return RunOutcome(None, tuple(records), StorageUnavailable("no_model_answers", reason=reason))
 
 
-def _look_up(cache: AnswerCache, model_key: str, request: RunRequest, budget_ms: float) -> tuple[Key, Solution | None]:
+def _look_up(
+    cache: AnswerCache, model_key: str, problem: Mapping[str, object], seed: int | None, budget_ms: float
+) -> tuple[Key, Solution | None]:
     """The request's key in the cache, and its solution there."""
     with span("cache") as attributes:
-        key = key_of(model_key, request.problem, budget_ms, request.seed or 0)
+        key = key_of(model_key, problem, budget_ms, seed or 0)
         solution = cache.get(key)
         attributes["scheduler.cache_hit"] = solution is not None
     return key, solution
@@ -219,44 +226,6 @@ def answer(run: Run, charts: dict[View, str]) -> Any:
         "cached": run.is_cached,
         "request_id": run.request_id,
     }
-
-
-def details(schedule: Schedule) -> dict[str, object]:
-    """The steps of the schedule and the utilisation of the teams, as JSON."""
-    critical = schedule.critical_steps
-    names = {workpoint.id: workpoint.name for workpoint in schedule.instance.workpoints}
-    teams = [team for team in schedule.instance.teams if team.name in schedule.team_utilization]
-    availability = {team.name: written(team.availability) for team in teams if team.availability is not None}
-    return {
-        "team_utilization": schedule.team_utilization,
-        "team_headcount": {team.name: team.headcount for team in teams},
-        **({"team_availability": availability} if availability else {}),
-        "schedule_details": [
-            {
-                "id": placed.step.id,
-                "name": placed.step.name,
-                "workpoint_id": placed.step.workpoint_id,
-                "workpoint_name": names[placed.step.workpoint_id],
-                "team": placed.step.team,
-                "order": placed.step.order,
-                "workers": placed.crew,
-                "start": placed.start_h,
-                "end": placed.end_h,
-                "critical": placed.step.id in critical,
-            }
-            for placed in schedule.steps
-        ],
-    }
-
-
-def recorded_details(asked: Mapping[str, object] | None, placements: bytes | None) -> dict[str, object] | None:
-    """`details` of a recorded run; None if its schedule is unknown or does not fit the recorded request."""
-    if asked is None or placements is None:
-        return None
-    try:
-        return details(unpacked(instance_from_request(asked), placements))
-    except (InvalidInstance, InvalidSchedule):
-        return None
 
 
 def draw(
@@ -376,8 +345,7 @@ def _failure(
     budget_ms: float | None,
     err: Exception,
 ) -> PerformanceRecord:
-    from scheduler_env.bounds import lower_bound  # imports the compiler, which the service does not need at its start
-    from scheduler_env.kernel import compile_instance
+    from scheduler_env.replanning import lower_bound_h  # imports the compiler, which the service loads later
 
     return PerformanceRecord(
         request_id=request_id,
@@ -389,7 +357,7 @@ def _failure(
         reason=choice.reason,
         user_id=user_id,
         execution_time=took_s,
-        lower_bound=float(lower_bound(compile_instance(instance))),  # the penalty of a failure is based on it
+        lower_bound=lower_bound_h(instance),  # the penalty of a failure is based on it
         n_workpoints=len(instance.workpoints),
         n_steps=len(instance.steps),
         input_params=request.problem,

@@ -1,0 +1,215 @@
+"""Where things stand, as a request says it: read, checked against the instance, and every refusal says where."""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import NamedTuple
+
+from scheduler_env.errors import InvalidInstance, Loc
+from scheduler_env.mistakes import Mistakes
+from scheduler_env.pins import mistakes_of_pins
+from scheduler_env.problem import Instance, Step
+from scheduler_env.problem_request import (
+    MAX_STATUS_ENTRIES,
+    DoneRequest,
+    PinRequest,
+    PublishedRequest,
+    RunningRequest,
+    StatusRequest,
+)
+from scheduler_env.progress import Fact, Placement, Status
+from scheduler_env.values import shortened
+
+MEMBERS = tuple(StatusRequest.model_fields)
+
+
+class WrittenStatus(NamedTuple):
+    """The members of a request about its status, each entry valid by itself."""
+
+    head: StatusRequest | None
+    progress: Mapping[str, DoneRequest | RunningRequest]
+    pinned: Mapping[str, PinRequest]
+    published: Mapping[str, PublishedRequest] | None
+
+
+def says_status(payload: Mapping[str, object]) -> bool:
+    """Whether a request says anything about where things stand."""
+    return any(payload.get(name) is not None for name in MEMBERS)
+
+
+def read_status(payload: Mapping[str, object], mistakes: Mistakes) -> WrittenStatus:
+    """The status as it is written; what it refers to is not checked."""
+    head = mistakes.read(StatusRequest, {name: payload.get(name) for name in MEMBERS}, ())
+    progress: dict[str, DoneRequest | RunningRequest] = {}
+    for loc, step_id, entry in _entries(payload, "progress", mistakes):
+        said = entry.get("status") if isinstance(entry, dict) else None
+        if isinstance(entry, dict) and said not in ("done", "running"):
+            mistakes.add(InvalidInstance("no_such_status", (*loc, "status"), value=shortened(said)))
+            continue
+        model: type[DoneRequest] | type[RunningRequest] = DoneRequest if said == "done" else RunningRequest
+        read = mistakes.read(model, entry, loc)
+        if read is not None:
+            progress[step_id] = read
+    pinned = {}
+    for loc, step_id, entry in _entries(payload, "pinned", mistakes):
+        pin = mistakes.read(PinRequest, entry, loc)
+        if pin is not None and pin.start is None and pin.workers is None:
+            mistakes.add(InvalidInstance("pin_says_nothing", loc, step=step_id))
+        elif pin is not None:
+            pinned[step_id] = pin
+    if progress and payload.get("data_date") is None:
+        mistakes.add(InvalidInstance("missing", ("data_date",), name="data_date"))
+    published = _published(payload, mistakes)
+    if payload.get("published") is None:
+        for name in ("frozen_hours", "stability_tolerance_h"):
+            if payload.get(name) is not None:
+                mistakes.add(InvalidInstance("needs_published", (name,), name=name))
+    return WrittenStatus(head, progress, pinned, published)
+
+
+def _published(payload: Mapping[str, object], mistakes: Mistakes) -> dict[str, PublishedRequest] | None:
+    written = payload.get("published")
+    if written is None:
+        return None
+    if isinstance(written, str):  # the service has replaced those it knows by what they planned
+        mistakes.add(InvalidInstance("published_unknown", ("published",), request_id=shortened(written)))
+        return None
+    read: dict[str, PublishedRequest | None] = {
+        step_id: mistakes.read(PublishedRequest, entry, loc)
+        for loc, step_id, entry in _entries(payload, "published", mistakes)
+    }
+    return {step_id: each for step_id, each in read.items() if each is not None}
+
+
+def _entries(payload: Mapping[str, object], name: str, mistakes: Mistakes) -> list[tuple[Loc, str, object]]:
+    written = payload.get(name)
+    if written is None:
+        return []
+    if not isinstance(written, dict):
+        mistakes.add(InvalidInstance("dict_type", (name,), value=shortened(written)))
+        return []
+    entries = mistakes.entries(written, (name,), MAX_STATUS_ENTRIES)
+    return [(loc, key, entry) for loc, key, entry in entries if key is not None]
+
+
+def with_status(instance: Instance, written: WrittenStatus, mistakes: Mistakes) -> Instance:
+    """`instance` with its status.
+
+    Raises:
+        InvalidInstance: a step or a crew does not exist, times contradict each other or the data date, or pins cannot
+            be kept.
+    """
+    head = written.head or StatusRequest()
+    data_date_h = head.data_date or 0.0
+    steps = {step.id: step for step in instance.steps}
+    teams = {team.name: team.headcount for team in instance.teams}
+    published = None
+    if written.published is not None:
+        published = {step_id: Placement(each.start, each.workers) for step_id, each in written.published.items()}
+    facts: dict[str, Fact] = {}
+    for step_id, each in written.progress.items():
+        loc = ("progress", step_id)
+        if (step := _step(step_id, steps, loc, mistakes)) is None:
+            continue
+        found = [*_mistakes_of_fact(each, data_date_h, loc)]
+        crew = each.workers or _usual_crew(step, None if published is None else published.get(step_id))
+        if crew is None:
+            found.append(InvalidInstance("missing", (*loc, "workers"), name="workers"))
+        elif crew > teams.get(step.team, crew):
+            found.append(
+                InvalidInstance(
+                    "crew_above_headcount",
+                    (*loc, "workers"),
+                    people=crew,
+                    team=step.team,
+                    headcount=teams[step.team],
+                )
+            )
+        elif not found:
+            fact = _fact(step, each, crew, data_date_h)
+            if fact is None:
+                found.append(
+                    InvalidInstance("remaining_unknown", (*loc, "remaining_duration"), step=step_id, crew=crew)
+                )
+            else:
+                facts[step_id] = fact
+        mistakes.add(*found)
+    pinned, overtaken = {}, {}
+    for step_id, pin in written.pinned.items():
+        loc = ("pinned", step_id)
+        if (step := _step(step_id, steps, loc, mistakes)) is None:
+            continue
+        crews = [step.crew(mode) for mode in step.modes]
+        if pin.workers is not None and pin.workers not in crews:
+            mistakes.add(
+                InvalidInstance("no_such_crew", (*loc, "workers"), step=step_id, crew=pin.workers, crews=crews)
+            )
+        elif step_id in written.progress:
+            overtaken[step_id] = Placement(pin.start, pin.workers)
+        elif pin.start is not None and pin.start < data_date_h:
+            mistakes.add(InvalidInstance("pin_in_the_past", (*loc, "start"), value=pin.start, limit=data_date_h))
+        else:
+            pinned[step_id] = Placement(pin.start, pin.workers)
+    mistakes.refuse()
+    placed = instance.with_status(
+        Status(
+            data_date_h,
+            facts,
+            pinned,
+            overtaken,
+            published,
+            head.frozen_hours or 0.0,
+            head.stability_tolerance_h or 0.0,
+        )
+    )
+    mistakes.add(*mistakes_of_pins(placed, pinned))
+    mistakes.refuse()
+    return placed
+
+
+def _step(step_id: str, steps: Mapping[str, Step], loc: Loc, mistakes: Mistakes) -> Step | None:
+    step = steps.get(step_id)
+    if step is None:
+        near = get_close_matches(step_id[:60], steps, n=1, cutoff=0.0)
+        mistakes.add(InvalidInstance("no_such_step", loc, step=step_id, nearest=near[0] if near else ""))
+    return step
+
+
+def _mistakes_of_fact(each: DoneRequest | RunningRequest, data_date_h: float, loc: Loc) -> list[InvalidInstance]:
+    found = []
+    if each.actual_start > data_date_h:
+        found.append(
+            InvalidInstance("after_data_date", (*loc, "actual_start"), value=each.actual_start, limit=data_date_h)
+        )
+    if isinstance(each, DoneRequest):
+        if each.actual_finish > data_date_h:
+            found.append(
+                InvalidInstance("after_data_date", (*loc, "actual_finish"), value=each.actual_finish, limit=data_date_h)
+            )
+        if each.actual_finish < each.actual_start:
+            found.append(
+                InvalidInstance(
+                    "finish_before_start", (*loc, "actual_finish"), begin=each.actual_start, end=each.actual_finish
+                )
+            )
+    return found
+
+
+def _usual_crew(step: Step, published: Placement | None) -> int | None:
+    """The crew of which nothing is said: that of the published plan, or the only possible one."""
+    if published is not None:
+        return published.crew
+    crews = {step.crew(mode) for mode in step.modes}
+    return crews.pop() if len(crews) == 1 else None
+
+
+def _fact(step: Step, each: DoneRequest | RunningRequest, crew: int, data_date_h: float) -> Fact | None:
+    """The fact; None if nobody says how long the step still takes, and the crew is none that it can have."""
+    if isinstance(each, DoneRequest):
+        return Fact("done", each.actual_start, each.actual_finish, crew)
+    if each.remaining_duration is not None:
+        return Fact("running", each.actual_start, data_date_h + each.remaining_duration, crew)
+    for mode in step.modes:
+        if step.crew(mode) == crew:
+            planned_h = each.actual_start + mode.duration_h
+            return Fact("running", each.actual_start, max(planned_h, data_date_h), crew, planned_h < data_date_h)
+    return None

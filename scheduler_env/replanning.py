@@ -1,0 +1,194 @@
+"""Plans an instance that has a status: what is left is planned, and the facts are put back.
+
+Every solver's `solve` is wrapped by `replans`, so it never sees a fact, a pin or a published plan. The plan is the
+shortest one found. If there is a published plan, a search then takes, among the schedules that end within the
+tolerance, the one that moves least (`stability`).
+"""
+
+import time
+from collections.abc import Callable
+from functools import wraps
+from math import nan
+from typing import Any, TypeVar, cast
+
+import numpy as np
+
+from scheduler_env.bounds import lower_bound
+from scheduler_env.errors import InvalidInstance
+from scheduler_env.exact import improve_exactly
+from scheduler_env.improvement import improve, min_search_evaluations
+from scheduler_env.incumbent import Incumbent
+from scheduler_env.kernel import Floats, Ints, Problem, compile_instance, to_schedule
+from scheduler_env.open_steps import Left, broken_pins, modes_left, status_of, what_is_left, whole_schedule
+from scheduler_env.pins import kept_pins
+from scheduler_env.problem import Instance
+from scheduler_env.progress import Placement
+from scheduler_env.random_numbers import new_random
+from scheduler_env.schedule import Schedule, Solution
+from scheduler_env.serial import new_decoder
+from scheduler_env.stability import steadier
+
+NOTHING_LEFT = "progress"
+"""Stage of a schedule that consists of facts."""
+SEARCH_SHARE = 0.5
+"""Of the time budget, for the shortest schedule, if there is a published plan."""
+KEEPING_MOVES, KEEPING_S = 20_000, 2.0
+"""Limits of the searches for a schedule that keeps all pins, if the solver's does not: schedules, then seconds."""
+Solve = TypeVar("Solve", bound=Callable[..., Solution])
+
+
+def replans(solve: Solve) -> Solve:
+    """A solver's `solve`, for instances with and without a status."""
+
+    @wraps(solve)
+    def solve_what_is_left(solver: object, instance: Instance, **options: Any) -> Solution:
+        if instance.status is None:
+            return solve(solver, instance, **options)
+        return replan(instance, lambda left, more: solve(solver, left, **{**options, **more}), options)
+
+    return cast(Solve, solve_what_is_left)
+
+
+def lower_bound_h(instance: Instance) -> float:
+    """A lower bound on the makespan of every schedule, hours; the last end of the facts included."""
+    left = what_is_left(instance, status_of(instance).pinned)
+    found = 0.0 if left is None else float(lower_bound(compile_instance(left.instance)))
+    return max(found, _last_fact_h(instance))
+
+
+def replan(
+    instance: Instance, solve: Callable[[Instance, dict[str, Any]], Solution], options: dict[str, Any]
+) -> Solution:
+    """The shortest schedule found for what is left; the steadiest of those within the tolerance, if one is published.
+
+    Args:
+        solve: plans an instance without a status; the second argument replaces some of `options`.
+        options: those of `solver.Solver.solve`.
+
+    Raises:
+        InvalidInstance: no schedule was found that keeps the pins.
+    """
+    status, deadline_s = status_of(instance), time.perf_counter() + options.get("time_budget_ms", 0.0) / 1000.0
+    is_published = status.published is not None
+    frozen = _frozen(instance)
+    while True:
+        pins = {**status.pinned, **frozen}
+        left = what_is_left(instance, pins)
+        if left is None:
+            schedule = whole_schedule(instance, None, None)
+            end_h = schedule.makespan_h
+            return Solution(schedule, end_h, NOTHING_LEFT, 0, end_h, end_h)
+        share = SEARCH_SHARE if is_published else 1.0
+        found = solve(left.instance, {"time_budget_ms": options.get("time_budget_ms", 0.0) * share})
+        evaluations, planned, is_repaired = found.evaluations, found.schedule, False
+        if planned.makespan_h >= left.horizon_h > found.lower_bound_h:  # otherwise it is proved that there is none
+            planned, more = _keeping_pins(left, planned, options.get("seed", 0))
+            evaluations, is_repaired = evaluations + more, True
+        if planned.makespan_h < left.horizon_h:
+            break
+        broken = broken_pins(whole_schedule(instance, left, planned), pins)
+        if not frozen:
+            raise InvalidInstance("pins_not_kept", ("pinned", broken[0]), steps=broken)
+        frozen = {step: pin for step, pin in frozen.items() if step not in broken} if set(broken) & set(frozen) else {}
+    if is_published:
+        planned, more = _steadiest(instance, left, planned, deadline_s, options)
+        evaluations += more
+    schedule = whole_schedule(instance, left, planned)
+    schedule.check()
+    facts_h = _last_fact_h(instance)
+    policy_h = found.policy_makespan_h if found.policy_makespan_h < left.horizon_h else schedule.makespan_h
+    bound_h = found.instance_bound_h if is_repaired else found.lower_bound_h
+    return Solution(
+        schedule,
+        min(max(bound_h, facts_h), schedule.makespan_h),
+        found.stage,
+        evaluations,
+        max(found.instance_bound_h, facts_h),
+        max(policy_h, schedule.makespan_h),
+        is_cut_short=found.is_cut_short,
+    )
+
+
+def _last_fact_h(instance: Instance) -> float:
+    return max((fact.end_h for fact in status_of(instance).facts.values()), default=0.0)
+
+
+def _frozen(instance: Instance) -> dict[str, Placement]:
+    """What is kept of the published plan while that is possible, as far as one can tell without a search."""
+    status = status_of(instance)
+    published = status.published or {}
+    wishes = {
+        step.id: published[step.id]
+        for step in instance.steps
+        if status.is_frozen(step.id) and modes_left(step, published[step.id])
+    }
+    return kept_pins(instance, status.pinned, wishes)
+
+
+def _keeping_pins(left: Left, planned: Schedule, seed: int) -> tuple[Schedule, int]:
+    """A schedule that keeps all pins, if one is found, else `planned`; and the number of schedules built."""
+    problem = compile_instance(left.instance)
+    mode, start = _placements(problem, planned)
+    best = Incumbent(mode, start, planned.makespan_h, "", 0)
+    enough_h = left.horizon_h - 0.5  # the horizon is an hour above what any schedule needs
+    improve(
+        problem,
+        None,
+        best,
+        seed=seed,
+        lower_bound_h=enough_h,
+        deadline_s=time.perf_counter() + KEEPING_S,
+        max_evaluations=KEEPING_MOVES,
+    )
+    if best.makespan_h >= left.horizon_h:
+        improve_exactly(
+            problem, best, lower_bound_h=0.0, deadline_s=time.perf_counter() + KEEPING_S, seed=seed, workers=1
+        )
+    return to_schedule(left.instance, problem, best.mode, best.start), best.evaluations
+
+
+def _placements(problem: Problem, schedule: Schedule) -> tuple[Ints, Floats]:
+    """The mode and the start of each activity, as in `kernel.SimulationState`."""
+    number = {placed.step.id: at for at, placed in enumerate(schedule.steps)}
+    in_order = [schedule.steps[number[step.id]] for step in schedule.instance.steps]
+    mode = [problem.mode_at[at] + [*each.step.modes].index(each.mode) for at, each in enumerate(in_order)]
+    return np.array(mode, dtype=np.int64), np.array([each.start_h for each in in_order])
+
+
+def _steadiest(
+    instance: Instance, left: Left, planned: Schedule, deadline_s: float, options: dict[str, Any]
+) -> tuple[Schedule, int]:
+    """The schedule that moves least among those that end within the tolerance; and the number of schedules built."""
+    status, problem = status_of(instance), compile_instance(left.instance)
+    published = status.published or {}
+    mode, start = _placements(problem, planned)
+    published_start = np.full(start.size, nan)
+    published_mode = np.full(start.size, -1, dtype=np.int64)
+    of_id = {step.id: step for step in instance.steps}
+    for j, step in enumerate(left.instance.steps):
+        if (there := published.get(step.id)) is None or there.start_h is None:
+            continue
+        published_start[j] = there.start_h
+        numbers = left.modes.get(step.id, range(len(step.modes)))
+        for at, number in enumerate(numbers):
+            if of_id[step.id].crew(of_id[step.id].modes[number]) == there.crew:
+                published_mode[j] = problem.mode_at[j] + at
+    latest_h = max(planned.makespan_h, _last_fact_h(instance)) + status.tolerance_h
+    decoder, random = new_decoder(problem), new_random(options.get("seed", 0))
+    least, limit, stop = min_search_evaluations(start.size), options.get("max_evaluations"), options.get("stop")
+    budget_ms, built, cost = options.get("time_budget_ms", 0.0), 0, np.inf
+    moves = least
+    while True:
+        if limit is not None:
+            moves = min(moves, limit - built)
+        began_s = time.perf_counter()
+        if moves <= 0:
+            break
+        cost = float(steadier(problem, decoder, mode, start, published_start, published_mode, latest_h, moves, random))
+        built += moves
+        now_s = time.perf_counter()
+        left_s = deadline_s - now_s
+        if budget_ms <= 0.0 or left_s <= 0.0 or cost <= 0.0 or (stop is not None and stop()):
+            break
+        moves = int(max(1.0, min(2 * moves, moves * min(left_s, 2.0) / max(now_s - began_s, 1e-6))))
+    return to_schedule(left.instance, problem, mode, start), built
