@@ -235,7 +235,7 @@ class _Work:
 
     def add(self, request: LoggedRequest, budget_ms: float) -> Repetition | None:
         """What is to be computed for the request; None if the same is computed already."""
-        problem, record = _problem(request), self._plan.record
+        problem, record = _problem(request, self._monitor.replays), self._plan.record
         key = input_digest(problem), budget_ms
         if key in self._known:
             self._record(request, self._known[key])
@@ -370,12 +370,14 @@ def _remaining(log: ReplayLog, plan: ReplayPlan, done: set[str]) -> Iterator[Log
 
 def is_done(log: ReplayLog, plan: ReplayPlan) -> bool:
     """Whether each valid request of the plan has its pair. Raises StorageUnavailable."""
-    return not any(instance_of(_problem(request)) for request in _remaining(log, plan, log.done(plan.id)))
+    return not any(instance_of(_problem(request, log)) for request in _remaining(log, plan, log.done(plan.id)))
 
 
-def _problem(request: LoggedRequest) -> object:
+def _problem(request: LoggedRequest, log: ReplayLog) -> object:
     """The recorded input; records of the guide's service contain only the 15 durations."""
     problem = json.loads(request.input_params)
+    if isinstance(problem, dict):
+        return log.with_published(problem)
     return {"params": problem} if isinstance(problem, list) else problem
 
 

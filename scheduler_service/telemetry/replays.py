@@ -1,13 +1,15 @@
 """The stored replays of recorded requests, and the requests they can repeat."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Engine, func, select
 
 from scheduler_service.clock import Clock, parse_time
+from scheduler_service.telemetry.published import with_published
 from scheduler_service.telemetry.queries import REPLAY_NUMBERS, between, fetch, matching
 from scheduler_service.telemetry.record import ReplayRecord
 from scheduler_service.telemetry.schema import pairs, replay_runs, replays, runs
@@ -78,6 +80,10 @@ class ReplayLog:
         if among is not None and len(among) <= BATCH_SIZE:
             query = query.where(pairs.c.request_id.in_(select(runs.c.request_id).where(runs.c.id.in_(among))))
         return {row[0] for row in fetch(self._engine, query)}
+
+    def with_published(self, problem: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A recorded problem with the published plan in place of the run that it names, if that is still on record."""
+        return with_published(problem, self._engine)
 
     def last_run(self) -> int:
         """The id of the newest run; 0 if there is none."""
