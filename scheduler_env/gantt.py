@@ -76,6 +76,9 @@ def figure(schedule: Schedule, view: View, *, lower_bound_h: float | None = None
         if is_tall:
             axes.tick_params(axis="x", labeltop=True)
         _draw_marks(axes, schedule.makespan_h, lower_bound_h, words, lift_pt=HOURS_ABOVE_PT if is_tall else 0.0)
+        status = schedule.instance.status
+        if status is not None:
+            _draw_data_date(axes, status.data_date_h, words)
         _draw_legend(drawn, schedule, words, at_work=bool(chart.profiles), height_in=height_in)
         title = _title(schedule.makespan_h, lower_bound_h, view, words)
         drawn.text(0.2 / WIDTH_IN, 1.0 - 0.14 / height_in, title, fontsize=14, color=INK, va="top")
@@ -157,7 +160,7 @@ def _draw_bars(axes: "Axes", chart: Chart, schedule: Schedule, hour_in: float, r
         )
         for bar in chart.bars
     ]
-    faces = [colours[bar.team] for bar in chart.bars]
+    faces = [_paler(colours[bar.team]) if bar.is_pale else colours[bar.team] for bar in chart.bars]
     axes.add_collection(PolyCollection(corners, facecolors=faces, edgecolors="white", linewidths=0.7), autolim=False)
     for profile in chart.profiles:
         tops = [profile.floor - height for height in profile.heights]
@@ -222,6 +225,12 @@ def _draw_marks(
     name(makespan_h, f"{words['makespan']} {makespan_h:.2f} h", MAKESPAN_COLOUR, 14.0)
 
 
+def _draw_data_date(axes: "Axes", hour: float, words: dict[str, str]) -> None:
+    axes.axvline(hour, color=INK, linewidth=1.2, zorder=2)
+    text = f" {words['data_date']} {hour:.2f} h"
+    axes.text(hour, axes.get_ylim()[0], text, fontsize=9, color=INK, ha="left", va="bottom")
+
+
 def _draw_legend(
     drawn: "Figure", schedule: Schedule, words: dict[str, str], *, at_work: bool, height_in: float
 ) -> None:
@@ -229,6 +238,9 @@ def _draw_legend(
 
     colours = _team_colours(schedule)
     handles = [Patch(color=colours[team], label=drawable(team, 14)) for team in schedule.team_utilization]
+    status = schedule.instance.status
+    if status is not None and any(fact.status == "done" for fact in status.facts.values()):
+        handles.append(Patch(color=PALE, label=words["done"]))
     if at_work:
         handles.append(Patch(color="#C9CED6", label=words["at_work"]))
     drawn.legend(
@@ -255,6 +267,12 @@ def _title(makespan_h: float, lower_bound_h: float | None, view: str, words: dic
 
 def _team_colours(schedule: Schedule) -> dict[str, str]:
     return {team.name: TEAM_COLOURS[number % len(TEAM_COLOURS)] for number, team in enumerate(schedule.instance.teams)}
+
+
+def _paler(colour: str) -> str:
+    """The colour, mixed with twice as much white."""
+    parts = (int(colour[start : start + 2], 16) for start in (1, 3, 5))
+    return "#" + "".join(f"{(part + 2 * 255) // 3:02X}" for part in parts)
 
 
 def _is_dark(colour: str) -> bool:

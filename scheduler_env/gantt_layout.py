@@ -11,6 +11,7 @@ from typing import Literal
 
 from scheduler_env.fonts import drawable
 from scheduler_env.problem import WorkPoint
+from scheduler_env.progress_report import state_of
 from scheduler_env.schedule import TOLERANCE_H, Schedule, ScheduledStep
 from scheduler_env.standard_cycle import STANDARD_STEPS
 
@@ -30,6 +31,8 @@ WORDS = {
         "crew": "{}人",
         "used": "利用率 {:.0%}",
         "at_work": "作业人数（浅色）",
+        "data_date": "数据日期",
+        "done": "已完工（浅色）",
     },
     "en": {
         "process": "Steps",
@@ -43,6 +46,8 @@ WORDS = {
         "crew": "{}p",
         "used": "{:.0%} utilized",
         "at_work": "people working (light)",
+        "data_date": "data date",
+        "done": "done (pale)",
     },
 }
 MAX_ID_CHARACTERS = 16
@@ -62,7 +67,7 @@ class Row:
 class Bar:
     """A rectangle of the chart; the first of `texts` that fits is drawn inside, or the last one, shortened.
 
-    With `beside`, a text that does not fit is drawn next to the bar.
+    With `beside`, a text that does not fit is drawn next to the bar. `is_pale`: the step is done.
     """
 
     start_h: float
@@ -72,6 +77,7 @@ class Bar:
     team: str
     texts: tuple[str, ...]
     beside: bool = False
+    is_pale: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +115,8 @@ def _process_chart(schedule: Schedule, lang: Lang) -> Chart:
         for step in sorted((placed_by_id[step.id] for step in workpoint.steps), key=lambda placed: placed.start_h):
             name = _step_name(step, lang)
             label = f"{_label(workpoint, 10)}  {name}" if several else name
-            bars.append(_bar(step, len(rows) + 0.12, 0.76, (crew.format(step.crew),), beside=True))
+            done = _is_done(schedule, step)
+            bars.append(_bar(step, len(rows) + 0.12, 0.76, (crew.format(step.crew),), beside=True, is_pale=done))
             rows.append(Row(label, 1.0))
     return Chart(rows, bars, shaded, [], [])
 
@@ -127,7 +134,7 @@ def _workpoint_chart(schedule: Schedule, lang: Lang) -> Chart:
         lanes = _lanes(placed)
         height = 0.9 * (max(lanes, default=0) + 1) + 0.3
         bars += [
-            _bar(step, bottom + 0.15 + 0.9 * lane, 0.84, _step_texts(step, lang))
+            _bar(step, bottom + 0.15 + 0.9 * lane, 0.84, _step_texts(step, lang), is_pale=_is_done(schedule, step))
             for step, lane in zip(placed, lanes, strict=True)
         ]
         if number % 2:
@@ -153,7 +160,9 @@ def _team_chart(schedule: Schedule, lang: Lang) -> Chart:
             (placed for placed in schedule.steps if placed.step.team == team.name and placed.crew),
             key=lambda placed: placed.start_h,
         )
-        most = max(team.headcount, schedule.instance.capacity[team.name])  # more than the headcount may be there
+        hours, people_at_work = _people_at_work(placed)
+        # More than the headcount may be there, and even more may be reported at work.
+        most = max(team.headcount, schedule.instance.capacity[team.name], *people_at_work)
         # The rows of a small team are high enough for a text; a large team's band still fits on the page.
         person = max(0.25, 1.6 / most) if most <= 40 else 10.0 / most
         floor = bottom + 0.25 + most * person
@@ -162,13 +171,18 @@ def _team_chart(schedule: Schedule, lang: Lang) -> Chart:
             if several:
                 place, short = places[step.step.workpoint_id]
                 texts = (f"{place} {texts[0]}", f"{short} {texts[0]}", f"{short} {texts[1]}", *texts)
-            widest = max(runs, key=lambda run: run[1])
+            widest, done = max(runs, key=lambda run: run[1]), _is_done(schedule, step)
             bars += [
-                _bar(step, floor - (first + people) * person, people * person, texts if run == widest else ())
+                _bar(
+                    step,
+                    floor - (first + people) * person,
+                    people * person,
+                    texts if run == widest else (),
+                    is_pale=done,
+                )
                 for run in runs
                 for first, people in [run]
             ]
-        hours, people_at_work = _people_at_work(placed)
         full = 0.7
         heights = [full * people / most for people in people_at_work]
         profiles.append(Profile(team.name, floor + 0.1 + full, hours, heights, full))
@@ -186,8 +200,21 @@ LAYOUTS: dict[str, Callable[[Schedule, Lang], Chart]] = {
 }
 
 
-def _bar(placed: ScheduledStep, bottom: float, height: float, texts: tuple[str, ...], *, beside: bool = False) -> Bar:
-    return Bar(placed.start_h, placed.end_h, bottom, height, placed.step.team, texts, beside)
+def _bar(
+    placed: ScheduledStep,
+    bottom: float,
+    height: float,
+    texts: tuple[str, ...],
+    *,
+    beside: bool = False,
+    is_pale: bool = False,
+) -> Bar:
+    return Bar(placed.start_h, placed.end_h, bottom, height, placed.step.team, texts, beside, is_pale)
+
+
+def _is_done(schedule: Schedule, placed: ScheduledStep) -> bool:
+    status = schedule.instance.status
+    return status is not None and state_of(placed.step.id, status) == "done"
 
 
 def _label(workpoint: WorkPoint, max_characters: int) -> str:

@@ -22,7 +22,7 @@ ORDERING, CREWING = 0.25, 0.25
 """Shares of the moves that change the list and the crews; the others change earliest starts."""
 PUBLISHED = 0.4
 """Share of the moves of earliest starts, and of crews, that go back to the published ones."""
-START_TEMPERATURE, END_TEMPERATURE = 0.5, 0.002
+START_TEMPERATURE, END_TEMPERATURE = 1.5, 0.002
 """In units of the mean shortest duration."""
 
 
@@ -98,7 +98,7 @@ def steadier(
             order[:], current_mode[:], earliest[:], now[:] = trial_order, trial_mode, trial_earliest, trial
         else:
             trial_order[:], trial_mode[:], trial_earliest[:] = order, current_mode, earliest
-        if move % 1000 == 999 and current > best + 1e-9:
+        if move % 4000 == 3999 and current > best + 1e-9:
             now[:], current_mode[:], earliest[:] = keeps, keeps_mode, keeps
             order_by_time(problem, now, order)
             trial_order[:], trial_mode[:], trial_earliest[:] = order, current_mode, earliest

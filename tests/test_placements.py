@@ -10,8 +10,8 @@ from scheduler_env.placements import packed, unpacked
 from scheduler_env.problem import Instance
 from scheduler_env.readers import instance_from_request
 from scheduler_env.schedule import Schedule, ScheduledStep
-from scheduler_service.http.runs.published import recorded_schedule
 from scheduler_service.telemetry.history import run_of_request
+from scheduler_service.telemetry.published import recorded_schedule
 from tests.codes import coded
 from tests.properties import examples
 

@@ -4,12 +4,13 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, and_, exists, func, select, update
 
 from scheduler_service.clock import Clock, parse_time
 from scheduler_service.telemetry.database import database_of
+from scheduler_service.telemetry.published import with_published
 from scheduler_service.telemetry.queries import REPLAY_NUMBERS, fetch, matching, reading
 from scheduler_service.telemetry.record import PairRecord, ReplayRecord
 from scheduler_service.telemetry.schema import pairs, replay_ranges, replays, runs
@@ -94,6 +95,10 @@ class ReplayLog:
         """Whether each request with a valid input has its pair."""
         ranges = self.ranges(record.id)
         return all(each.is_done for each in ranges) if ranges else self.done(record.id) >= record.total
+
+    def with_published(self, problem: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A recorded problem with the published plan in place of the run that it names, if that is still on record."""
+        return with_published(problem, self._engine)
 
     def select(self, record: ReplayRecord) -> tuple[ReplayRecord, tuple[Range, ...]]:
         """The record with its selection completed, and the ranges of the selection; see `selection`.

@@ -25,7 +25,6 @@ from scheduler_service.http.contract.problems import told_finding
 from scheduler_service.http.contract.types import RequestId
 from scheduler_service.http.filters import runs_asked_for
 from scheduler_service.http.runs.details import details
-from scheduler_service.http.runs.published import recorded_schedule, with_published
 from scheduler_service.http.runs.reading import read_file
 from scheduler_service.http.runs.running import (
     DefaultBudgetTooLong,
@@ -39,6 +38,7 @@ from scheduler_service.http.server.offload import HAS_CLIENT_LEFT, NativeThreads
 from scheduler_service.http.services import Services
 from scheduler_service.logs import log_run
 from scheduler_service.telemetry.history import latest_runs, run_of_request
+from scheduler_service.telemetry.published import recorded_schedule, with_published
 from scheduler_service.trace_context import span
 
 api = Api("runs", "Build schedules, and judge them.")
