@@ -46,7 +46,7 @@ from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 from scheduler_service.errors import StorageUnavailable
 
 SCHEMA_VERSION = 10
-OLDEST_PROGRAM = 9
+OLDEST_PROGRAM = 10
 """The lowest version whose programs may use a database of `SCHEMA_VERSION`."""
 
 metadata = MetaData()
