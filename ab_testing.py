@@ -23,13 +23,14 @@ from scheduler_service.experiments.automatic import act
 from scheduler_service.experiments.changes import Changes, Registry, as_of, experiment_in
 from scheduler_service.experiments.config import NAME, ConfigView, Document, validate
 from scheduler_service.experiments.edits import set_about, set_arm_stopped, set_next_stage
-from scheduler_service.experiments.examination import Examination, examine
+from scheduler_service.experiments.examination import Examination, Replayed, examine
 from scheduler_service.experiments.experiment import OPTIONS, Experiment, explanation, parse_request
 from scheduler_service.experiments.history import ExperimentHistory
 from scheduler_service.experiments.lifecycle import MOVES, Action, Transition, check_allowed
 from scheduler_service.experiments.prospect import Prospect, Records, consented, prospect
 from scheduler_service.experiments.rollout import Evidence, decide
 from scheduler_service.experiments.sizes import breakdowns, with_sizes
+from scheduler_service.lease import Lease
 from scheduler_service.stats.arms import BASELINE
 from scheduler_service.stats.breaker import check_requests
 from scheduler_service.store.change import Store
@@ -253,26 +254,26 @@ class ABTestManager:
 
     # --- results, and what follows from them ---
 
-    def examine(self, name: str, runs: "pd.DataFrame", pairs: "pd.DataFrame | None" = None) -> Examination:
-        """What the recorded runs say of the experiment.
-
-        Args:
-            runs: as `PerformanceMonitor.get_performance_data(experiment=name)` answers them.
-            pairs: as `PerformanceMonitor.get_pairs(experiment=name)` answers them.
+    def examine(
+        self, name: str, runs: "pd.DataFrame", pairs: "pd.DataFrame | None" = None, replayed: Replayed | None = None
+    ) -> Examination:
+        """What the recorded runs say of the experiment; arguments as of `experiments.examination.examine`.
 
         Raises:
             ExperimentNotFound: nothing bears this name.
         """
-        return examine(self.get_experiment(name), runs, pairs, self._clock())
+        return examine(self.get_experiment(name), runs, pairs, self._clock(), replayed)
 
-    def results(self, name: str, runs: "pd.DataFrame", pairs: "pd.DataFrame | None" = None) -> dict[str, Any]:
+    def results(
+        self, name: str, runs: "pd.DataFrame", pairs: "pd.DataFrame | None" = None, replayed: Replayed | None = None
+    ) -> dict[str, Any]:
         """`examine` as JSON: API.md's `results`, and more.
 
         Figures that cannot be computed are None, and `reasons` says why. `improvement_percentage` and its
         `confidence_interval` are of the user means and positive when model_b is better; `p_value` is Welch's on the
         user means. Formulas: docs/statistics.md.
         """
-        examined = self.examine(name, runs, pairs)
+        examined = self.examine(name, runs, pairs, replayed)
         experiment, is_default = examined.experiment, self._changes.is_default(examined.experiment.model_a)
         next_move = None
         if experiment.rollout is not None and experiment.status == "active":
@@ -287,33 +288,33 @@ class ABTestManager:
         Raises:
             InvalidExperiment, ExperimentConflict: as `promote_arm`.
         """
-        return prospect(examine(self._promotable(name, arm), *records(), self._clock()), arm)
+        experiment, (runs, pairs, *replayed) = self._promotable(name, arm), records()
+        return prospect(examine(experiment, runs, pairs, self._clock(), *replayed), arm)
 
-    def review(self, name: str, runs: "pd.DataFrame", pairs: "pd.DataFrame | None" = None) -> Transition | None:
+    def review(
+        self, name: str, runs: "pd.DataFrame", pairs: "pd.DataFrame | None" = None, *, lease: Lease | None = None
+    ) -> Transition | None:
         """The move that the figures call for, made: next stage, promotion, stop of an arm, abort. None: nothing to do.
 
-        Of several moves (two arms are stopped) the last one is answered.
-
-        May be called at any time, by any number of processes: whoever comes late finds the move made. What a person
-        does in the meantime wins. Arguments as `examine`.
+        Of several moves (two arms are stopped) the last one is answered. Any number of processes may call this at any
+        time: whoever comes late finds the move made. What a person does in the meantime wins. Arguments as `examine`;
+        `lease`: the move rests on it, as in `Store.changing`.
 
         Raises:
+            LeaseLost: it is not held; nothing was changed.
             InvalidTransition: the candidate cannot be deployed; it stays where it is.
             StorageUnavailable: the file is broken or cannot be written.
         """
         examined = self.examine(name, runs, pairs)
-        is_default = self._changes.is_default(examined.experiment.model_a)
-        evidence = examined.evidence(is_baseline_the_default=is_default)
-        made = act(self._changes, examined.experiment, evidence, self._clock())
-        return made if made is None or made.event != "arm_stopped" else self.review(name, runs, pairs) or made
+        evidence = examined.evidence(is_baseline_the_default=self._changes.is_default(examined.experiment.model_a))
+        made = act(self._changes, examined.experiment, evidence, self._clock(), lease)
+        again = made is not None and made.event == "arm_stopped" and self.review(name, runs, pairs, lease=lease)
+        return again or made
 
     def trip(self, name: str, runs: "pd.DataFrame") -> Transition | None:
         """As `review`, by the breaker alone: a candidate is stopped if its own model fails on most requests.
 
-        Many times quicker, so that it can be asked for whenever a request has failed.
-
-        Args:
-            runs: columns `breaker.REQUEST_COLUMNS` are enough.
+        Quick enough to be asked for at each failed request. `runs` needs only the columns `breaker.REQUEST_COLUMNS`.
         """
         experiment = self.get_experiment(name)
         if not experiment.guardrails:  # a person switched them off, and the breaker with them
@@ -436,7 +437,7 @@ class ABTestManager:
         self._changes.find_changeable(name)  # an unknown one is refused before anything is locked
 
         def move(document: Document) -> None:
-            check_allowed(name, experiment_in(validate(document), name, self._clock()).status, action, allowed)
+            check_allowed(name, experiment_in(validate(document, set()), name, self._clock()).status, action, allowed)
             document["experiments"][name]["status"] = target
 
         self._changes.make(name, event, move, actor, reason)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from scheduler_service.clock import Clock, utc_now
 from scheduler_service.errors import InvalidInput, ModelConflict, ServiceError, StorageUnavailable
 from scheduler_service.experiments.config import ConfigFile
+from scheduler_service.lease import Lease
 from scheduler_service.registry.degradation import drop_of_live_model
 from scheduler_service.registry.examination import examine, examine_in_process
 from scheduler_service.registry.history import Event, LiveModel, is_cooling_down, live_at
@@ -343,7 +344,12 @@ class ModelVersionManager:
         )
 
     def roll_back_if_degraded(
-        self, algorithm: str, runs: "pd.DataFrame", cool_down: timedelta = timedelta(days=1)
+        self,
+        algorithm: str,
+        runs: "pd.DataFrame",
+        cool_down: timedelta = timedelta(days=1),
+        *,
+        lease: Lease | None = None,
     ) -> ModelRecord | None:
         """Roll back if the live model is worse than at its validation; returns the new live model, else None.
 
@@ -352,6 +358,7 @@ class ModelVersionManager:
 
         Args:
             runs: from `PerformanceMonitor.get_performance_data`; runs of other models are ignored.
+            lease: the rollback rests on it; LeaseLost if it is not held, and nothing was changed.
         """
         now, events = self._clock(), self._store.history.lines()
         if is_cooling_down(events, algorithm, AUTO_ROLLBACK, now - cool_down):
@@ -368,6 +375,7 @@ class ModelVersionManager:
                 AUTO_ROLLBACK,
                 details=drop.to_dict(),
                 only_from=drop.model_key,
+                lease=lease,
             )
         except ModelConflict as err:  # another process has rolled back, or there is no earlier version
             logger.error("%s: %s; no automatic rollback: %s", drop.model_key, drop.reason, err)

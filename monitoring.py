@@ -347,13 +347,13 @@ class ABTestAnalyzer:
         config = ConfigFile(store, path.name).known().experiments
         configured = config.get(experiment_name) or Archive(store).find(experiment_name)
         runs = self._monitor.get_performance_data(start, end, experiment=experiment_name, columns=RUN_COLUMNS)
-        pairs = self._monitor.get_pairs(experiment_name, start_time=start, end_time=end)
+        pairs = self._monitor.get_pairs(experiment_name, source="shadow", start_time=start, end_time=end)
         experiment = configured
         if experiment is None:
             ever = self._monitor.get_performance_data(experiment=experiment_name, columns=("variant", "model_key"))
             experiment = experiment_of_runs(experiment_name, ever, start)
-        history = ExperimentHistory(store).of(experiment_name)
-        examined = examine(experiment, runs, pairs, end)
+        history, replays = ExperimentHistory(store).of(experiment_name), self._monitor.replays
+        examined = examine(experiment, runs, pairs, end, replays.pairs_of_last(experiment_name, start, end))
         report = ab_test_report(examined, runs, pairs, history, start, end, lang, is_configured=configured is not None)
         return self._monitor.reports.save(report, f"ab_test_{experiment_name}", pdf=pdf)
 

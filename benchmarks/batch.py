@@ -1,14 +1,17 @@
-"""One replay with every executor of batch work: `python -m benchmarks.batch [--requests 1000] [--budget-ms 20]`.
+"""One replay with every executor of batch work: `python -m benchmarks.batch [--requests 10000] [--budget-ms 0]`.
 
 One thread, the local workers, and Ray on two nodes of this machine (`requirements-ray.txt`; without Ray its rows are
-left out); with both executors a second time while a worker is killed. Writes benchmarks/results/batch.{md,json}; ends
-with 1 if a pair is missing, doubled or different.
+left out); with both executors a second time while a worker is killed. With --sizes, also the memory and time for the
+plan and the verdict of replays of so many requests, without computing them. Writes benchmarks/results/batch.{md,json};
+ends with 1 if a pair is missing, doubled or different.
 """
 
 import argparse
+import hashlib
 import importlib.util
 import json
 import os
+import resource
 import secrets
 import signal
 import socket
@@ -18,8 +21,11 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
+
+from sqlalchemy import insert
 
 from benchmarks.machine import markdown_table, write_results
 from benchmarks.requests import bodies
@@ -27,7 +33,7 @@ from model_manager import ModelVersionManager
 from monitoring import PerformanceMonitor, PerformanceRecord
 from scheduler_env.batch.worker import NICENESS
 from scheduler_env.cores import usable_cores
-from scheduler_service.clock import utc_now
+from scheduler_service.clock import to_iso, utc_now
 from scheduler_service.experiments.replay import (
     Contest,
     ReplayOptions,
@@ -37,6 +43,9 @@ from scheduler_service.experiments.replay import (
     run_replay,
 )
 from scheduler_service.settings import Settings
+from scheduler_service.stats.metrics import METRICS
+from scheduler_service.stats.pairs import judge_sums
+from scheduler_service.telemetry.schema import pairs, runs
 
 MODELS = ("DDQN_v1.0", "DDQN_v2.0")
 KIND = "mix"
@@ -55,11 +64,15 @@ WAYS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; see the module's docstring."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0] if __doc__ else None)
-    parser.add_argument("--requests", type=int, default=1_000, help="(default: %(default)s)")
-    parser.add_argument("--budget-ms", type=float, default=20.0, help="of each model (default: %(default)g)")
-    parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)  # the process of one row
+    parser.add_argument("--requests", type=int, default=10_000, help="(default: %(default)s)")
+    parser.add_argument("--budget-ms", type=float, default=0.0, help="of each model (default: %(default)g)")
+    parser.add_argument("--sizes", type=int, nargs="*", default=[], help="replays that are planned and judged only")
+    parser.add_argument("--way", choices=[*WAYS, "size"], help=argparse.SUPPRESS)  # the process of one row
     parser.add_argument("--home", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
+    if options.way == "size":
+        print(json.dumps(planned_and_judged(options.home, options.requests)))
+        return 0
     if options.way:
         print(json.dumps(replayed(options.way, options.home, options.requests, options.budget_ms)))
         return 0
@@ -68,9 +81,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         fill(home, options.requests)
         has_ray = importlib.util.find_spec("ray") is not None
         found = {way: measured(way, home, options) for way in WAYS if has_ray or not way.startswith("ray")}
+    sizes = [sized(n) for n in options.sizes]
     command = f"python -m benchmarks.batch --requests {options.requests} --budget-ms {options.budget_ms:g}"
-    text = report(found, options)
-    write_results("batch", command, text, {"ways": found})
+    command += " --sizes " * bool(sizes) + " ".join(map(str, options.sizes))
+    text = report(found, sizes, options)
+    write_results("batch", command, text, {"ways": found, "sizes": sizes})
     print(text)
     return int(any(each["pairs"] != options.requests or not each["same"] for each in found.values()))
 
@@ -105,7 +120,7 @@ def replayed(way: str, home: Path, n_requests: int, budget_ms: float) -> dict[st
     run_replay(plan, monitor, *models, progress=progress, compute=compute)
     took_s = time.monotonic() - began_s
     monitor.close()
-    return {"replay": plan.id, "seconds": took_s, "first_s": first_s}
+    return {"replay": plan.id, "seconds": took_s, "first_s": first_s, "peak_mib": _peak_mib()}
 
 
 def measured(way: str, home: Path, options: argparse.Namespace) -> dict[str, Any]:
@@ -125,7 +140,7 @@ def measured(way: str, home: Path, options: argparse.Namespace) -> dict[str, Any
         raise SystemExit(f"{WAYS[way]}: the replay ended with {process.returncode}")
     found: dict[str, Any] = json.loads(output.splitlines()[-1])
     monitor = _monitor(home)
-    pairs, expected = (
+    replayed_pairs, expected = (
         monitor.get_pairs(experiment=each).set_index("request_id").sort_index() for each in (way, "thread")
     )
     monitor.close()
@@ -133,14 +148,81 @@ def measured(way: str, home: Path, options: argparse.Namespace) -> dict[str, Any
     if options.budget_ms == 0.0:
         same += ["makespan_a", "makespan_b"]
     columns = ["makespan_a", "makespan_b"]
-    equal = (pairs[columns] == expected[columns]).all(axis=1).mean() if len(pairs) == len(expected) else 0.0
+    equal = (
+        (replayed_pairs[columns] == expected[columns]).all(axis=1).mean()
+        if len(replayed_pairs) == len(expected)
+        else 0.0
+    )
     return found | {
         "killed": killed,
-        "pairs": len(pairs),
-        "same": bool(pairs.index.is_unique and pairs[same].equals(expected[same])),
+        "pairs": len(replayed_pairs),
+        "same": bool(replayed_pairs.index.is_unique and replayed_pairs[same].equals(expected[same])),
         "equal_makespans": float(equal),
+        "digest": hashlib.sha256(replayed_pairs[[*same, *columns]].to_csv().encode()).hexdigest()[:12],
         "load_before": load,
     }
+
+
+def sized(n: int) -> dict[str, Any]:
+    """A replay of `n` requests in a database of its own, planned and judged in a process of its own."""
+    with tempfile.TemporaryDirectory(prefix="batch-benchmark-") as folder:
+        home = Path(folder)
+        monitor, inputs = _monitor(home), [json.dumps(body) for body in bodies(KIND, 100)]
+        with monitor.engine.begin() as connection:
+            for first in range(0, n, 10_000):
+                numbers = range(first, min(first + 10_000, n))
+                connection.execute(insert(runs), [_run(number, inputs[number % 100]) for number in numbers])
+                connection.execute(insert(pairs), [_pair(number) for number in numbers])
+        monitor.close()
+        command = [sys.executable, "-m", "benchmarks.batch", "--way", "size", "--home", folder, "--requests", str(n)]
+        output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+        found: dict[str, Any] = json.loads(output.splitlines()[-1])
+        return found
+
+
+def _run(number: int, input_params: str) -> dict[str, Any]:
+    now = to_iso(utc_now())
+    return {"request_id": f"r{number}", "timestamp": now, "success": True, "input_params": input_params}
+
+
+def _pair(number: int) -> dict[str, Any]:
+    """A pair of one of half as many users, of a replay that is not recorded."""
+    a, ratio = 40.0 + number % 97, 0.97 + (number * 7_919 % 6_007) / 100_000.0
+    sides = {"key_a": "A", "key_b": "B", "success_a": True, "success_b": True, "makespan_a": a, "makespan_b": a * ratio}
+    about = {"timestamp": to_iso(utc_now()), "request_id": f"r{number}", "user_id": f"u{number // 2}"}
+    return (
+        sides | about | {"source": "replay", "replay": "sized", "candidate": "model_b", "input_digest": f"{number:064}"}
+    )
+
+
+def planned_and_judged(home: Path, n_requests: int) -> dict[str, Any]:
+    """Seconds of the plan, of reading one range and of the verdict, and the memory of this process."""
+    monitor = _monitor(home)
+    judge_sums(monitor.replays.pairs("none").sums(METRICS["makespan"]), margin=0.05, alpha=0.05)  # imports
+    before_mib, times = _peak_mib(), [time.monotonic()]
+    plan = plan_replay(monitor.replays, Contest("A", "B", "e"), ReplayOptions(limit=n_requests), utc_now())
+    times.append(time.monotonic())
+    read = len(monitor.replays.requests(plan.record, plan.ranges[-1], 1_000))
+    times.append(time.monotonic())
+    verdict = judge_sums(monitor.replays.pairs("sized").sums(METRICS["makespan"]), margin=0.05, alpha=0.05)
+    times.append(time.monotonic())
+    plan_s, read_s, verdict_s = (later - sooner for sooner, later in pairwise(times))
+    monitor.close()
+    return {
+        "requests": plan.total,
+        "ranges": len(plan.ranges),
+        "read": read,
+        "users": verdict.users,
+        "plan_s": plan_s,
+        "read_s": read_s,
+        "verdict_s": verdict_s,
+        "before_mib": before_mib,
+        "peak_mib": _peak_mib(),
+    }
+
+
+def _peak_mib() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1_024.0
 
 
 @contextmanager
@@ -187,7 +269,10 @@ def _kill_a_worker(way: str, home: Path, replay: "subprocess.Popen[str]", n_requ
         address: of the Ray cluster, which stands in the command of its nodes.
     """
     monitor = _monitor(home)
-    while replay.poll() is None and len(monitor.get_pairs(experiment=way)) < KILL_AFTER * n_requests:
+    while replay.poll() is None:
+        begun = monitor.replays.last(experiment=way)
+        if begun is not None and monitor.replays.done(begun.id) >= KILL_AFTER * n_requests:
+            break
         time.sleep(0.2)
     monitor.close()
     for process in Path("/proc").iterdir():
@@ -208,8 +293,8 @@ def _facts_of(process: Path) -> tuple[str, str]:
         return "", ""
 
 
-def report(found: dict[str, dict[str, Any]], options: argparse.Namespace) -> str:
-    """The table."""
+def report(found: dict[str, dict[str, Any]], sizes: Sequence[Mapping[str, Any]], options: argparse.Namespace) -> str:
+    """The tables."""
     rows = [
         [
             WAYS[way],
@@ -217,8 +302,10 @@ def report(found: dict[str, dict[str, Any]], options: argparse.Namespace) -> str
             f"{each['first_s']:.1f}",
             each["pairs"],
             "yes" if each["same"] else "NO",
+            each["digest"],
             f"{each['equal_makespans']:.1%}",
             each["killed"],
+            f"{each['peak_mib']:.0f}",
             f"{each['load_before']:.1f}",
         ]
         for way, each in found.items()
@@ -229,19 +316,39 @@ def report(found: dict[str, dict[str, Any]], options: argparse.Namespace) -> str
         "first pair after, s",
         "pairs",
         "same pairs",
+        "digest",
         "equal makespans",
         "workers killed",
+        "peak memory, MiB",
         "load before",
+    ]
+    memory = [
+        [
+            f"{each['requests']:,}",
+            f"{each['users']:,}",
+            each["ranges"],
+            *(f"{each[name]:.2f}" for name in ("plan_s", "read_s", "verdict_s")),
+            *(f"{each[name]:.0f}" for name in ("before_mib", "peak_mib")),
+        ]
+        for each in sizes
+    ]
+    sized_header = ["requests", "users", "ranges", "plan, s", "read 1,000, s", "verdict, s", "MiB before", "peak MiB"]
+    more = [
+        "## Plan and verdict of large replays",
+        "In SQLite. Nothing is computed: runs and pairs were written before. MiB: of the process, before and after.",
+        markdown_table(sized_header, memory),
     ]
     return "\n\n".join(
         [
             "# Batch work: one replay with every executor",
             f"{options.requests} recorded requests of the kind `{KIND}`, {MODELS[0]} and {MODELS[1]}, "
             f"{options.budget_ms:g} ms for each model. Same pairs: each request once, with the same models, input and "
-            "lower bound as with one thread. With a time budget, makespans depend on the speed of the machine. "
-            "Everything runs with the lowest priority, so other processes delay it. Load: their number in the minute "
-            "before.",
+            "lower bound as with one thread, and without a time budget the same makespans; the digest is of these "
+            "columns. With a time budget, makespans depend on the speed of the machine. Memory: of the process that "
+            "gives out the work, without its workers. Everything runs with the lowest priority, so other processes "
+            "delay it. Load: their number in the minute before.",
             markdown_table(header, rows),
+            *(more if sizes else []),
         ]
     )
 

@@ -24,6 +24,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from monitoring import PerformanceMonitor, PerformanceRecord
 from scheduler_env.standard_cycle import SAMPLE_PARAMS
 from scheduler_service.clock import utc_now
 from scheduler_service.database_url import DatabaseUrl, parse_database_url
+from scheduler_service.errors import StorageUnavailable
 from scheduler_service.reporting.analysis import SUMMARY_COLUMNS
 from scheduler_service.telemetry.moving import TABLES, move
 from scheduler_service.telemetry.readings import ALERT_COLUMNS
@@ -44,6 +46,7 @@ from scheduler_service.telemetry.writer import run_row
 DAYS = 70  # a tenth of the records in the last week
 MODELS = ("DDQN_1adf98e2_v1.0.0", "DDQN_b903aa25_v2.0.0", "DDQN_0c0ffee0_v2.1.0")
 TEAMS = ("清洗", "拆卸", "检验", "机加工", "装配", "电气")
+ROUNDS, REPEATS = 5, 5
 SPAWN = multiprocessing.get_context("spawn")
 
 Figures = dict[str, Any]
@@ -59,28 +62,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     server = None if options.database is None else parse_database_url(options.database)
     with tempfile.TemporaryDirectory(prefix="telemetry-benchmark-") as folder:
         home = Path(folder)
-        durable = [
-            door_rate(place, home, threads)
-            for threads in (1, 8, 32)
-            for place in (home / f"door{threads}.db", server)
-            if place is not None
-        ]
+        places: list[Path | DatabaseUrl] = [home / "door.db", *([] if server is None else [server])]
+        durable = [each for threads in (1, 8, 32) for each in door_rates(places, home, threads)]
         path = home / "million.db"
         bulk = fill(path, options.records)
-        now = utc_now()
-        queries = timed_queries(path, home, now)
         if server is not None:
             bulk["moved_s"] = take_over(path, server, home)
-            for query, other in zip(queries, timed_queries(server, home, now), strict=True):
-                assert query["rows"] == other["rows"], query["what"]
-                query["ms_postgresql"] = other["ms"]
+        queries = timed_queries([path] if server is None else [path, server], home, utc_now())
         reports = [in_a_process(make_report, path, home / "reports")]
         exports = [in_a_process(make_export, path, home / f"runs.{suffix}") for suffix in ("csv", "parquet")]
         compaction = in_a_process(compact_half, path)
         kills = kill_rounds(home / "killed", options.kills)
     text = "\n\n".join(
         (
-            "Recorded through the door, one at a time, each on disk when it returns:",
+            "Recorded through the door, one at a time, each on disk when it returns; "
+            f"medians of {ROUNDS} rounds, the engines in turn:",
             markdown_table(
                 ("engine", "threads", "records/s", "p50 ms", "p99 ms"),
                 [
@@ -92,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"{bulk['rate']:.0f} records/s, {bulk['bytes'] / 2**20:.0f} MiB."
             + ("" if server is None else f" Moving them to PostgreSQL took {bulk['moved_s']:.0f} s."),
             markdown_table(
-                ("query", "rows", "best of 3, ms", *([] if server is None else ["PostgreSQL, ms"])),
+                ("query", "rows", f"best of {REPEATS}, ms", *([] if server is None else ["PostgreSQL, ms"])),
                 [
                     [q["what"], q["rows"], *(f"{q[name]:.1f}" for name in ("ms", "ms_postgresql") if name in q)]
                     for q in queries
@@ -118,10 +114,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return int(kills["lost"] > 0 or kills["damaged"] > 0)
 
 
-def records(count: int, seed: int = 1) -> Iterator[PerformanceRecord]:
+def records(total: int, seed: int = 1) -> Iterator[PerformanceRecord]:
     """Synthetic runs, the oldest first: log-normal times, gaps that fall with the size, 2 % failures."""
     rng = np.random.default_rng(seed)
-    ages_s = np.sort(rng.uniform(0.0, DAYS * 86_400.0, count))[::-1]
+    ages_s = np.sort(rng.uniform(0.0, DAYS * 86_400.0, total))[::-1]
     now = utc_now()
     for number, age_s in enumerate(ages_s):
         size = int(rng.choice((1, 1, 1, 2, 5, 10, 20)))
@@ -157,41 +153,64 @@ def empty(monitor: PerformanceMonitor) -> None:
         connection.exec_driver_sql(f"TRUNCATE {', '.join(table.name for table in TABLES)}")
 
 
-def door_rate(place: Path | DatabaseUrl, home: Path, threads: int, seconds: float = 5.0) -> Figures:
-    """How many records a second `record_performance` takes from so many threads."""
+def door_rates(places: Sequence[Path | DatabaseUrl], home: Path, threads: int) -> list[Figures]:
+    """How many records a second `record_performance` takes from so many threads; medians of rounds in turn."""
+    rounds = [[door_rate(place, home, threads) for place in places] for _ in range(ROUNDS)]
+    names = ("rate", "p50_ms", "p99_ms")
+    return [
+        {"engine": of_place[0]["engine"], "threads": threads}
+        | {name: statistics.median(each[name] for each in of_place) for name in names}
+        | {"rates": [each["rate"] for each in of_place]}
+        for of_place in zip(*rounds, strict=True)
+    ]
+
+
+def door_rate(place: Path | DatabaseUrl, home: Path, threads: int, seconds: float = 3.0) -> Figures:
+    """One round, with an empty database."""
+    if isinstance(place, Path):
+        for suffix in ("", "-wal", "-shm"):
+            Path(f"{place}{suffix}").unlink(missing_ok=True)
     monitor = PerformanceMonitor(place, reports_dir=home)
     if isinstance(place, DatabaseUrl):
         empty(monitor)
     waits_ms: list[float] = []
+    refused: list[StorageUnavailable] = []
+    made = list(records(2_000))  # beforehand: making a record takes as long as recording it
     until_s = time.monotonic() + seconds
 
-    def client(seed: int) -> None:
-        for record in records(1_000_000, seed):
+    def client(first: int) -> None:
+        for number in count(first):
             began_s = time.perf_counter()
-            monitor.record_performance(record)
-            waits_ms.append(1000.0 * (time.perf_counter() - began_s))
+            try:
+                monitor.record_performance(made[number % len(made)])
+                waits_ms.append(1000.0 * (time.perf_counter() - began_s))
+            except StorageUnavailable as err:  # the machine stood still
+                refused.append(err)
             if time.monotonic() > until_s:
                 return
 
-    clients = [threading.Thread(target=client, args=(number,)) for number in range(threads)]
+    clients = [threading.Thread(target=client, args=(61 * number,)) for number in range(threads)]
     for thread in clients:
         thread.start()
     for thread in clients:
         thread.join()
     quantiles = np.percentile(waits_ms, [50, 99])
     assert monitor.count_runs() == len(waits_ms)
+    if refused:
+        print(f"{len(refused)} records were refused: {refused[0]}", file=sys.stderr)
     rate, (p50_ms, p99_ms) = len(waits_ms) / seconds, map(float, quantiles)
     engine = monitor.engine.dialect.name
-    return {"engine": engine, "threads": threads, "rate": rate, "p50_ms": p50_ms, "p99_ms": p99_ms}
+    monitor.close()
+    return {"engine": engine, "rate": rate, "p50_ms": p50_ms, "p99_ms": p99_ms}
 
 
-def fill(path: Path, count: int) -> Figures:
+def fill(path: Path, total: int) -> Figures:
     """The records, put in without the door: a thousand to a commit."""
     monitor = PerformanceMonitor(path, reports_dir=path.parent)
     now = monitor.clock()
     spent_s, batch = 0.0, []
     with sqlite3.connect(path) as connection:
-        for record in tqdm(records(count), total=count, desc="filling", unit="record", file=sys.stderr):
+        for record in tqdm(records(total), total=total, desc="filling", unit="record", file=sys.stderr):
             batch.append(run_row(record, now))
             if len(batch) == 1_000:
                 began_s = time.perf_counter()
@@ -200,7 +219,7 @@ def fill(path: Path, count: int) -> Figures:
                 batch = []
         if batch:
             _insert(connection, batch)
-    return {"records": count, "rate": count / max(spent_s, 1e-9), "bytes": path.stat().st_size}
+    return {"records": total, "rate": total / max(spent_s, 1e-9), "bytes": path.stat().st_size}
 
 
 def _insert(connection: sqlite3.Connection, rows: list[dict[str, object]]) -> None:
@@ -210,8 +229,26 @@ def _insert(connection: sqlite3.Connection, rows: list[dict[str, object]]) -> No
     connection.commit()
 
 
-def timed_queries(place: Path | DatabaseUrl, home: Path, now: datetime) -> list[Figures]:
-    """What users ask of a database of this size."""
+def timed_queries(places: Sequence[Path | DatabaseUrl], home: Path, now: datetime) -> list[Figures]:
+    """What users ask of databases of this size; each query goes to all of them, in turn."""
+    names = ("ms", "ms_postgresql")[: len(places)]
+    asked = [queries_of(place, home, now) for place in places]
+    figures = []
+    for what in asked[0]:
+        times_ms: list[list[float]] = [[] for _ in places]
+        rows = set()
+        for _ in range(REPEATS):
+            for times, queries in zip(times_ms, asked, strict=True):
+                began_s = time.perf_counter()
+                rows.add(queries[what]())
+                times.append(1000.0 * (time.perf_counter() - began_s))
+        assert len(rows) == 1, f"{what}: the engines differ: {rows}"
+        figures.append({"what": what, "rows": rows.pop()} | dict(zip(names, map(min, times_ms), strict=True)))
+    return figures
+
+
+def queries_of(place: Path | DatabaseUrl, home: Path, now: datetime) -> dict[str, Callable[[], int]]:
+    """Each query with its name; it returns the number of rows."""
     monitor = PerformanceMonitor(place, reports_dir=home, thresholds={}, thresholds_file=home / "thresholds.json")
 
     def data(since: timedelta, **more: Any) -> Callable[[], int]:
@@ -222,7 +259,7 @@ def timed_queries(place: Path | DatabaseUrl, home: Path, now: datetime) -> list[
         return lambda: sum(each.runs for each in trend_of_last(monitor.engine, now, hours, points).points)
 
     hour, day, week = timedelta(hours=1), timedelta(days=1), timedelta(days=7)
-    asked: dict[str, Callable[[], int]] = {
+    return {
         "last hour, every column": data(hour),
         "last hour, the columns of the alerts": data(hour, columns=ALERT_COLUMNS),
         "last day, every column": data(day),
@@ -238,15 +275,6 @@ def timed_queries(place: Path | DatabaseUrl, home: Path, now: datetime) -> list[
         "count_runs": monitor.count_runs,
         "count_runs of one experiment": lambda: monitor.count_runs("ddqn_v1_vs_v2"),
     }
-    figures = []
-    for what, ask in asked.items():
-        times_ms = []
-        for _ in range(3):
-            began_s = time.perf_counter()
-            rows = ask()
-            times_ms.append(1000.0 * (time.perf_counter() - began_s))
-        figures.append({"what": what, "rows": rows, "ms": min(times_ms)})
-    return figures
 
 
 def make_report(path: Path, reports: Path) -> tuple[str, int]:

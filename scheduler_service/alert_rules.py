@@ -89,6 +89,11 @@ def threshold(name: str) -> AlertRule:
     return known[name]
 
 
+def is_threshold(name: str) -> bool:
+    """Whether there is such a threshold."""
+    return _GAP.fullmatch(name) is not None or name in {each.name for each in single_thresholds()}
+
+
 def check(name: str, value: float) -> None:
     """Check that the threshold may have this value.
 

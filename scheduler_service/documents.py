@@ -51,7 +51,7 @@ class DocumentFile(Generic[S]):
         self,
         store: Store,
         name: str,
-        validate: Callable[[object], S],
+        validate: Callable[[object, set[str] | None], S],
         initial: S,
         *,
         approve: Callable[[S, S], None] | None = None,
@@ -60,7 +60,8 @@ class DocumentFile(Generic[S]):
         """Read the document.
 
         Args:
-            validate: returns the state for a document's JSON; ServiceError or ValueError if it is invalid.
+            validate: returns the state for a document's JSON; ServiceError or ValueError if it is invalid. With a set,
+                it adds unknown names to it and ignores them; with None, it refuses them.
             approve: called under the lock with the states before and after, before a change is written; may raise to
                 refuse it.
             too_large: the error for a change that would make the document too large.
@@ -134,7 +135,7 @@ class DocumentFile(Generic[S]):
             before = self._before(whole)
             document = copy.deepcopy(before.document)
             change(document)
-            after = self._validate(document)
+            after = self._checked(document, before.document)
             if self._approve is not None:
                 self._approve(before, after)
             content = json_text(document).encode()
@@ -144,9 +145,24 @@ class DocumentFile(Generic[S]):
             whole.after.append(self.current)
         return after
 
+    def _as_read(self, document: object) -> S:
+        """The state; unknown names that people can have written are refused as misspelled."""
+        return self._validate(document, None if self.store.is_edited_by_hand else set())
+
+    def _checked(self, document: Document, before: Document) -> S:
+        """The state after a change; the unknown names that were there before may remain: of a newer version."""
+        if not self.store.is_edited_by_hand:
+            former: set[str] = set()
+            found: set[str] = set()
+            self._validate(before, former)
+            after = self._validate(document, found)
+            if found <= former:
+                return after
+        return self._validate(document, None)
+
     def _before(self, whole: Change) -> S:
         if self._name in whole.written:
-            return self._validate(parse(whole.written[self._name] or b""))
+            return self._as_read(parse(whole.written[self._name] or b""))
         reading = self._read(whole)
         if reading.fault is not None and reading.content is not None:
             raise _refusal(reading.fault)
@@ -172,7 +188,7 @@ class DocumentFile(Generic[S]):
             try:
                 if len(content) > MAX_DOCUMENT_BYTES:
                     raise InvalidInput("file_above_limit", limit=MAX_DOCUMENT_BYTES)
-                snapshot = self._validate(parse(content))
+                snapshot = self._as_read(parse(content))
             except (ServiceError, ValueError, RecursionError) as err:
                 reason = err.messages if isinstance(err, ServiceError) else str(err)
                 fault = MustBeMended("file_not_valid", path=self.shown, reason=reason)

@@ -3,6 +3,7 @@
 A reader sees the old bytes or the new ones, never a mixture, also after a crash or a power cut.
 """
 
+import hashlib
 import json
 import os
 import re
@@ -84,6 +85,12 @@ def locked(path: Path, timeout_s: float = 10.0) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def temporary_beside(path: Path) -> Path:

@@ -124,6 +124,9 @@ class Settings(BaseSettings):
     retention_days: float = Field(
         default=0.0, ge=0.0, le=3660.0, description="Days after which runs are replaced by daily sums; 0: never."
     )
+    report_retention_days: float = Field(
+        default=0.0, ge=0.0, le=3660.0, description="Days after which reports are deleted; 0: never."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="Lowest level that is logged."
     )

@@ -218,6 +218,14 @@ def postgresql() -> Iterator["Server"]:
         pytest.skip(str(err))
 
 
+@pytest.fixture(autouse=True)
+def no_open_connections() -> Iterator[None]:
+    """Monitors that a test does not close have closed connections at its end."""
+    yield
+    if module := sys.modules.get("tests.postgresql"):
+        module.close_connections()
+
+
 @pytest.fixture
 def records(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator["Path | DatabaseUrl"]:
     """Where a new monitor keeps its records: in a file, or in a schema of its own in PostgreSQL."""

@@ -17,13 +17,28 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import event
+from sqlalchemy.pool import Pool
 
 from scheduler_service.database_url import DatabaseUrl, parse_database_url
 from tests.waiting import HANG_S, until
 
 _numbers = count(1)
+_pooled: list[Any] = []
 PATIENT = "&connect_timeout=120&tcp_user_timeout=0&keepalives=0"
 """A virtual machine may stand still for a minute."""
+
+
+@event.listens_for(Pool, "connect")
+def _note(connection: Any, _record: object) -> None:
+    if type(connection).__module__.startswith("scheduler_service.postgresql"):
+        _pooled.append(connection)
+
+
+def close_connections() -> None:
+    """Close what a test has left in pools, or a later test would fail with a warning of the garbage collector."""
+    while _pooled:
+        _pooled.pop().close()
 
 
 @contextmanager

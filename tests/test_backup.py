@@ -149,7 +149,7 @@ def test_an_upgrade_is_reverted_by_restoring_the_earlier_backup(own, tmp_path):
     assert main(DOOR, ["restore", str(back_up(own.home, tmp_path / "first")), "--home", str(home)]) == 0
     before = back_up(home, tmp_path / "before")
     with closing(sqlite3.connect(home / "logs" / "performance.db")) as upgraded:
-        upgraded.execute("UPDATE schema_version SET version = version + 1")
+        upgraded.execute("UPDATE schema_version SET version = version + 1, oldest_program = version + 1")
         upgraded.commit()
     with live_service(home) as older:
         assert older.post("/run_algorithm", json={"params": SAMPLE}).status_code == 503

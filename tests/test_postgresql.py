@@ -166,7 +166,7 @@ def test_an_old_server_a_missing_privilege_and_a_weak_commit_are_refused(postgre
 
 def test_a_database_of_a_newer_version_is_refused(monitor, open_monitor):
     with monitor.engine.begin() as connection:
-        connection.exec_driver_sql("UPDATE schema_version SET version = 99")
+        connection.exec_driver_sql("UPDATE schema_version SET version = 99, oldest_program = 99")
     with pytest.raises(StorageUnavailable, check=coded("schema_version", found=99)):
         open_monitor()
 
@@ -528,7 +528,7 @@ def test_replicas_that_compact_at_once_count_each_run_once(monitor, open_monitor
     monitor.record_performance(*(record(f"r{n}", timestamp=old + timedelta(hours=n)) for n in range(200)))
     others = [open_monitor() for _ in range(3)]
     for each in others:
-        monkeypatch.setattr(each.upkeep._database, "hold", lambda *_: nullcontext(FileLease()))
+        monkeypatch.setattr(each.upkeep._database, "hold", lambda *_: nullcontext(FileLease("compaction")))
     in_threads(lambda each: each.upkeep.compact(NOW), [(each,) for each in others])
     with monitor.engine.connect() as connection:
         sums = connection.exec_driver_sql("SELECT sum(runs), sum(makespan_sum) FROM days").one()

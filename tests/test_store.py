@@ -402,8 +402,11 @@ def test_everything_is_the_same_after_moving_to_a_database_and_back(postgresql, 
         database = DatabaseStore(url, tmp_path / "replica")
         there = move_store(FolderStore(home), database)
         assert there == move_store(database, back)
+        assert move_store(FolderStore(home), database) == there, "all of it is there already"
+        (home / "ab_test_config.json").write_text('{"default_model": "DDQN_v1.0"}')
         with pytest.raises(Conflict, check=coded("move_target_used")):
             move_store(FolderStore(home), database)
+        (home / "ab_test_config.json").write_text("{}")
         database.close()
     assert digest(back) == digest(FolderStore(home)) == there[1]
     assert (home / "models/models/m.pth").read_bytes() == b"weights"

@@ -18,8 +18,8 @@ from scheduler_service.alerts.rules import Reading
 from scheduler_service.alerts.wording import figure
 from scheduler_service.clock import Clock, to_iso
 from scheduler_service.errors import DeliveryFailed, StorageUnavailable
+from scheduler_service.lease import Lease
 from scheduler_service.telemetry.alerts import AlertLog, Letter
-from scheduler_service.telemetry.database import Lease
 from scheduler_service.words import WORDS, Lang
 
 FIRST_RETRY_S, MAX_RETRY_S = 30.0, 3_600.0

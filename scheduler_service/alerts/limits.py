@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from types import NoneType
 from typing import Any
 
-from scheduler_service.alert_rules import check, threshold
+from scheduler_service.alert_rules import check, is_threshold, threshold
 from scheduler_service.clock import Clock, to_iso
 from scheduler_service.documents import Document, DocumentFile
 from scheduler_service.errors import InvalidInput, NotFound
@@ -103,22 +103,31 @@ class LimitFile(DocumentFile[Limits]):
         return self._history.lines()
 
 
-def _validate(document: object) -> Limits:
-    """The state in the JSON of the file; raises InvalidInput or NotFound if it is invalid."""
+def _validate(document: object, unknown: set[str] | None) -> Limits:
+    """The state in the JSON of the file; raises InvalidInput or NotFound if it is invalid.
+
+    Args:
+        unknown: names that are not known are added to it, and ignored; None: they are refused.
+    """
     if not isinstance(document, dict):
         raise InvalidInput("thresholds_not_object")
-    if unknown := set(document) - {"thresholds", "last_change"}:
-        raise InvalidInput("thresholds_member", name=sorted(unknown)[0])
+    if others := set(document) - {"thresholds", "last_change"}:
+        if unknown is None:
+            raise InvalidInput("thresholds_member", name=sorted(others)[0])
+        unknown |= others
     values = document.get("thresholds", {})
     if not isinstance(values, dict):
         raise InvalidInput("thresholds_not_numbers")
     for name, value in values.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
             raise InvalidInput("finite_number", (name,))
-        check(name, value)
+        if unknown is not None and not is_threshold(name):
+            unknown.add(f"thresholds.{name}")
+        else:
+            check(name, value)
     if (last := document.get("last_change")) is not None:
         try:
             LimitChange.from_dict(last)
         except (KeyError, TypeError, ValueError) as err:
             raise InvalidInput("last_change_invalid") from err
-    return Limits(document, {name: float(value) for name, value in values.items()})
+    return Limits(document, {name: float(value) for name, value in values.items() if is_threshold(name)})

@@ -80,6 +80,6 @@ def _summary(line: dict[str, Any]) -> Experiment:
 
 def _parsed(entry: Mapping[str, Any], archived_at: str) -> Experiment:
     try:
-        return Experiment.parse({**entry, "archived_at": archived_at})
+        return Experiment.parse({**entry, "archived_at": archived_at}, set())
     except InvalidExperiment as err:
         raise ValueError(str(err)) from err

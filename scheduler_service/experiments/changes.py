@@ -20,6 +20,7 @@ from scheduler_service.experiments.edits import set_default
 from scheduler_service.experiments.experiment import Experiment, Promotion
 from scheduler_service.experiments.history import ExperimentHistory
 from scheduler_service.experiments.lifecycle import EventKind, Transition
+from scheduler_service.lease import Lease
 from scheduler_service.registry.names import parse_versioned
 from scheduler_service.store.change import Change, Store
 from scheduler_service.words import WORDS, Message
@@ -129,15 +130,18 @@ class Changes:
         figures: Mapping[str, Any] | None = None,
         expected: Experiment | None = None,
         models: Callable[[Change], None] | None = None,
+        lease: Lease | None = None,
     ) -> Transition:
         """Apply `change` to the file's JSON, and write the transition to the history.
 
         Args:
             expected: the experiment as it was read; status, stage and stopped arms must be unchanged.
             models: changes the registry, in the same change of the store.
+            lease: the change rests on it; as in `Store.changing`.
 
         Raises:
             ChangedMeanwhile: they are not; nothing was changed.
+            LeaseLost: another process has taken the lease; nothing was changed.
             ServiceError: raised by `change`; or the file would become invalid, or cannot be written.
         """
         made: list[Transition] = []
@@ -147,7 +151,7 @@ class Changes:
             now = self._clock()
             before: dict[str, Any] = {}
             if name in document.get("experiments", {}):
-                found = experiment_in(validate(document), name, now)
+                found = experiment_in(validate(document, set()), name, now)
                 before = state_of(found)
                 if expected is not None and before != state_of(expected):
                     read, current = _state_texts(expected), _state_texts(found)
@@ -156,7 +160,7 @@ class Changes:
                 self.find_changeable(name)
                 raise ExperimentNotFound("experiment_not_found", experiment=name)
             change(document)
-            after = state_of(experiment_in(validate(document), name, now))
+            after = state_of(experiment_in(validate(document, set()), name, now))
             line = Transition(
                 secrets.token_hex(8), to_iso(now), name, event, actor, said, before, after, figures or {}, messages
             )
@@ -164,7 +168,7 @@ class Changes:
             document["experiments"][name][slot] = line.to_dict()
             made.append(line)
 
-        with self.store.changing() as whole:
+        with self.store.changing(lease=lease) as whole:
             self.file.update(apply, within=whole)
             self.history.record(made[0].to_dict(), whole)
             if models is not None:
@@ -173,12 +177,20 @@ class Changes:
         return made[0]
 
     def promote(
-        self, experiment: Experiment, arm: str, actor: str, reason: Reason, figures: Mapping[str, Any] | None = None
+        self,
+        experiment: Experiment,
+        arm: str,
+        actor: str,
+        reason: Reason,
+        figures: Mapping[str, Any] | None = None,
+        *,
+        lease: Lease | None = None,
     ) -> Transition:
         """Make the arm's model the default model, conclude the experiment, and update the registry's tags.
 
         Raises:
             InvalidTransition: the model cannot be deployed; nothing was changed.
+            ChangedMeanwhile, LeaseLost: as `make`.
         """
         key = self._key(experiment.models[arm])
         if self._registry is not None:
@@ -208,9 +220,7 @@ class Changes:
                 about = _about(experiment.name)
                 self._registry.promote_model(key, "deployed", reason=about, actor=actor, within=within)
 
-        return self.make(
-            experiment.name, "promoted", promote, actor, reason, figures, expected=experiment, models=deploy
-        )
+        return self.make(experiment.name, "promoted", promote, actor, reason, figures, experiment, deploy, lease)
 
     def revert(self, experiment: Experiment, actor: str, reason: str) -> None:
         """Restore the default model from before the promotion, and update the registry's tags.
@@ -288,7 +298,7 @@ class Changes:
             if name not in document.get("experiments", {}):
                 self.find_changeable(name)
             now = self._clock()
-            found = experiment_in(validate(document), name, now)
+            found = experiment_in(validate(document, set()), name, now)
             check_archivable(found, document.get("default_model"))
             state = state_of(found)
             after = state | {"is_archived": True}

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     import pandas as pd  # slow to import
 
     from ab_testing import ABTestManager
+    from scheduler_service.stats.pair_sums import Replayed
 
 MOVES = ("pause", "start", "stop", "stop-arm", "conclude", "archive", "advance", "promote", "revert")
 
@@ -232,10 +233,10 @@ def _list(doors: Doors, options: argparse.Namespace) -> Output:
     return value, f"{table(header, rows)}\n\nthe default model is {default}" if rows else none
 
 
-def _records(doors: Doors, name: str) -> "tuple[pd.DataFrame, pd.DataFrame]":
-    """The runs and the pairs of an experiment."""
+def _records(doors: Doors, name: str) -> "tuple[pd.DataFrame, pd.DataFrame, Replayed | None]":
+    """The runs, the pairs of shadow runs, and the last replay of an experiment."""
     runs = doors.monitor.get_performance_data(experiment=name, columns=RUN_COLUMNS)
-    return runs, doors.monitor.get_pairs(name)
+    return runs, doors.monitor.get_pairs(name, source="shadow"), doors.monitor.replays.pairs_of_last(name)
 
 
 def _promoting(doors: Doors, options: argparse.Namespace) -> dict[str, Any]:
@@ -243,7 +244,7 @@ def _promoting(doors: Doors, options: argparse.Namespace) -> dict[str, Any]:
     if options.command not in PROMOTING:
         return {}
 
-    def records() -> "tuple[pd.DataFrame, pd.DataFrame]":
+    def records() -> "tuple[pd.DataFrame, pd.DataFrame, Replayed | None]":
         found = _records(doors, options.experiment)
         shown = doors.experiments.prospect(options.experiment, getattr(options, "arm", "model_b"), lambda: found)
         print(_prospect_text(shown), file=sys.stderr)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from scheduler_env.validation import refusal
 from scheduler_service.documents import Document, DocumentFile, parse
@@ -32,8 +32,9 @@ class _Schema(Definition):
 
     @field_validator("default_change")
     @classmethod
-    def _whole(cls, change: dict[str, Any] | None) -> dict[str, Any] | None:
-        if change is not None and set(change) not in (_CHANGE, _CHANGE | _CODED):
+    def _whole(cls, change: dict[str, Any] | None, info: ValidationInfo) -> dict[str, Any] | None:
+        is_whole = change is None or set(change) in (_CHANGE, _CHANGE | _CODED)
+        if not is_whole and (info.context is None or not set(change or ()) >= _CHANGE):
             raise invalid("members_of_change", members=sorted(_CHANGE))
         return change
 
@@ -111,8 +112,11 @@ class ConfigView(MutableMapping[str, Any]):
         return cast(Document, node)
 
 
-def validate(document: object) -> Snapshot:
+def validate(document: object, unknown: set[str] | None = None) -> Snapshot:
     """Parse the file's JSON.
+
+    Args:
+        unknown: names that are not known are added to it, and ignored; None: they are refused.
 
     Raises:
         InvalidExperiment: it does not have the documented format; `errors` has the places.
@@ -120,7 +124,7 @@ def validate(document: object) -> Snapshot:
     if not isinstance(document, dict):
         raise InvalidExperiment("config_not_object")
     try:
-        schema = _Schema.model_validate(document)
+        schema = _Schema.model_validate(document, context=unknown)
     except ValidationError as err:
         raise refusal(err, _Schema, InvalidExperiment) from err
     return Snapshot(document, schema.experiments, schema.default_model, schema.default_change)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from difflib import get_close_matches
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
 from scheduler_service.errors import invalid
@@ -22,12 +22,17 @@ class Definition(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _only_known(cls, definition: object) -> object:
-        """Refuse unknown names: a misspelled setting would have no effect."""
+    def _only_known(cls, definition: object, info: ValidationInfo) -> object:
+        """Refuse unknown names: a misspelled setting would have no effect.
+
+        With a set as context, they are added to it instead, as a newer version of the program may have written them.
+        """
         if isinstance(definition, Mapping):
             for name in definition:
                 if name not in cls.model_fields and not str(name).startswith(COMMENT):
-                    raise _unknown(str(name)[:60], [*cls.model_fields])
+                    if info.context is None:
+                        raise _unknown(str(name)[:60], [*cls.model_fields])
+                    info.context.add(f"{cls.__name__.lstrip('_').lower()}.{name}")
         return definition
 
 

@@ -23,7 +23,8 @@ from scheduler_service.stats.headline import Contradiction, contradiction, raw_m
 from scheduler_service.stats.judged import DaysLeft, advice
 from scheduler_service.stats.metrics import METRICS, PAIRED, metric_named, paired_metric
 from scheduler_service.stats.outcome import NotComputable
-from scheduler_service.stats.pairs import PairedVerdict, judge_pairs
+from scheduler_service.stats.pair_sums import Replayed as Replayed
+from scheduler_service.stats.pairs import PairedVerdict, judge_pairs, judge_sums
 from scheduler_service.stats.secondary import secondary
 from scheduler_service.stats.spending import replay_alpha
 from scheduler_service.stats.verdict import DaysUntil, Verdict, judge
@@ -53,6 +54,7 @@ class Examination:
     samples: Mapping[str, int]  # arm -> values of the success metric; in a rollout, since the start of the stage
     now: datetime
     model_changed: NotComputable | None  # set if an arm had two models
+    replayed: Replayed | None = None  # the pairs behind the verdict on "replay", if they were not read
 
     @property
     def latest(self) -> ArmComparison:
@@ -167,14 +169,24 @@ class Examination:
         return found
 
 
-def examine(experiment: Experiment, runs: pd.DataFrame, pairs: pd.DataFrame | None, now: datetime) -> Examination:
+def examine(
+    experiment: Experiment,
+    runs: pd.DataFrame,
+    pairs: pd.DataFrame | None,
+    now: datetime,
+    replayed: Replayed | None = None,
+) -> Examination:
     """All figures of the experiment; a stopped candidate is examined on the runs until it was stopped.
 
     With several candidates, alpha of verdicts and guardrails is divided by their number (Bonferroni).
 
     Args:
-        runs: of this experiment, one row per request, at least `RUN_COLUMNS`.
-        pairs: of this experiment, both models on the same instances; may be empty.
+        runs: of this experiment, one row per request, at least `RUN_COLUMNS`; those of
+            `PerformanceMonitor.get_performance_data(experiment=name)`.
+        pairs: of this experiment, both models on the same instances; may be empty;
+            `PerformanceMonitor.get_pairs(name)`.
+        replayed: the pairs of the first candidate's last replay, which are then not taken from `pairs`;
+            `PerformanceMonitor.replays.pairs_of_last(name)`.
     """
     candidates = experiment.candidates
     metric = metric_named(experiment.success_metric)
@@ -204,11 +216,12 @@ def examine(experiment: Experiment, runs: pd.DataFrame, pairs: pd.DataFrame | No
         },
         guardrails={arm: _guardrails(experiment, of, arm, shadow.get(arm)) for arm, of in runs_of.items()},
         secondary={arm: secondary(of, metric.name, arm) for arm, of in runs_of.items()},
-        pairs=_pair_verdicts(experiment, pairs, candidates[0]),
+        pairs=_pair_verdicts(experiment, pairs, candidates[0], replayed),
         requests_longer={arm: requests_longer(of, metric, (BASELINE, arm)) for arm, of in runs_of.items()},
         samples=_samples(experiment, runs, metric.name),
         now=now,
         model_changed=_model_changed(experiment, runs),
+        replayed=replayed,
     )
 
 
@@ -260,20 +273,39 @@ def _days_until(experiment: Experiment, runs: pd.DataFrame, now: datetime, arm: 
     return days_until
 
 
-def _pair_verdicts(experiment: Experiment, pairs: pd.DataFrame | None, candidate: str) -> dict[str, PairedVerdict]:
+def _pair_verdicts(
+    experiment: Experiment, pairs: pd.DataFrame | None, candidate: str, replayed: Replayed | None
+) -> dict[str, PairedVerdict]:
     """Source -> verdict. If the experiment is shadowed, there is a verdict on shadow pairs even without pairs."""
     found, margin, metric = {}, experiment.margin, paired_metric(experiment.success_metric)
     for source, mine in pairs_by_source(pairs, candidate).items():
+        if source == "replay" and replayed is not None:
+            continue
         if len(mine) or (source == "shadow" and experiment.shadow > 0.0):
             alpha = alpha_of_pairs(experiment, mine)
             judged = judge_pairs(mine, margin=margin, alpha=alpha, candidate=candidate, metric=metric)
             found[source] = replace(judged, replay_number=replay_number_of(mine))
+    if replayed is not None:
+        found["replay"] = judge_replayed(experiment, candidate, replayed, None)
     return found
+
+
+def judge_replayed(experiment: Experiment, candidate: str, replayed: Replayed, until: datetime | None) -> PairedVerdict:
+    """The verdict on the pairs of a replay, or on those recorded until then."""
+    metric, alpha = paired_metric(experiment.success_metric), alpha_of_replay(experiment, replayed.number)
+    sums = replayed.sums(METRICS[metric], until)
+    judged = judge_sums(sums, margin=experiment.margin, alpha=alpha, candidate=candidate, metric=metric)
+    return replace(judged, replay_number=replayed.number)
 
 
 def alpha_of_pairs(experiment: Experiment, pairs: pd.DataFrame) -> float:
     """The significance level for pairs of one source and candidate; replays of the same models share it."""
-    alpha, number = experiment.alpha / len(experiment.candidates), replay_number_of(pairs)
+    return alpha_of_replay(experiment, replay_number_of(pairs))
+
+
+def alpha_of_replay(experiment: Experiment, number: int | None) -> float:
+    """The significance level for the replay with this number of the same two models; None: for shadow runs."""
+    alpha = experiment.alpha / len(experiment.candidates)
     return alpha if number is None else replay_alpha(alpha, number)
 
 

@@ -210,14 +210,17 @@ class Experiment(Definition):
         return rollout
 
     @classmethod
-    def parse(cls, definition: Mapping[str, object]) -> "Experiment":
+    def parse(cls, definition: Mapping[str, object], unknown: set[str] | None = None) -> "Experiment":
         """Parse a definition as in the file.
+
+        Args:
+            unknown: names that are not known are added to it, and ignored; None: they are refused.
 
         Raises:
             InvalidExperiment: it is invalid; `errors` has the places.
         """
         try:
-            return cls.model_validate(definition)
+            return cls.model_validate(definition, context=unknown)
         except ValidationError as err:
             raise refusal(err, cls, InvalidExperiment) from err
 

@@ -21,8 +21,10 @@ from scheduler_service.words import WORDS, Message
 if TYPE_CHECKING:
     import pandas as pd
 
-Records = Callable[[], "tuple[pd.DataFrame, pd.DataFrame]"]
-"""Reads the runs and the pairs of an experiment."""
+    from scheduler_service.stats.pair_sums import Replayed
+
+Records = Callable[[], "tuple[pd.DataFrame, pd.DataFrame] | tuple[pd.DataFrame, pd.DataFrame, Replayed | None]"]
+"""Reads what `examine` needs of an experiment: its runs, its pairs, and `replayed` if replays are not among them."""
 
 Objection = Literal["interval", "fails_more", "guardrail"]
 
@@ -111,7 +113,8 @@ def consented(
         StorageUnavailable: the records cannot be read, and `although_worse` is not set.
     """
     try:
-        found = prospect(examine(experiment, *records(), now), arm)
+        runs, pairs, *replayed = records()
+        found = prospect(examine(experiment, runs, pairs, now, *replayed), arm)
     except StorageUnavailable:
         if although_worse:
             return None

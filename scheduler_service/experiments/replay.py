@@ -6,12 +6,12 @@ interrupted replay continues where it stopped when it is started again.
 
 import hashlib
 import json
-import random
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
+from itertools import count
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from scheduler_env.batch import START_S, map_unordered
@@ -20,28 +20,32 @@ from scheduler_service.command_line import Progress
 from scheduler_service.errors import InvalidExperiment, InvalidInput, NothingToReplay
 from scheduler_service.experiments import pairing
 from scheduler_service.experiments.experiment import Experiment
-from scheduler_service.experiments.pairing import Repetition, instance_of, repeat
+from scheduler_service.experiments.pairing import Repetition, repeat
 from scheduler_service.registry.loading import share
 from scheduler_service.stats.arms import BASELINE
-from scheduler_service.stats.metrics import PAIRED, paired_metric
+from scheduler_service.stats.metrics import METRICS, PAIRED, paired_metric
 from scheduler_service.stats.spending import replay_alpha
 from scheduler_service.stats.verdict import DEFAULT_MARGIN
 from scheduler_service.telemetry.record import PairRecord, ReplayRecord, input_digest
 from scheduler_service.telemetry.replays import LoggedRequest, ReplayLog
+from scheduler_service.telemetry.selection import Range
 
 if TYPE_CHECKING:
     from model_manager import LoadedModel
     from monitoring import PerformanceMonitor
 
 MAX_DAYS = 3_650.0
-MAX_LIMIT = 100_000
+MAX_LIMIT = 10_000_000
 MAX_TIME_BUDGET_MS = 60_000.0
 RESUME_WITHIN = timedelta(days=1)
 """If a replay is started again within this time, it continues with the requests of its first selection."""
 READ_BATCH = 200
+REMEMBERED = 1_000
+"""Results that are kept for further requests with the same input; other ones are read from the database."""
 COMMIT_AFTER, COMMIT_AFTER_S = 25, 1.0
 """After a kill, at most this many pairs, or seconds of work (of each worker), are computed again."""
 
+_Key = tuple[str, float]  # digest of an input, and budget in ms
 ReplayState = Literal["identical", "running", "done", "unfinished", "failed"]
 """`unfinished`: interrupted, or running in another process; it continues when it is started again."""
 
@@ -89,7 +93,7 @@ class ReplayPlan:
     """The requests of a replay; they stay the same until it is done."""
 
     record: ReplayRecord
-    runs: tuple[int, ...]  # ids, in the order of execution
+    ranges: tuple[Range, ...]  # in the order of execution; a process may have some of them only
     options: ReplayOptions
 
     @property
@@ -98,7 +102,7 @@ class ReplayPlan:
 
     @property
     def total(self) -> int:
-        return len(self.runs)
+        return self.record.total
 
 
 def contest_of(experiment: Experiment, candidate: str | None, resolve: Callable[[str], str]) -> Contest:
@@ -142,7 +146,6 @@ def plan_replay(log: ReplayLog, contest: Contest, options: ReplayOptions, now: d
     if contest.key_a == contest.key_b:
         raise InvalidInput("compared_with_itself", model=contest.key_a)
     definition = definition_of(contest, options)
-    own = contest.experiment if options.own_requests else None
     new = ReplayRecord(
         id=f"{definition}-1",
         definition=definition,
@@ -151,28 +154,29 @@ def plan_replay(log: ReplayLog, contest: Contest, options: ReplayOptions, now: d
         key_a=contest.key_a,
         key_b=contest.key_b,
         since=now - timedelta(days=options.days),
-        last_run=log.last_run(),
+        last_run=0,
         total=0,
         options=asdict(options),
         timestamp=now,
     )
-    runs = _selected(log, new, own, options)
+    new, ranges = log.select(new)
     last = log.last(definition=definition)
     if last is not None:
-        plan = ReplayPlan(last, _stored(log, last, own, options), options)
+        former = log.ranges(last.id)
+        is_same = [each.content for each in former] == [each.content for each in ranges]
         is_recent = last.timestamp is not None and now - last.timestamp < RESUME_WITHIN
-        if plan.runs and (plan.runs == runs or (is_recent and not is_done(log, plan))):
-            return plan
+        if former and (is_same or (is_recent and not log.is_done(last))):
+            return ReplayPlan(last, former, options)
         new = replace(new, id=f"{definition}-{int(last.id.rpartition('-')[2]) + 1}")
-    if not runs:
-        if own is None:
+    if not ranges:
+        if not options.own_requests or contest.experiment is None:
             raise NothingToReplay("nothing_to_replay", days=options.days)
-        raise NothingToReplay("nothing_of_experiment", experiment=own, days=options.days)
-    log.begin(replace(new, total=len(runs)), runs)
+        raise NothingToReplay("nothing_of_experiment", experiment=contest.experiment, days=options.days)
+    log.begin(new, ranges)
     # If another process has just started the same replay, both use its selection.
     last = log.last(definition=definition)
     assert last is not None
-    return ReplayPlan(last, _stored(log, last, own, options), options)
+    return ReplayPlan(last, log.ranges(last.id), options)
 
 
 Compute = Callable[[Iterator[Repetition]], Generator[tuple[int, PairRecord | None], None, None]]
@@ -200,19 +204,22 @@ def run_replay(
     Raises:
         StorageUnavailable: the database cannot be used; committed pairs remain.
     """
-    done = monitor.replays.done(plan.id, plan.runs)
-    work = _Work(plan, monitor, progress, len(done))
+    work = _Work(plan, monitor, progress, monitor.replays.done(plan.id))
     is_stopped = False
 
     def repetitions() -> Iterator[Repetition]:
         nonlocal is_stopped
-        for request in _remaining(monitor.replays, plan, done):
-            if is_stopped := not may_continue():
-                return
-            if (repetition := work.add(request, _budget_ms(request, plan, model_a))) is not None:
-                yield repetition
+        for each in plan.ranges:
+            if each.is_done:
+                continue
+            for request in work.begin(each):
+                if is_stopped := not may_continue():
+                    return
+                if (repetition := work.add(each.number, request, _budget_ms(request, plan, model_a))) is not None:
+                    yield repetition
+            work.end(each.number)
 
-    progress(len(done), plan.total)
+    progress(work.n_done, plan.total)
     try:
         with closing((compute or in_this_thread(model_a, model_b))(repetitions())) as pairs:
             for number, pair in pairs:
@@ -222,51 +229,96 @@ def run_replay(
     return not is_stopped
 
 
+@dataclass(slots=True)
+class _Progress:
+    """How far a range is."""
+
+    waiting: int = 0  # requests that are being computed
+    skipped: int = 0  # requests with an invalid input
+    is_read: bool = False  # no further request will come
+
+
 class _Work:
-    """The requests of a replay that are being computed, and the pairs that are not committed yet."""
+    """The requests of a replay that are being computed, and the pairs that are not committed yet.
+
+    Memory does not depend on the number of requests: results are forgotten, and read from the database if another
+    request has the same input.
+    """
 
     def __init__(self, plan: ReplayPlan, monitor: "PerformanceMonitor", progress: Progress, n_done: int) -> None:
-        self._plan, self._monitor, self._progress, self._n_done = plan, monitor, progress, n_done
-        self._keys: list[tuple[str, float]] = []  # digest of the input and budget of each repetition
-        self._waiting: dict[tuple[str, float], list[LoggedRequest]] = {}  # requests whose pair is being computed
-        self._known: dict[tuple[str, float], PairRecord | None] = {}
+        self.n_done = n_done
+        self._plan, self._monitor, self._progress = plan, monitor, progress
+        self._numbers = count()
+        self._keys: dict[int, _Key] = {}  # of each repetition that is being computed
+        self._waiting: dict[_Key, list[tuple[int, LoggedRequest]]] = {}  # ranges and requests whose pair is computed
+        self._known: dict[_Key, PairRecord | None] = {}  # the latest ones
+        self._digests: dict[int, str] = {}  # id of a run -> digest of its input; of the requests that were read last
+        self._ranges: dict[int, _Progress] = {}
         self._pending: list[PairRecord] = []
         self._committed_s = time.monotonic()
 
-    def add(self, request: LoggedRequest, budget_ms: float) -> Repetition | None:
-        """What is to be computed for the request; None if the same is computed already."""
-        problem, record = _problem(request, self._monitor.replays), self._plan.record
-        key = input_digest(problem), budget_ms
+    def begin(self, among: Range) -> Iterator[LoggedRequest]:
+        """The requests of a range that have no pair yet, newest first."""
+        self._ranges[among.number] = _Progress()
+        log, record, below = self._monitor.replays, self._plan.record, None
+        while requests := log.requests(record, among, READ_BATCH, below=below):
+            self._digests = {each.run: input_digest(_problem(each)) for each in requests}
+            for key, pair in log.computed(record.id, set(self._digests.values())).items():
+                self._remember(key, pair)
+            yield from requests
+            below = requests[-1].run
+
+    def end(self, among: int) -> None:
+        """All requests of the range with this number were added."""
+        self._ranges[among].is_read = True
+
+    def add(self, among: int, request: LoggedRequest, budget_ms: float) -> Repetition | None:
+        """What is to be computed for a request of a range; None if the same is computed already."""
+        record, key = self._plan.record, (self._digests[request.run], budget_ms)
+        self._ranges[among].waiting += 1
         if key in self._known:
-            self._record(request, self._known[key])
+            self._record(among, request, self._known[key])
         elif key in self._waiting:
-            self._waiting[key].append(request)
+            self._waiting[key].append((among, request))
         else:
-            self._waiting[key] = [request]
-            self._keys.append(key)
+            self._waiting[key] = [(among, request)]
+            self._keys[next(self._numbers)] = key
             about = (request.request_id, request.user_id, record.experiment, record.candidate, record.id)
+            problem = self._monitor.replays.with_published(_problem(request))
             return Repetition(problem, *about, budget_ms, key[0])
         return None
 
     def finish(self, number: int, pair: PairRecord | None) -> None:
         """Record the pair for each request of the repetition with this number."""
-        key = self._keys[number]
-        self._known[key] = pair
-        for request in self._waiting.pop(key):
-            self._record(request, pair)
+        key = self._keys.pop(number)
+        self._remember(key, pair)
+        for among, request in self._waiting.pop(key):
+            self._record(among, request, pair)
 
     def commit(self) -> None:
         self._monitor.record_pair(*self._pending)
         self._pending.clear()
         self._committed_s = time.monotonic()
+        done = {number: each.skipped for number, each in self._ranges.items() if each.is_read and not each.waiting}
+        self._monitor.replays.finish(self._plan.id, done)
+        for number in done:
+            del self._ranges[number]
 
-    def _record(self, request: LoggedRequest, pair: PairRecord | None) -> None:
-        self._n_done += 1
-        if pair is not None:
+    def _remember(self, key: _Key, pair: PairRecord | None) -> None:
+        self._known[key] = pair
+        if len(self._known) > REMEMBERED:
+            del self._known[next(iter(self._known))]
+
+    def _record(self, among: int, request: LoggedRequest, pair: PairRecord | None) -> None:
+        self.n_done += 1
+        self._ranges[among].waiting -= 1
+        if pair is None:
+            self._ranges[among].skipped += 1
+        else:
             self._pending.append(replace(pair, request_id=request.request_id, user_id=request.user_id))
         if len(self._pending) >= COMMIT_AFTER or time.monotonic() - self._committed_s > COMMIT_AFTER_S:
             self.commit()
-        self._progress(self._n_done, self._plan.total)
+        self._progress(self.n_done, self._plan.total)
 
 
 def in_this_thread(*models: "LoadedModel") -> Compute:
@@ -315,11 +367,13 @@ def judge_replay(contest: Contest, replay: ReplayRecord | None, monitor: "Perfor
     Raises:
         StorageUnavailable: the database cannot be read.
     """
-    from scheduler_service.stats.pairs import judge_pairs  # numpy, pandas and scipy are slow to import
+    # numpy, pandas and scipy are slow to import
+    from scheduler_service.stats.pair_sums import no_pairs
+    from scheduler_service.stats.pairs import judge_sums
 
-    pairs = monitor.get_pairs(replay="" if replay is None else replay.id)  # no replay has the empty id
+    sums = no_pairs() if replay is None else monitor.replays.pairs(replay.id).sums(METRICS[contest.metric])
     number, alpha = _number_and_alpha(contest, replay, monitor)
-    found = judge_pairs(pairs, margin=contest.margin, alpha=alpha, candidate=contest.candidate, metric=contest.metric)
+    found = judge_sums(sums, margin=contest.margin, alpha=alpha, candidate=contest.candidate, metric=contest.metric)
     found = replace(found, replay_number=number)
     if contest.key_a == contest.key_b:
         found = replace(found, word="identical", reason=None, is_one_model=True)
@@ -327,9 +381,19 @@ def judge_replay(contest: Contest, replay: ReplayRecord | None, monitor: "Perfor
 
 
 def replay_status(
-    contest: Contest, replay: ReplayRecord | None, state: ReplayState, done: int, monitor: "PerformanceMonitor"
+    contest: Contest,
+    replay: ReplayRecord | None,
+    state: ReplayState,
+    done: int,
+    monitor: "PerformanceMonitor",
+    verdict: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Progress and verdict of a replay, as JSON; `replay` is None for a model against itself."""
+    """Progress and verdict of a replay, as JSON.
+
+    Args:
+        replay: None for a model against itself.
+        verdict: of `judge_replay`; None: the present one.
+    """
     number, alpha = _number_and_alpha(contest, replay, monitor)
     return {
         "experiment": contest.experiment,
@@ -345,39 +409,13 @@ def replay_status(
         "began_at": None if replay is None or replay.timestamp is None else to_iso(replay.timestamp),
         "options": {} if replay is None else dict(replay.options),
         "error": None,
-        "verdict": judge_replay(contest, replay, monitor),
+        "verdict": judge_replay(contest, replay, monitor) if verdict is None else verdict,
     }
 
 
-def _stored(log: ReplayLog, record: ReplayRecord, own: str | None, options: ReplayOptions) -> tuple[int, ...]:
-    return tuple(log.selection(record.id)) or _selected(log, record, own, options)
-
-
-def _selected(log: ReplayLog, record: ReplayRecord, own: str | None, options: ReplayOptions) -> tuple[int, ...]:
-    limit = options.limit if options.seed is None else None
-    found = log.select(experiment=own, since=record.since, last_run=record.last_run, limit=limit)
-    if options.seed is not None:
-        found = random.Random(options.seed).sample(found, min(options.limit, len(found)))
-    return tuple(found)
-
-
-def _remaining(log: ReplayLog, plan: ReplayPlan, done: set[str]) -> Iterator[LoggedRequest]:
-    for begin in range(0, plan.total, READ_BATCH):
-        for request in log.requests(plan.runs[begin : begin + READ_BATCH]):
-            if request.request_id not in done:
-                yield request
-
-
-def is_done(log: ReplayLog, plan: ReplayPlan) -> bool:
-    """Whether each valid request of the plan has its pair. Raises StorageUnavailable."""
-    return not any(instance_of(_problem(request, log)) for request in _remaining(log, plan, log.done(plan.id)))
-
-
-def _problem(request: LoggedRequest, log: ReplayLog) -> object:
+def _problem(request: LoggedRequest) -> object:
     """The recorded input; records of the guide's service contain only the 15 durations."""
     problem = json.loads(request.input_params)
-    if isinstance(problem, dict):
-        return log.with_published(problem)
     return {"params": problem} if isinstance(problem, list) else problem
 
 

@@ -4,7 +4,7 @@ The client makes the id and writes it in the same transaction. It is safe to try
 commit happened, the id is there; while its outcome is open, the server lets the second one wait.
 """
 
-from sqlalchemy import Column, Connection, DateTime, Index, MetaData, String, Table, func, text
+from sqlalchemy import Column, Connection, DateTime, Index, MetaData, String, Table, func, select, text
 
 metadata = MetaData()
 
@@ -32,6 +32,12 @@ def is_new(connection: Connection, attempt: str) -> bool:
         SQLAlchemyError: the database cannot be written, or the outcome of the first commit is open for too long.
     """
     return connection.exec_driver_sql(ADD, {"id": attempt}).first() is not None
+
+
+def is_committed(connection: Connection, attempt: str) -> bool:
+    """Whether the attempt is committed, for a caller that no running transaction of the attempt can be behind."""
+    query = select(attempts.c.id).where(attempts.c.id == attempt)
+    return connection.execute(query).first() is not None
 
 
 def forget_old(connection: Connection) -> None:

@@ -99,7 +99,11 @@ def postgresql_engine(url: DatabaseUrl, connections: int, *, before_login: Calla
         return connect(url, **parameters)
 
     def configure(connection: psycopg.Connection[Any], _record: object) -> None:
-        _configure(connection, url)
+        try:
+            _configure(connection, url)
+        except BaseException:
+            connection.close()
+            raise
 
     event.listen(engine, "do_connect", log_in)
     event.listen(engine, "connect", configure)

@@ -1,6 +1,7 @@
 """Reports in the database, so that every replica answers with the same ones."""
 
 from collections.abc import Iterable
+from datetime import datetime
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -8,7 +9,7 @@ from sqlalchemy import Column, DateTime, Engine, LargeBinary, String, Table, del
 from sqlalchemy.dialects.postgresql import insert
 
 from scheduler_service.database_url import DatabaseUrl
-from scheduler_service.errors import ReportNotFound
+from scheduler_service.errors import Conflict, ReportNotFound
 from scheduler_service.postgresql.attempts import metadata
 from scheduler_service.postgresql.faults import postgresql_errors
 from scheduler_service.reporting.report_files import ReportFile, contents_of, named_report, numbered, stem_of
@@ -73,3 +74,26 @@ class ReportTable:
         if found is None:
             raise ReportNotFound("report_not_found", name=name)
         return bytes(found)
+
+    def put(self, report: ReportFile, content: bytes) -> None:
+        """See `ReportShelf`.
+
+        Raises:
+            StorageUnavailable: the database cannot be written.
+        """
+        row = {"name": report.name, "bytes": content, "created": report.created_at}
+        with postgresql_errors(self._url), self._engine.begin() as connection:
+            new = insert(reports).values(row).on_conflict_do_nothing().returning(reports.c.name)
+            is_new = connection.execute(new).scalar() is not None
+        if not is_new and self.read(report.name) != content:
+            raise Conflict("report_differs", name=report.name)
+
+    def forget(self, before: datetime) -> int:
+        """See `ReportShelf`.
+
+        Raises:
+            StorageUnavailable: the database cannot be written.
+        """
+        old = delete(reports).where(reports.c.created < before)
+        with postgresql_errors(self._url), self._engine.begin() as connection:
+            return len(connection.execute(old.returning(reports.c.name)).all())

@@ -13,7 +13,8 @@ from scheduler_service.database_url import DatabaseUrl
 from scheduler_service.postgresql.faults import postgresql_errors
 from scheduler_service.postgresql.leases import LEASE_S, MINE, UNTIL, Lease
 
-PREFIX = "replay:"
+PREFIX = "range:"
+"""Version 9 of the database had slices of lists, with another prefix; replicas of both versions may run."""
 MAX_ATTEMPTS = 5
 """A slice that so many replicas have begun and not finished counts as failed."""
 

@@ -9,6 +9,7 @@ from scheduler_env.errors import CodedError
 from scheduler_env.values import shortened
 from scheduler_service.clock import Clock, to_iso
 from scheduler_service.errors import InvalidModel, InvalidTransition, ModelConflict, ModelNotFound
+from scheduler_service.lease import Lease
 from scheduler_service.registry.examination import examine
 from scheduler_service.registry.history import EventKind, previous_target
 from scheduler_service.registry.index import Index
@@ -147,19 +148,22 @@ def roll_back(
     details: Mapping[str, Any] | None = None,
     only_from: str | None = None,
     within: Change | None = None,
+    lease: Lease | None = None,
 ) -> str:
     """Make the previous stable version stable again; the version it replaces becomes `validated`. Returns the key.
 
     Args:
         only_from: the rollback is refused if another model is live.
         within: a change of the store, with which this one is committed.
+        lease: the rollback rests on it; as in `Store.changing`.
 
     Raises:
         ModelNotFound: the algorithm has no stable version.
         ModelConflict: no earlier version still exists, or `only_from` is not live.
+        LeaseLost: nothing was changed.
     """
     stable = f"{algorithm}:{STABLE}"
-    with store.changing(within) as change:
+    with store.changing(within, lease) as change:
         index = change.index
         if stable not in index.tags:
             raise ModelNotFound("no_stable_version", algorithm=shortened(algorithm)[1:-1])

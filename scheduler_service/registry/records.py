@@ -81,12 +81,12 @@ class ModelRecord:
 
     def to_dict(self) -> dict[str, Any]:
         """The model as the API shows it; JSON-able."""
-        shown = {name: getattr(self, name) for name in _MEMBERS}
+        shown = {name: getattr(self, name) for name in MEMBERS}
         return shown | {"tags": list(self.tags), "flags": [flag.to_dict() for flag in self.flags]}
 
     def to_stored(self) -> dict[str, Any]:
         """The content of the metadata file."""
-        return {name: getattr(self, name) for name in _MEMBERS}
+        return {name: getattr(self, name) for name in MEMBERS}
 
     @classmethod
     def from_stored(cls, stored: Mapping[str, Any]) -> "ModelRecord":
@@ -96,10 +96,10 @@ class ModelRecord:
             KeyError: a member is missing that every version writes.
             InvalidInput: a member has an invalid value.
         """
-        return cls(**{name: stored[name] for name in _MEMBERS if name in stored or name not in _OPTIONAL})
+        return cls(**{name: stored[name] for name in MEMBERS if name in stored or name not in _OPTIONAL})
 
 
-_MEMBERS = tuple(member.name for member in fields(ModelRecord) if member.name != "tags")
+MEMBERS = tuple(member.name for member in fields(ModelRecord) if member.name != "tags")
 _OPTIONAL = frozenset({"verified_metrics", "validation", "lineage"})
 
 

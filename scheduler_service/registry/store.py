@@ -16,10 +16,11 @@ from scheduler_env.errors import CodedError
 from scheduler_service.clock import Clock, to_iso
 from scheduler_service.errors import InvalidInput, MustBeMended, StorageUnavailable, cannot_read
 from scheduler_service.files import json_text, remove_old
+from scheduler_service.lease import Lease
 from scheduler_service.registry.history import ChangedValues, Event, EventKind
 from scheduler_service.registry.index import Index
 from scheduler_service.registry.names import parse_versioned
-from scheduler_service.registry.records import ModelRecord, check_text
+from scheduler_service.registry.records import MEMBERS, ModelRecord, check_text
 from scheduler_service.store.change import Change, Source, Stamp, Store
 from scheduler_service.store.folder import FolderStore
 
@@ -156,16 +157,18 @@ class RegistryStore:
     # --- changing ---
 
     @contextmanager
-    def changing(self, within: Change | None = None) -> Iterator["RegistryChange"]:
+    def changing(self, within: Change | None = None, lease: Lease | None = None) -> Iterator["RegistryChange"]:
         """Lock other writers out, and commit what the block changes, as a whole.
 
         Args:
             within: a change of the store that is in progress; the block becomes a part of it.
+            lease: as in `Store.changing`.
 
         Raises:
+            LeaseLost: the lease is not held any more; nothing was changed.
             StorageUnavailable: the lock was held too long, or the store cannot be read or written.
         """
-        with self.store.changing(within=within) as change:
+        with self.store.changing(within=within, lease=lease) as change:
             yield self.begin(change)
 
     def begin(self, change: Change) -> "RegistryChange":
@@ -224,7 +227,16 @@ class RegistryStore:
         else:
             if change.read(config).content is None:
                 change.put(config, json_text(stored["training_params"]).encode())
-            change.put(metadata, json_text(stored).encode())
+            change.put(metadata, json_text({**self._unknown_members(change, metadata), **stored}).encode())
+
+    def _unknown_members(self, change: Change, metadata: str) -> dict[str, Any]:
+        """What a newer version has added to a model's metadata, which a change by this one must not remove."""
+        content, _ = change.read(metadata)
+        try:
+            before = {} if content is None else _object(self.store.shown(metadata), content)
+        except StorageUnavailable:  # it is damaged, and replaced
+            return {}
+        return {name: value for name, value in before.items() if name not in MEMBERS}
 
     def history_within(self, change: Change) -> list[Event]:
         """The history with the lines of a change in progress."""

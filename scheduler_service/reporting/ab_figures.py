@@ -9,16 +9,16 @@ from scheduler_env.gantt import INK
 from scheduler_service.reporting import look
 from scheduler_service.reporting.formatting import minus
 from scheduler_service.reporting.timeline import Event
-from scheduler_service.stats.summaries import Values
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from scheduler_service.stats.pair_sums import Differences
+
 MAX_MARKS = 40
 """Maximum number of events named in a chart; the table below has all."""
-BINS_A_SIDE = 20
 
 Mark = tuple[datetime, str]
 
@@ -141,7 +141,7 @@ def _rows(places: Sequence[float], marks: Sequence[Mark]) -> list[tuple[int, boo
 
 @use_cjk_font()
 def differences(
-    improvement: Values,
+    found: "Differences",
     counts: tuple[int, int, int],
     mean: float | None,
     interval: tuple[float, float] | None,
@@ -150,31 +150,30 @@ def differences(
     """How often the candidate won, tied and lost, and by how much.
 
     Args:
-        improvement: of each pair, a share of the baseline's makespan; 0 for a tie.
+        found: those of the pairs that both models answered.
         counts: pairs won, tied and lost by the candidate, failures included.
         mean: of all pairs, a share; None: unknown.
         interval: of the mean.
     """
     import numpy as np
 
+    from scheduler_service.stats.pair_sums import BINS_A_SIDE
+
     drawn, axes = look.chart(look.FULL, 3.3)
-    if not improvement.size:
+    if not found.n:
         return look.nothing(drawn, axes, words)
-    percent = 100.0 * improvement
-    untied = np.abs(percent[percent != 0.0])
-    reach = float(np.quantile(untied, 0.99)) if untied.size else 1.0
+    reach = 100.0 * found.reach
     width = reach / BINS_A_SIDE
     sides = np.arange(BINS_A_SIDE + 1) * width
     won, tied, lost = counts
     groups = (
-        ("pairs_lost", lost, percent < 0.0, -sides[::-1], look.ORANGE, "///"),
-        ("pairs_tied", tied, percent == 0.0, np.array([-0.35, 0.35]) * width, look.GREY, ""),
-        ("pairs_won", won, percent > 0.0, sides, look.BLUE, ""),
+        ("pairs_lost", lost, found.lost[::-1], -sides[::-1], look.ORANGE, "///"),
+        ("pairs_tied", tied, np.array([found.tied]), np.array([-0.35, 0.35]) * width, look.GREY, ""),
+        ("pairs_won", won, found.won, sides, look.BLUE, ""),
     )
     tallest = 0.0
-    for key, count, chosen, edges, colour, hatch in groups:
+    for key, count, heights, edges, colour, hatch in groups:
         share = f"{100.0 * count / max(1, sum(counts)):.1f}% ({count:,})"
-        heights, _ = np.histogram(np.clip(percent[chosen], edges[0], edges[-1]), edges)
         axes.bar(
             edges[:-1], heights, np.diff(edges), align="edge", color=colour, hatch=hatch, edgecolor="white",
             linewidth=0.6, label=words[key].format(share=share), zorder=3 if key == "pairs_tied" else 2,

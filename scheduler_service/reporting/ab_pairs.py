@@ -12,6 +12,7 @@ from scheduler_service.reporting.formatting import Formatter
 from scheduler_service.reporting.verdict_writer import VerdictWriter
 from scheduler_service.stats.arms import BASELINE, FAILED_RATIO
 from scheduler_service.stats.effect import Effect
+from scheduler_service.stats.pair_sums import Differences, differences_of
 from scheduler_service.stats.pairs import PairedVerdict
 from scheduler_service.words import Message
 
@@ -27,9 +28,13 @@ def paired_sections(
     period: tuple[datetime, datetime],
 ) -> list[Section]:
     """One section for each source that was judged."""
+    frames = pairs_by_source(pairs, examined.experiment.candidates[0])
     return [
-        Section(show.text(f"experiments.pairs.heading_{source}"), _blocks(source, mine, examined, writer, show, period))
-        for source, mine in pairs_by_source(pairs, examined.experiment.candidates[0]).items()
+        Section(
+            show.text(f"experiments.pairs.heading_{source}"),
+            _blocks(source, frames[source], examined, writer, show, period),
+        )
+        for source in ("shadow", "replay")
         if source in examined.pairs
     ]
 
@@ -43,16 +48,20 @@ def _blocks(
     period: tuple[datetime, datetime],
 ) -> list[Block]:
     verdict = examined.pairs[source]
-    usable = pair_differences(pairs, verdict.metric.name)
+    if source == "replay" and examined.replayed is not None:
+        found = examined.replayed.differences(verdict.metric)
+    else:
+        usable = pair_differences(pairs, verdict.metric.name)
+        found = differences_of(usable["improvement"].to_numpy(dtype="float64"), len(pairs) - len(usable))
     notes = []
     if isinstance(verdict.effect, Effect) and verdict.effect.correlation is not None:
         notes.append(show.text("pairs_correlation", value=round(verdict.effect.correlation, 3)))
-    if usable.empty:
+    if not found.n:
         notes.append(show.text("pairs_none"))
     blocks: list[Block] = [Statement(writer.sentence(verdict), badge=writer.badge(verdict), notes=notes)]
-    if usable.empty:
+    if not found.n:
         return blocks
-    blocks.append(Pictures([_differences(usable, len(pairs) - len(usable), verdict, show)]))
+    blocks.append(Pictures([_differences(found, verdict, show)]))
     if source == "shadow":  # the pairs of a replay are made at once, so there is no development over time
         margin, metric = examined.experiment.margin, verdict.metric.name
         effects = pair_effects_over_time(pairs, margin, verdict.alpha, verdict.candidate, metric)
@@ -62,18 +71,18 @@ def _blocks(
     return [*blocks, _losses(verdict, show)]
 
 
-def _differences(usable: "pd.DataFrame", failed: int, verdict: PairedVerdict, show: Formatter) -> Picture:
+def _differences(found: Differences, verdict: PairedVerdict, show: Formatter) -> Picture:
     effect = verdict.effect if isinstance(verdict.effect, Effect) else None
     drawn = ab_figures.differences(
-        usable["improvement"].to_numpy(dtype="float64"),
+        found,
         (verdict.wins, verdict.ties, verdict.losses),
         None if effect is None else effect.improvement,
         None if effect is None else (effect.low, effect.high),
         show.words,
     )
     note = show.text("pairs_clipped")
-    if failed:
-        note += show.text("pairs_failed", count=show.count(failed), ratio=FAILED_RATIO)
+    if found.unanswered:
+        note += show.text("pairs_failed", count=show.count(found.unanswered), ratio=FAILED_RATIO)
     return Picture(show.text("experiments.pairs.differences", metric=verdict.metric.name), drawn, note)
 
 

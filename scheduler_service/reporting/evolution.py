@@ -8,19 +8,23 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from scheduler_service.clock import parse_time, to_iso
-from scheduler_service.experiments.examination import alpha_of_pairs, pairs_by_source
+from scheduler_service.experiments.examination import alpha_of_pairs, judge_replayed, pairs_by_source
 from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.stats.arms import BASELINE, rows_of_arm, since_recorded, user_values
 from scheduler_service.stats.effect import Effect, effect_of_arms
-from scheduler_service.stats.metrics import Metric, metric_named, paired_metric
+from scheduler_service.stats.metrics import METRICS, Metric, metric_named, paired_metric
 from scheduler_service.stats.outcome import NotComputable
 from scheduler_service.stats.pairs import judge_pairs
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from scheduler_service.stats.pair_sums import Replayed
+
 MOMENTS = 40
 """Number of times at which the effect is computed, each on the runs until then."""
+REPLAYED_PAIRS = 4_000_000
+"""The times of a replay are fewer, at least 2, if times x pairs were more: the database adds up the pairs for each."""
 
 TIE = 1e-9
 """Makespans count as equal if they differ by a smaller share of the baseline's; smaller differences are rounding."""
@@ -92,10 +96,13 @@ def _over_time(
     return pd.DataFrame(found, index=moments, columns=["improvement", "low", "high"], dtype="float64")
 
 
-def course(experiment: Experiment, runs: "pd.DataFrame", pairs: "pd.DataFrame") -> dict[str, Any]:
+def course(
+    experiment: Experiment, runs: "pd.DataFrame", pairs: "pd.DataFrame", replayed: "Replayed | None" = None
+) -> dict[str, Any]:
     """The development of the effects as JSON: of the users by candidate, of model_b's pairs by source.
 
-    The last point has the figures of the verdict; figures are null where no bounds could be computed yet.
+    The last point has the figures of the verdict; figures are null where no bounds could be computed yet. Arguments as
+    for `examine`. A large replay has fewer points, see `REPLAYED_PAIRS`.
     """
     alpha = experiment.alpha / len(experiment.candidates)
     first = experiment.candidates[0]
@@ -108,12 +115,26 @@ def course(experiment: Experiment, runs: "pd.DataFrame", pairs: "pd.DataFrame") 
         for source, mine in pairs_by_source(pairs, first).items()
         if len(mine)
     }
+    if replayed is not None:
+        of_pairs["replay"] = _replayed_over_time(experiment, first, replayed)
     return {
         "experiment_name": experiment.name,
         "metric": experiment.success_metric,
         "users": {arm: _points(frame) for arm, frame in of_users.items()},
         "pairs": {source: _points(frame) for source, frame in of_pairs.items()},
     }
+
+
+def _replayed_over_time(experiment: Experiment, candidate: str, replayed: "Replayed") -> "pd.DataFrame":
+    """As `effects_over_time`, for the pairs of a replay."""
+    import pandas as pd
+
+    n = replayed.sums(METRICS[paired_metric(experiment.success_metric)]).pairs
+    moments = replayed.moments(min(max(REPLAYED_PAIRS // max(n, 1), 2), MOMENTS))
+    found = [judge_replayed(experiment, candidate, replayed, moment).effect for moment in moments]
+    columns = ("improvement", "low", "high")
+    figures = {name: [getattr(each, name, math.nan) for each in found] for name in columns}
+    return pd.DataFrame(figures, index=pd.DatetimeIndex(moments), dtype="float64")
 
 
 def _points(frame: "pd.DataFrame") -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """The reports: how they are named, written and listed, in a folder or elsewhere."""
 
+import os
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -7,7 +8,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, cast
 
-from scheduler_service.errors import ReportNotFound, cannot_read
+from scheduler_service.errors import Conflict, InvalidInput, ReportNotFound, StorageUnavailable, cannot_read
 from scheduler_service.files import write_atomically
 
 if TYPE_CHECKING:
@@ -52,6 +53,12 @@ class ReportShelf(Protocol):
 
     def read(self, name: str) -> bytes:
         """The content of a report; raises ReportNotFound."""
+
+    def put(self, report: ReportFile, content: bytes) -> None:
+        """Store a copy of a report from another shelf; raises Conflict if another one has its name."""
+
+    def forget(self, before: datetime) -> int:
+        """Delete the reports that were created before then; returns their number."""
 
 
 class ReportFolder:
@@ -98,6 +105,38 @@ class ReportFolder:
         if path is None:
             raise ReportNotFound("report_not_found", name=name)
         return path.read_bytes()
+
+    def put(self, report: ReportFile, content: bytes) -> None:
+        """See `ReportShelf`.
+
+        Raises:
+            InvalidInput: its name is not that of a file.
+            StorageUnavailable: it cannot be written.
+        """
+        if Path(report.name).name != report.name:
+            raise InvalidInput("report_name", name=report.name)
+        path = self._folder / report.name
+        if path.exists():
+            if path.read_bytes() != content:
+                raise Conflict("report_differs", name=report.name)
+            return
+        write_atomically(path, content)
+        created_ns = round(report.created_at.timestamp() * 1e6) * 1_000
+        os.utime(path, ns=(created_ns, created_ns))
+
+    def forget(self, before: datetime) -> int:
+        """See `ReportShelf`; other files remain.
+
+        Raises:
+            StorageUnavailable: a file cannot be deleted.
+        """
+        old = [report for report in self.listed() if report.created_at < before]
+        for report in old:
+            try:
+                (self._folder / report.name).unlink(missing_ok=True)
+            except OSError as err:
+                raise StorageUnavailable("cannot_write", path=str(self._folder), reason=str(err)) from err
+        return len(old)
 
 
 def contents_of(report: "Report", *, pdf: bool) -> dict[str, bytes]:

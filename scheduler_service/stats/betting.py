@@ -31,7 +31,7 @@ STEPS = 40
 """Steps of the bisection."""
 
 
-def log_capital(above: Values, room: Values) -> float:
+def log_capital(above: Values, room: Values, weights: Values | None = None) -> float:
     """log of the capital, initially 1, of bets that the mean of the values x_i is above zero.
 
         log sum_k prior_k prod_i (1 + stake_k x_i / l_i),  x_i >= -l_i
@@ -42,9 +42,10 @@ def log_capital(above: Values, room: Values) -> float:
     Args:
         above: x_i + l_i, shape (n,), at least 0: the distance of each value from its minimum.
         room: l_i, shape (n,), greater than 0, known before x_i.
+        weights: number of times that each value occurs, shape (n,); None: once.
     """
-    growth = above / room - 1.0
-    each = np.log1p(np.multiply.outer(STAKES, growth)).sum(axis=1) + np.log(PRIOR)
+    growth = np.log1p(np.multiply.outer(STAKES, above / room - 1.0))
+    each = (growth.sum(axis=1) if weights is None else growth @ weights) + np.log(PRIOR)
     highest = float(each.max())
     return highest + float(np.log(np.exp(each - highest).sum()))
 

@@ -19,6 +19,8 @@ from scheduler_service.stats.summaries import Values
 MAX_RATIO = 4.0
 """On a logarithmic scale without limits, a value is clipped to this factor above or below the mean of the previous
 users."""
+PAIR_LIMIT = math.log(FAILED_RATIO)
+"""The differences of pairs, on the logarithmic scale, are clipped to +- this value."""
 MAX_RATIO_OF_MEANS = 1_000.0
 """Bounds of a ratio of means are limited to this value."""
 
@@ -54,6 +56,7 @@ class Evidence:
     none: float  # the value of "no difference": 0, or 1 for a ratio
     farthest: tuple[float, float]  # limits of the bounds
     n: int
+    weights: Values | None = None  # number of users with each term; None: one
 
     def low(self, alpha: float) -> float:
         """Lower bound; with probability 1 - alpha it is below the true value at all times."""
@@ -71,16 +74,17 @@ class Evidence:
         """
         side: Side = "above" if self.estimate > self.none else "below"
         shift = errors * self.standard_error * (1.0 if side == "above" else -1.0)
-        return values_needed(*self.terms_at(self.none + shift).bet_on(side), alpha)
+        shares = None if self.weights is None else self.weights / self.weights.sum()
+        return values_needed(*self.terms_at(self.none + shift).bet_on(side), alpha, weights=shares)
 
     def could_exclude(self, supposed: float, side: Side, alpha: float) -> bool:
         """Whether this number of users can exclude the supposed value at `alpha`, if they show no difference."""
         terms, difference = self.terms_at(supposed), self.none - supposed
         neutral = Terms(np.full(terms.value.size, difference), terms.low, terms.high)
-        return log_capital(*neutral.bet_on(side)) >= exclusion_threshold(alpha)
+        return log_capital(*neutral.bet_on(side), self.weights) >= exclusion_threshold(alpha)
 
     def _log_capital(self, supposed: float, side: Side) -> float:
-        return log_capital(*self.terms_at(supposed).bet_on(side))
+        return log_capital(*self.terms_at(supposed).bet_on(side), self.weights)
 
     def _search_interval(self, end: int) -> tuple[float, float]:
         return min(max(self.estimate, self.farthest[0]), self.farthest[1]), self.farthest[end]
@@ -125,26 +129,41 @@ def effect_of_pairs(a: Values, b: Values, metric: Metric, alpha: float) -> Effec
 
     d = b - a on the logarithmic scale, clipped to -log `FAILED_RATIO` .. log `FAILED_RATIO`; se = s_d / sqrt(n).
     """
-    limit = math.log(FAILED_RATIO)
-    evidence = difference_of_pairs(np.clip(b - a, -limit, limit), limit)
-    if isinstance(evidence, NotComputable):
-        return evidence
+    return effect_of_differences(np.clip(b - a, -PAIR_LIMIT, PAIR_LIMIT), correlation_of(a, b), metric, alpha)
+
+
+def effect_of_differences(
+    d: Values, correlation: float | None, metric: Metric, alpha: float, weights: Values | None = None
+) -> Effect | NotComputable:
+    """As `effect_of_pairs`, of clipped differences; `weights` as for `difference_of_pairs`."""
+    evidence = difference_of_pairs(d, PAIR_LIMIT, weights)
+    return evidence if isinstance(evidence, NotComputable) else _effect(evidence, correlation, metric, alpha)
+
+
+def correlation_of(a: Values, b: Values) -> float | None:
+    """The correlation of both sides of pairs, shapes (n,); None if a side does not vary."""
     varies = a.size > 1 and not any(nearly_constant(float(side.std()), 1.0) for side in (a, b))
-    return _effect(evidence, float(np.corrcoef(a, b)[0, 1]) if varies else None, metric, alpha)
+    return float(np.corrcoef(a, b)[0, 1]) if varies else None
 
 
-def difference_of_pairs(d: Values, limit: float) -> Evidence | NotComputable:
-    """The evidence on the mean of the users' differences `d`, shape (n,), in -limit .. limit."""
+def difference_of_pairs(d: Values, limit: float, weights: Values | None = None) -> Evidence | NotComputable:
+    """The evidence on the mean of the users' differences.
+
+    Args:
+        d: shape (n,), in -limit .. limit.
+        weights: number of users with each difference, shape (n,); None: one.
+    """
     if not d.size:
         return NotComputable("no_data", "no_pairs")
     ends = np.full(d.size, limit)
     return Evidence(
         terms_at=lambda supposed: Terms(d - supposed, -ends - supposed, ends - supposed),
-        estimate=float(d.mean()),
-        standard_error=_error(d),
+        estimate=float(d.mean() if weights is None else np.average(d, weights=weights)),
+        standard_error=_error(d, weights),
         none=0.0,
         farthest=(-limit, limit),
-        n=d.size,
+        n=d.size if weights is None else round(float(weights.sum())),
+        weights=weights,
     )
 
 
@@ -276,5 +295,9 @@ def _effect(evidence: Evidence, correlation: float | None, metric: Metric, alpha
     )
 
 
-def _error(values: Values) -> float:
-    return float(values.std(ddof=1)) / math.sqrt(values.size) if values.size > 1 else 0.0
+def _error(values: Values, weights: Values | None = None) -> float:
+    if weights is None:
+        return float(values.std(ddof=1)) / math.sqrt(values.size) if values.size > 1 else 0.0
+    n = float(weights.sum())
+    squares = float(weights @ (values - np.average(values, weights=weights)) ** 2)
+    return math.sqrt(squares / (n - 1.0) / n) if n > 1.0 else 0.0

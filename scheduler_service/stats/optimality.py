@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -22,6 +22,13 @@ MIN_ANSWERS = 25
 """Minimum number of answers of each arm for this share to be reliable."""
 PROVEN_GAP = 1e-6
 """A schedule counts as optimal if its gap (a share) to the best proven bound is at most this; the rest is rounding."""
+
+
+class Proven(NamedTuple):
+    """Numbers of answers of an arm."""
+
+    known: int  # with a gap to a proven bound
+    proven: int  # of them, optimal
 
 
 @dataclass(frozen=True)
@@ -71,22 +78,23 @@ def cannot_tell(runs: pd.DataFrame, metric: Metric, arms: tuple[str, str]) -> Ca
     gaps = {}
     for arm in arms:
         rows = rows_of_arm(runs, arm)
-        gaps[arm] = np.asarray(rows["gap"][succeeded(rows)], np.float64)
-    return _judged(metric, gaps)
+        gaps[arm] = proven_of(np.asarray(rows["gap"][succeeded(rows)], np.float64))
+    return cannot_tell_of(metric, gaps)
 
 
-def cannot_tell_pairs(metric: Metric, gaps: Mapping[str, Values]) -> CannotTell | None:
-    """The same for pairs; `gaps` are those of the answers of each arm, NaN for failures."""
-    return _judged(metric, gaps)
+def proven_of(gaps: Values) -> Proven:
+    """The counts of gaps; those that are not finite are unknown."""
+    known = gaps[np.isfinite(gaps)]
+    return Proven(int(known.size), int((known <= PROVEN_GAP).sum()))
 
 
-def _judged(metric: Metric, gaps: Mapping[str, Values]) -> CannotTell | None:
+def cannot_tell_of(metric: Metric, answers: Mapping[str, Proven]) -> CannotTell | None:
+    """As `cannot_tell`, from the counts of each arm's answers."""
     if metric.telling is None:
         return None
     shares = {}
-    for arm, values in gaps.items():
-        known = values[np.isfinite(values)]
-        if known.size < MIN_ANSWERS:
+    for arm, counts in answers.items():
+        if counts.known < MIN_ANSWERS:
             return None
-        shares[arm] = float((known <= PROVEN_GAP).mean())
+        shares[arm] = counts.proven / counts.known
     return CannotTell(metric.name, metric.telling, shares) if min(shares.values()) >= PROVEN_SHARE else None

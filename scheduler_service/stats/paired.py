@@ -33,18 +33,34 @@ def paired(a: Values, b: Values, alpha: float = 0.05) -> Paired | NotComputable:
     Source: Student, Biometrika 6 (1908) 1-25. The results equal those of scipy.stats.ttest_rel, which is not called
     because it warns about nearly equal differences and overflows for very large values.
     """
-    from scipy import stats  # slow to import, and the service starts without it
-
     if a.shape != b.shape:
         raise ValueError(f"pairs need as many values on both sides; there are {a.size} and {b.size}")
     if a.size < 2:
-        return NotComputable("too_few_units", "too_few_pairs", least=2, pairs=a.size)
+        return paired_of(a.size, (0.0, 0.0), 0.0, 0.0, alpha)
     exponent, (a, b) = scaled(a, b)
     difference = b - a
-    mean, df = float(difference.mean()), a.size - 1
     standard_error = float(difference.std(ddof=1)) / math.sqrt(a.size)
-    if nearly_constant(standard_error, float(a.mean()), float(b.mean())):
+    means = float(a.mean()), float(b.mean())
+    return paired_of(a.size, means, float(difference.mean()), standard_error, alpha, exponent)
+
+
+def paired_of(
+    n: int, means: tuple[float, float], mean: float, standard_error: float, alpha: float, exponent: int = 0
+) -> Paired | NotComputable:
+    """As `paired`, from the figures of the values.
+
+    Args:
+        n: number of units.
+        means: of both sides.
+        mean, standard_error: of the differences; all of them divided by 2^exponent.
+    """
+    from scipy import stats  # slow to import, and the service starts without it
+
+    if n < 2:
+        return NotComputable("too_few_units", "too_few_pairs", least=2, pairs=n)
+    if nearly_constant(standard_error, *means):
         return NotComputable("no_variation", "no_variation_of_pairs")
+    df = n - 1
     radius = float(stats.t.isf(alpha / 2.0, df)) * standard_error
     return Paired(
         mean_difference=unscaled(mean, exponent),

@@ -12,20 +12,19 @@ import numpy as np
 import numpy.typing as npt
 
 from scheduler_service.stats.arms import BASELINE, FAILED_RATIO, units
-from scheduler_service.stats.effect import effect_of_pairs
+from scheduler_service.stats.effect import effect_of_differences
 from scheduler_service.stats.judged import DaysLeft, Judged, Word, advice, word_for
 from scheduler_service.stats.metrics import METRICS, PAIRED, Metric
-from scheduler_service.stats.optimality import CannotTell, cannot_tell_pairs
+from scheduler_service.stats.optimality import CannotTell, cannot_tell_of, proven_of
 from scheduler_service.stats.outcome import NotComputable
-from scheduler_service.stats.paired import Paired, paired
+from scheduler_service.stats.pair_sums import TIE, PairSums, Users, no_pairs
+from scheduler_service.stats.paired import Paired, paired_of
 from scheduler_service.stats.summaries import Values
 from scheduler_service.words import Message
 
 if TYPE_CHECKING:
     import pandas as pd
 
-TIE = 1e-9
-"""Two schedules are equally long if their makespans differ by at most this share."""
 MAX_WORST = 10
 """Number of the candidate's worst pairs that are reported."""
 
@@ -124,49 +123,82 @@ def judge_pairs(
     Raises:
         KeyError: another metric.
     """
-    if metric not in PAIRED:
-        raise KeyError(f"pairs are not judged by {metric!r}; they are by {' or '.join(PAIRED)}")
-    judged = METRICS[metric]
-    unrecorded = _unrecorded(pairs, judged)
-    pairs = pairs[:0] if unrecorded is not None else pairs
-    rows, a, b = _compared(pairs, judged)
-    failed_a, failed_b = _failed(pairs, "a"), _failed(pairs, "b")
-    per_user = _user_means(rows, a, b)
-    ratio = b / a
-    is_tie = np.abs(ratio - 1.0) <= TIE
-    is_one_model = bool(len(pairs)) and bool(pairs["key_a"].eq(pairs["key_b"]).all())
-    effect = effect_of_pairs(per_user[0], per_user[1], judged, alpha)
+    return judge_sums(sums_of(pairs, metric), margin=margin, alpha=alpha, candidate=candidate, metric=metric)
+
+
+def judge_sums(
+    sums: PairSums, *, margin: float, alpha: float, candidate: str = "model_b", metric: str = "makespan"
+) -> PairedVerdict:
+    """As `judge_pairs`, from the figures of the pairs in this metric."""
+    judged, users = _paired(metric), sums.users
+    effect = effect_of_differences(users.differences, users.correlation, judged, alpha, users.weights)
     word: Word
-    if is_one_model or (len(rows) and bool(is_tie.all())):
+    if sums.is_one_model or (sums.pairs and sums.ties == sums.pairs):
         word, reason = "identical", None
     elif isinstance(effect, NotComputable):
-        word, reason = "invalid", unrecorded or effect
+        word, reason = "invalid", sums.unrecorded or effect
     else:
         word, reason = word_for(effect, margin), None
     undecidable = None
-    if word not in ("better", "worse") and not is_one_model:
-        undecidable = cannot_tell_pairs(judged, {BASELINE: _gaps(pairs, "a"), candidate: _gaps(pairs, "b")})
+    if word not in ("better", "worse") and not sums.is_one_model:
+        undecidable = cannot_tell_of(judged, dict(zip((BASELINE, candidate), sums.proven, strict=True)))
     return PairedVerdict(
         candidate=candidate,
         metric=judged,
         word=word,
-        is_one_model=is_one_model,
+        is_one_model=sums.is_one_model,
         reason=reason,
         margin=margin,
         alpha=alpha,
         effect=effect,
-        test=paired(per_user[0], per_user[1], alpha),
+        test=paired_of(users.n, users.means, users.mean_difference, users.standard_error, alpha),
+        pairs=sums.pairs,
+        users=users.n,
+        distinct_instances=sums.distinct_instances,
+        wins=sums.wins,
+        ties=sums.ties,
+        losses=sums.losses,
+        failures=sums.failures,
+        worst=sums.worst,
+        cannot_tell=undecidable,
+        days_left=_days_left(word, undecidable),
+    )
+
+
+def _paired(metric: str) -> Metric:
+    if metric not in PAIRED:
+        raise KeyError(f"pairs are not judged by {metric!r}; they are by {' or '.join(PAIRED)}")
+    return METRICS[metric]
+
+
+def sums_of(pairs: pd.DataFrame, metric: str) -> PairSums:
+    """The figures of the pairs; arguments and errors as of `judge_pairs`."""
+    judged = _paired(metric)
+    if (unrecorded := _unrecorded(pairs, judged)) is not None:
+        return no_pairs(unrecorded)
+    rows, a, b = _compared(pairs, judged)
+    failed_a, failed_b = _failed(pairs, "a"), _failed(pairs, "b")
+    ratio = b / a
+    is_tie = np.abs(ratio - 1.0) <= TIE
+    return PairSums(
         pairs=len(rows),
-        users=int(per_user[0].size),
-        distinct_instances=int(rows["input_digest"].nunique()) if "input_digest" in rows.columns else 0,
+        users=Users.of(*_user_means(rows, a, b)),
+        is_one_model=bool(len(pairs)) and bool(pairs["key_a"].eq(pairs["key_b"]).all()),
         wins=int((~is_tie & (ratio < 1.0)).sum()),
         ties=int(is_tie.sum()),
         losses=int((~is_tie & (ratio > 1.0)).sum()),
         failures=(int(failed_a.sum()), int(failed_b.sum())),
+        proven=(proven_of(_gaps(pairs, "a")), proven_of(_gaps(pairs, "b"))),
+        distinct_instances=int(rows["input_digest"].nunique()) if "input_digest" in rows.columns else 0,
         worst=_worst(rows, judged, a, b),
-        cannot_tell=undecidable,
-        days_left=_days_left(word, undecidable),
+        unrecorded=None,
     )
+
+
+def worst_of(pairs: pd.DataFrame, metric: Metric) -> tuple[dict[str, Any], ...]:
+    """The pairs with the largest ratios above 1, for `PairedVerdict.worst`."""
+    rows, a, b = _compared(pairs, metric)
+    return _worst(rows, metric, a, b)
 
 
 def _days_left(word: Word, undecidable: CannotTell | None) -> DaysLeft:

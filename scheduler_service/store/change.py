@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from scheduler_service.errors import StorageUnavailable
+from scheduler_service.lease import Lease
 
 Line = TypeVar("Line")
 
@@ -63,6 +64,10 @@ class Store(Source, Protocol):
         """The home whose names the store has; also where a process keeps what it does not share."""
 
     @property
+    def is_edited_by_hand(self) -> bool:
+        """Whether people write documents, too; else only this program does, in this version or another one."""
+
+    @property
     def fault(self) -> StorageUnavailable | None:
         """Why what was read before remains in use; None if all is well."""
 
@@ -75,14 +80,20 @@ class Store(Source, Protocol):
     def log(self, name: str, read: Callable[[dict[str, Any]], Line]) -> Log[Line]:
         """A log; `read` converts a line's object: ValueError, KeyError or TypeError if it is invalid."""
 
-    def changing(self, *, within: "Change | None" = None) -> "AbstractContextManager[Change]":
+    def changing(
+        self, *, within: "Change | None" = None, lease: Lease | None = None
+    ) -> "AbstractContextManager[Change]":
         """Lock other writers out, and commit the change at the end of the block, as a whole or not at all.
 
         Args:
             within: a change of this store that is in progress; the block becomes a part of it.
+            lease: the change rests on it: nobody else takes it before the end of the block. Not with `within`, whose
+                change rests on what it was begun with.
 
         Raises:
+            LeaseLost: the lease is not held any more; the block was not begun.
             StorageUnavailable: others held the lock too long, or the change cannot be written; nothing has changed.
+                With the code `change_outcome_unknown` it may have happened.
         """
 
     def file(self, name: str) -> Path:
@@ -90,6 +101,9 @@ class Store(Source, Protocol):
 
     def file_names(self, folder: str) -> list[str]:
         """The names of the files in a folder."""
+
+    def digests(self, folder: str) -> dict[str, str]:
+        """The SHA-256 of the content of each file in a folder, computed from what is stored."""
 
     def empty(self, folder: str, older_than_s: float) -> None:
         """Delete what was moved to `folder` that long ago."""

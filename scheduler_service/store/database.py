@@ -10,11 +10,13 @@ import hashlib
 import json
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
+from uuid import uuid4
 
 from sqlalchemy import Connection, func, select, text
 from sqlalchemy.dialects.postgresql import insert
@@ -22,7 +24,9 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from scheduler_service.database_url import DatabaseUrl
 from scheduler_service.errors import StorageUnavailable
-from scheduler_service.files import write_atomically
+from scheduler_service.files import sha256_of, write_atomically
+from scheduler_service.lease import Lease
+from scheduler_service.postgresql import attempts
 from scheduler_service.postgresql.connecting import connect, postgresql_engine
 from scheduler_service.postgresql.faults import postgresql_errors
 from scheduler_service.postgresql.migration import lock_migrations
@@ -36,6 +40,8 @@ CONNECTIONS = 3
 CHANNEL = "scheduler_store"
 POLL_S, RETRY_S = 1.0, 0.5
 LOCK_TIMEOUT_S = 10.0
+OUTCOME_TIMEOUT_S = 10.0
+"""After a commit without an answer, its outcome is asked for that long; a standby is usually promoted by then."""
 BATCH_SIZE = 100
 """Rows of a statement."""
 _NEW = insert(entries)
@@ -115,6 +121,8 @@ class DatabaseStore:
     Args:
         home: where this process keeps copies of files.
     """
+
+    is_edited_by_hand = False
 
     def __init__(self, url: DatabaseUrl, home: Path) -> None:
         self.home = home.absolute()
@@ -198,7 +206,8 @@ class DatabaseStore:
             StorageUnavailable: the database cannot be read; `fault` keeps the error.
         """
         try:
-            with self._mutex, self.reading() as connection:
+            # The connection first: who waits for one must not keep a change waiting, which has one and needs the mutex.
+            with self.reading() as connection, self._mutex:
                 connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
                 self._refresh(connection)
         except StorageUnavailable as err:
@@ -252,17 +261,25 @@ class DatabaseStore:
     # --- changing ---
 
     @contextmanager
-    def changing(self, *, within: Change | None = None) -> Iterator[Change]:
+    def changing(self, *, within: Change | None = None, lease: Lease | None = None) -> Iterator[Change]:
         if within is not None:
             yield within
             return
-        with self._exclusive() as (connection, number):
-            with self._mutex:
-                self._refresh(connection)
-            change = Change(self)
-            yield change
-            if not change.is_empty:
-                self._write(connection, change, number + 1)
+        change, attempt, is_written = Change(self), uuid4().hex, False
+        try:
+            with self._exclusive() as (connection, number):
+                if lease is not None:
+                    lease.confirm(connection)
+                with self._mutex:
+                    self._refresh(connection)
+                yield change
+                if not change.is_empty:
+                    self._write(connection, change, number + 1)
+                    is_written = attempts.is_new(connection, attempt)
+        except StorageUnavailable as err:
+            if not is_written or not self._was_committed(attempt):
+                raise
+            log.warning("%s; the change was committed", err)
         if not change.is_empty:
             with suppress(StorageUnavailable):  # it is committed, and the thread reads it later
                 self.refresh()
@@ -282,6 +299,26 @@ class DatabaseStore:
                     yield connection, connection.execute(select(revision.c.number).with_for_update()).scalar_one()
         finally:
             self._writing.release()
+
+    def _was_committed(self, attempt: str) -> bool:
+        """Whether a change is committed whose commit got no answer; waits for the database's return.
+
+        Raises:
+            StorageUnavailable: this is still unknown after `OUTCOME_TIMEOUT_S`.
+        """
+        until_s = time.monotonic() + OUTCOME_TIMEOUT_S
+        while True:
+            try:
+                # A commit that is still in progress holds the lock. And locking writes: with a synchronous standby, the
+                # end of this transaction waits until the standby has everything before it, so also that commit.
+                with self._exclusive() as (connection, _):
+                    is_there = attempts.is_committed(connection, attempt)
+            except StorageUnavailable as err:
+                if time.monotonic() >= until_s or self._closed.wait(RETRY_S):
+                    waited = OUTCOME_TIMEOUT_S
+                    raise StorageUnavailable("change_outcome_unknown", database=self.shown(), waited=waited) from err
+            else:
+                return is_there
 
     def _write(self, connection: Connection, change: Change, number: int) -> None:
         state = self.check_read()
@@ -312,7 +349,7 @@ class DatabaseStore:
         with self._engine.begin() as connection:
             if not _has_tables(connection):
                 lock_migrations(connection)
-                for table in metadata.sorted_tables:
+                for table in (*metadata.sorted_tables, attempts.attempts):
                     connection.execute(CreateTable(table, if_not_exists=True))
                     for index in table.indexes:
                         connection.execute(CreateIndex(index, if_not_exists=True))
@@ -332,7 +369,7 @@ class DatabaseStore:
             return self.home / CACHE / "missing" / name
         path = self.home / CACHE / entry.sha256
         if entry.sha256 not in self._verified or not path.exists():
-            if not path.exists() or _sha256_of(path) != entry.sha256:
+            if not path.exists() or sha256_of(path) != entry.sha256:
                 with self.reading() as connection:
                     content = connection.execute(select(blobs.c.content).where(blobs.c.sha256 == entry.sha256)).scalar()
                 if content is not None:
@@ -343,6 +380,13 @@ class DatabaseStore:
     def file_names(self, folder: str) -> list[str]:
         found = self.check_read().entries.items()
         return sorted(name for name, entry in found if entry.sha256 is not None and _is_in(folder, name))
+
+    def digests(self, folder: str) -> dict[str, str]:
+        stored = func.encode(func.sha256(blobs.c.content), "hex")  # by the server: the contents stay there
+        found = select(entries.c.name, stored).join(blobs, blobs.c.sha256 == entries.c.sha256)
+        with self.reading() as connection:
+            rows = connection.execute(found.where(entries.c.name.startswith(f"{folder}/", autoescape=True))).all()
+        return {name: sha256 for name, sha256 in rows if _is_in(folder, name)}
 
     def scratch(self, folder: str) -> Path:
         path = self.home / CACHE / folder
@@ -369,12 +413,8 @@ class DatabaseStore:
 
 
 def _has_tables(connection: Connection) -> bool:
-    return connection.execute(select(func.to_regclass(revision.name))).scalar() is not None
-
-
-def _sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    names = (revision.name, attempts.attempts.name)
+    return None not in connection.execute(select(*(func.to_regclass(name) for name in names))).one()
 
 
 def _is_in(folder: str, name: str) -> bool:

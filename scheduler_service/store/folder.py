@@ -16,9 +16,10 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Generic
 
-from scheduler_service.errors import MustBeMended, StorageUnavailable
-from scheduler_service.files import locked, move, remove_old, write_atomically, write_json
+from scheduler_service.errors import LeaseLost, MustBeMended, StorageUnavailable
+from scheduler_service.files import locked, move, remove_old, sha256_of, write_atomically, write_json
 from scheduler_service.jsonlines import JsonLines
+from scheduler_service.lease import Lease
 from scheduler_service.store.change import MAX_DOCUMENT_BYTES, Change, Found, Line, Stamp
 
 PENDING = ".pending.json"
@@ -38,6 +39,7 @@ class FolderStore:
     """
 
     fault: StorageUnavailable | None = None
+    is_edited_by_hand = True
 
     def __init__(self, home: Path) -> None:
         self.home = home = home.absolute()
@@ -125,11 +127,13 @@ class FolderStore:
     # --- changing ---
 
     @contextmanager
-    def changing(self, *, within: Change | None = None) -> Iterator[Change]:
+    def changing(self, *, within: Change | None = None, lease: Lease | None = None) -> Iterator[Change]:
         if within is not None:
             yield within
             return
         with locked(self._lock_of, LOCK_TIMEOUT_S):
+            if lease is not None and not lease.is_held:
+                raise LeaseLost("lease_lost", name=lease.name)
             try:
                 self._finish_pending()
                 change = Change(self)
@@ -196,6 +200,9 @@ class FolderStore:
 
     def file_names(self, folder: str) -> list[str]:
         return sorted(f"{folder}/{path.name}" for path in (self.home / folder).glob("[!.]*"))
+
+    def digests(self, folder: str) -> dict[str, str]:
+        return {name: sha256_of(self.home / name) for name in self.file_names(folder)}
 
     def close(self) -> None:
         """Nothing is done in the background."""

@@ -14,8 +14,9 @@ from scheduler_service.alerts.episodes import Episode, Key, Silence
 from scheduler_service.alerts.notice import Notice
 from scheduler_service.clock import Clock, parse_time, to_iso
 from scheduler_service.errors import AlertNotFound
+from scheduler_service.lease import Lease
 from scheduler_service.telemetry import queries
-from scheduler_service.telemetry.database import Lease, changed, database_of
+from scheduler_service.telemetry.database import changed, database_of
 from scheduler_service.telemetry.schema import alerts, outbox, silences
 from scheduler_service.telemetry.writer import Writer, storable_text
 

@@ -29,6 +29,8 @@ from scheduler_service.database_url import DatabaseUrl, parse_place
 from scheduler_service.errors import InvalidInput
 from scheduler_service.experiments.archive import Archive
 from scheduler_service.experiments.config import ConfigFile
+from scheduler_service.reporting.moving import move_reports
+from scheduler_service.reporting.shelf import open_shelf
 from scheduler_service.settings import Settings, settings_from_environment
 from scheduler_service.store.moving import move_store
 from scheduler_service.store.opening import store_at, store_of
@@ -182,9 +184,9 @@ def _parser() -> argparse.ArgumentParser:
 
     moved = command(
         "move",
-        "copy all records to an empty database of the other engine, and compare rows and digests",
-        "Stop the services first. The source stays as it is. Afterwards set or remove SCHED_DATABASE_URL, and start "
-        "the services.",
+        "copy records, models, experiments and reports to an empty database of the other engine, and compare digests",
+        "Stop the services first. The source stays as it is. After an interruption, run the same command again. "
+        "Afterwards set or remove SCHED_DATABASE_URL, and start the services.",
     )
     moved.add_argument("--to", required=True, metavar="URL", help="postgresql+psycopg://..., or the path of a new file")
     moved.add_argument("--password-file", type=path, metavar="FILE", help="file with the password for the URL")
@@ -334,7 +336,6 @@ def _move(parts: Parts, options: argparse.Namespace) -> Outcome:
     target = open_database(place)
     with progress_bar("moving", "row") as progress:
         moved = move(parts.monitor.engine, target, progress)
-    target.dispose()
     rows = [(name, content.rows, content.digest[:16]) for name, content in moved.items()]
     value = {name: {"rows": content.rows, "digest": content.digest} for name, content in moved.items()}
     if not isinstance(place, Path) or place.parent.name == "logs":
@@ -343,6 +344,13 @@ def _move(parts: Parts, options: argparse.Namespace) -> Outcome:
             n_parts, digest = move_store(store_of(parts.settings), store_at(place, home), progress)
         rows.append(("models and experiments", n_parts, digest[:16]))
         value["store"] = {"rows": n_parts, "digest": digest}
+        reports = open_shelf(parts.settings.reports_dir, parts.monitor.engine, parts.settings.records, is_shared=True)
+        others = open_shelf(home / "reports", target, place, is_shared=True)
+        with progress_bar("moving reports", "report") as progress:
+            n_reports, digest = move_reports(reports, others, progress)
+        rows.append(("reports", n_reports, digest[:16]))
+        value["reports"] = {"rows": n_reports, "digest": digest}
+    target.dispose()
     return value, f"{table(('table', 'rows', 'digest of both'), rows)}", 0
 
 

@@ -16,20 +16,10 @@ from sqlalchemy.dialects import sqlite
 
 from scheduler_service.database_url import DatabaseUrl
 from scheduler_service.errors import DatabaseDamaged, InvalidInput, StorageUnavailable
+from scheduler_service.lease import Lease
 from scheduler_service.telemetry.engines.sqlite import open_file
 
 log = logging.getLogger(__name__)
-
-
-class Lease(Protocol):
-    """The right to do a job alone."""
-
-    @property
-    def is_held(self) -> bool:
-        """Whether it is still held."""
-
-    def confirm(self, connection: Connection) -> None:
-        """Raise LeaseLost if it is lost; called in the transaction that rests on it."""
 
 
 class Slice(Protocol):
@@ -109,6 +99,13 @@ class Database(Protocol):
 
     def sizes(self) -> dict[str, int]:
         """The size of each of its files or tables, bytes."""
+
+    def await_writers(self, connection: Connection, table: Table) -> None:
+        """Wait until each row that the greatest id of the table is not lower than is there for the next query, if ever.
+
+        Raises:
+            StorageUnavailable: a transaction that writes to the table did not end.
+        """
 
     def begin_reading(self, connection: Connection) -> None:
         """Begin a transaction whose queries all see the state of the same moment."""

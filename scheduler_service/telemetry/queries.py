@@ -1,6 +1,7 @@
 """The queries on runs and pairs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -9,6 +10,7 @@ from sqlalchemy import (
     CTE,
     Boolean,
     ColumnElement,
+    Connection,
     Engine,
     Float,
     Integer,
@@ -95,7 +97,7 @@ def run_frame(
     query = runs_query(start=start, end=end, model_key=model_key, experiment=experiment, columns=columns)
     if latest is not None:
         query = query.order_by(None).order_by(runs.c.timestamp.desc()).limit(latest)
-    return _frame(fetch(engine, query), {name: DTYPES[name] for name in columns})
+    return frame_of(fetch(engine, query), {name: DTYPES[name] for name in columns})
 
 
 def pair_frame(
@@ -113,7 +115,7 @@ def pair_frame(
         StorageUnavailable: the database cannot be read.
     """
     query = pairs_query(experiment=experiment, replay=replay, source=source, start=start, end=end)
-    return _frame(fetch(engine, query), PAIR_DTYPES)
+    return frame_of(fetch(engine, query), PAIR_DTYPES)
 
 
 def count_runs(engine: Engine, experiment: str | None = None) -> int:
@@ -200,7 +202,17 @@ def fetch(engine: Engine, query: Select[Any]) -> Sequence[Row[Any]]:
         return connection.execute(query).all()
 
 
-def _frame(rows: Sequence[Row[Any]], dtypes: Mapping[str, Any]) -> "pd.DataFrame":
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A connection whose queries all see the state of one moment, and may take long. Raises as `run_frame`."""
+    database = database_of(engine)
+    with database.errors(), engine.connect() as connection:
+        database.begin_reading(connection)
+        database.prepare_fill(connection)
+        yield connection
+
+
+def frame_of(rows: Sequence[Row[Any]], dtypes: Mapping[str, Any]) -> "pd.DataFrame":
     import pandas as pd
 
     def series(values: Sequence[Any], dtype: str) -> Any:

@@ -114,6 +114,7 @@ class ReplayRecord:
     total: int  # number of selected requests
     options: Mapping[str, object]
     experiment: str | None = None
+    sample_to: int | None = None  # greatest `selection.sampling_number` of a random sample; None: no sample
     timestamp: datetime | None = None  # of its start; None: the time of recording
 
 

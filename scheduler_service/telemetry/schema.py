@@ -3,11 +3,13 @@
 Times are ISO-8601 texts in UTC with microseconds, which sort by time; JSON is text. Texts are compared by their bytes.
 
 A database of an older version is migrated when it is opened: missing tables, indexes and columns are added, nothing is
-rewritten, and older programs that have it open continue to write. Therefore a new column must be nullable. A change
-that is not an addition needs a migration step before the version is updated.
+rewritten, and older programs continue to use it, so that replicas can be upgraded one after the other. Therefore a new
+column must be nullable. A change that is not an addition needs a migration step before the version is updated, and a
+new `OLDEST_PROGRAM`.
 Versions: 1 runs and feedback; 2 pairs, replays and `runs.time_budget_ms`; 3 alerts, silences, the outbox, `days`, and
 `runs.queue_time` and `runs.total_time`; 4 `policy_makespan` of runs and pairs, and its sums in `days`; 5 `runs.split`;
-6 `runs.placements`; 7 `named_runs`; 8 `alerts.params`; 9 `replay_runs`.
+6 `runs.placements`; 7 `named_runs`; 8 `alerts.params`; 9 `replay_runs`; 10 `replay_ranges` instead of it,
+`replays.sample_to` and `pairs_by_input`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -28,10 +30,12 @@ from sqlalchemy import (
     Table,
     Text,
     TextClause,
+    and_,
     exists,
     insert,
     inspect,
     literal,
+    or_,
     select,
     text,
     update,
@@ -41,7 +45,9 @@ from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
 from scheduler_service.errors import StorageUnavailable
 
-SCHEMA_VERSION = 9
+SCHEMA_VERSION = 10
+OLDEST_PROGRAM = 9
+"""The lowest version whose programs may use a database of `SCHEMA_VERSION`."""
 
 metadata = MetaData()
 
@@ -110,6 +116,8 @@ named_runs = Table(  # names and owners of runs, see `naming`
     Column("timestamp", _text(32), nullable=False),
 )
 
+_IS_REPLAYED = text("replay IS NOT NULL")
+
 pairs = Table(  # two models on the identical instance, for one request
     "pairs",
     metadata,
@@ -140,6 +148,7 @@ pairs = Table(  # two models on the identical instance, for one request
     Column("policy_makespan_b", Float),
     # A resumed replay stores no request twice. Nulls are distinct, so shadow runs are not restricted.
     Index("pairs_once", "replay", "request_id", "candidate", unique=True),
+    Index("pairs_by_input", "replay", "input_digest", sqlite_where=_IS_REPLAYED, postgresql_where=_IS_REPLAYED),
     Index("pairs_by_experiment", "experiment", "timestamp"),
 )
 
@@ -157,11 +166,25 @@ replays = Table(  # the selection of a replay, so that it continues with the sam
     Column("last_run", WHOLE, nullable=False),  # id of the newest run that is included
     Column("total", WHOLE, nullable=False),  # number of selected requests
     Column("options", LONG_TEXT, nullable=False),  # JSON
+    # Greatest `selection.sampling_number` of a run in the random sample; null: no sample, or before version 10.
+    Column("sample_to", WHOLE),
     Index("replays_by_definition", "definition", "timestamp"),
     Index("replays_by_experiment", "experiment", "timestamp"),
 )
 
-replay_runs = Table(  # the selected requests of a replay, in the order of execution
+replay_ranges = Table(  # the ranges of run ids of a replay, in the order of execution; see `selection`
+    "replay_ranges",
+    metadata,
+    Column("replay", _text(64), primary_key=True),
+    Column("number", WHOLE, primary_key=True, autoincrement=False),  # from 0
+    Column("first", WHOLE, nullable=False),  # id of the oldest and of the newest selected run
+    Column("last", WHOLE, nullable=False),
+    Column("requests", WHOLE, nullable=False),  # number of selected requests
+    Column("checksum", WHOLE, nullable=False),  # of the ids of their runs
+    Column("skipped", WHOLE),  # requests without a pair, because their input is invalid; null: the range is not done
+)
+
+replay_runs = Table(  # lists of the selected requests of replays, which version 9 wrote; only to be deleted
     "replay_runs",
     metadata,
     Column("replay", _text(64), primary_key=True),
@@ -244,7 +267,12 @@ outbox = Table(  # notices to deliver
     Index("outbox_by_time", "written"),
 )
 
-schema_version = Table("schema_version", metadata, Column("version", Integer, primary_key=True, autoincrement=False))
+schema_version = Table(
+    "schema_version",
+    metadata,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("oldest_program", Integer),  # null: only programs of this version
+)
 
 
 def prepare(engine: Engine, name: str) -> None:
@@ -252,8 +280,12 @@ def prepare(engine: Engine, name: str) -> None:
 
     Raises:
         SQLAlchemyError: it cannot be written, or is not a database.
-        StorageUnavailable: it has a newer version.
+        StorageUnavailable: it has a newer version that this program may not use.
     """
+    with engine.begin() as connection:
+        connection.execute(CreateTable(schema_version, if_not_exists=True))
+        _check_marked(connection, name)
+    _add_missing_columns(engine, schema_version)
     with engine.begin() as connection:
         _create_tables(connection, metadata.sorted_tables, name)
     for table in metadata.sorted_tables:
@@ -268,7 +300,12 @@ def prepare_at_once(connection: Connection, name: str, more: Sequence[Table] = (
     A user who may not create tables can so use those that somebody else has created.
     """
     present = set(inspect(connection).get_table_names())
-    is_current = schema_version.name in present and _check_version(connection, name) == SCHEMA_VERSION
+    if schema_version.name not in present:
+        connection.execute(CreateTable(schema_version))
+    _check_marked(connection, name)
+    for column in _missing_columns(connection, schema_version):
+        connection.execute(_added(connection, column))
+    is_current = _check_version(connection, name) >= SCHEMA_VERSION
     if is_current and present.issuperset(table.name for table in more):
         return
     tables = [*metadata.sorted_tables, *more]
@@ -280,7 +317,6 @@ def prepare_at_once(connection: Connection, name: str, more: Sequence[Table] = (
 
 
 def _create_tables(connection: Connection, tables: Iterable[Table], name: str) -> None:
-    connection.execute(CreateTable(schema_version, if_not_exists=True))
     _check_version(connection, name)
     for table in tables:
         connection.execute(CreateTable(table, if_not_exists=True))
@@ -290,19 +326,39 @@ def _create_indexes(connection: Connection, tables: Iterable[Table]) -> None:
     for table in tables:
         for index in sorted(table.indexes, key=lambda index: str(index.name)):
             connection.execute(CreateIndex(index, if_not_exists=True))
-    older = schema_version.c.version < SCHEMA_VERSION
-    connection.execute(update(schema_version).where(older).values(version=SCHEMA_VERSION))
+    version, oldest = schema_version.c.version, schema_version.c.oldest_program
+    is_older = or_(version < SCHEMA_VERSION, and_(version == SCHEMA_VERSION, oldest.is_(None)))
+    new = {"version": SCHEMA_VERSION, "oldest_program": OLDEST_PROGRAM}
+    connection.execute(update(schema_version).where(is_older).values(new))
 
 
 def _check_version(connection: Connection, name: str) -> int:
     """The version of the database, which is written if there is none."""
     # One statement: if several processes start at the same time, only one of them writes the version.
-    first = select(literal(SCHEMA_VERSION, Integer)).where(~exists(select(schema_version.c.version)))
-    connection.execute(insert(schema_version).from_select(["version"], first))
-    found = int(connection.execute(select(schema_version.c.version)).scalar_one())
-    if found > SCHEMA_VERSION:
+    new = select(literal(SCHEMA_VERSION, Integer), literal(OLDEST_PROGRAM, Integer))
+    first = new.where(~exists(select(schema_version.c.version)))
+    connection.execute(insert(schema_version).from_select(["version", "oldest_program"], first))
+    found, oldest = connection.execute(select(schema_version.c.version, schema_version.c.oldest_program)).one()
+    if found > SCHEMA_VERSION and (oldest is None or oldest > SCHEMA_VERSION):
         raise StorageUnavailable("schema_version", path=name, found=found, known=SCHEMA_VERSION)
-    return found
+    return int(found)
+
+
+def _check_marked(connection: Connection, name: str) -> None:
+    """Refuse a newer version that does not say which programs may use it."""
+    if schema_version.c.oldest_program in _missing_columns(connection, schema_version):
+        check_complete(connection, name)
+
+
+def check_complete(connection: Connection, name: str) -> None:
+    """Check that this program knows all columns of the database.
+
+    Raises:
+        StorageUnavailable: it has a newer version.
+    """
+    found = connection.execute(select(schema_version.c.version)).scalar()
+    if found is not None and found > SCHEMA_VERSION:
+        raise StorageUnavailable("schema_version", path=name, found=found, known=SCHEMA_VERSION)
 
 
 def _add_missing_columns(engine: Engine, table: Table) -> None:

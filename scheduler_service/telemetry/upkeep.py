@@ -24,9 +24,20 @@ from sqlalchemy import (
 
 from scheduler_service.clock import to_iso
 from scheduler_service.command_line import Progress
+from scheduler_service.lease import Lease
 from scheduler_service.telemetry import queries
-from scheduler_service.telemetry.database import Lease, database_of, upsert
-from scheduler_service.telemetry.schema import days, feedback, metadata, named_runs, pairs, replay_runs, replays, runs
+from scheduler_service.telemetry.database import database_of, upsert
+from scheduler_service.telemetry.schema import (
+    days,
+    feedback,
+    metadata,
+    named_runs,
+    pairs,
+    replay_ranges,
+    replay_runs,
+    replays,
+    runs,
+)
 from scheduler_service.telemetry.writer import Writer
 
 LOCK_TIMEOUT_S = 10.0
@@ -80,6 +91,7 @@ class Upkeep:
             self._delete(pairs.c.id, and_(pairs.c.timestamp < to_iso(before), kept(pairs)))
             old_replays = select(replays.c.id).where(replays.c.timestamp < to_iso(before), kept(replays))
             for (replay,) in queries.fetch(self._engine, old_replays):
+                self._delete(replay_ranges.c.number, replay_ranges.c.replay == replay)
                 self._delete(replay_runs.c.position, replay_runs.c.replay == replay)
         return done
 

@@ -21,10 +21,9 @@ from scheduler_service.telemetry.database import database_of, given, insert_text
 from scheduler_service.telemetry.naming import check_run, put_name
 from scheduler_service.telemetry.record import PairRecord, PerformanceRecord, ReplayRecord, check_satisfaction
 from scheduler_service.telemetry.schema import (
-    SCHEMA_VERSION,
     feedback,
     pairs,
-    replay_runs,
+    replay_ranges,
     replays,
     runs,
     schema_version,
@@ -112,18 +111,17 @@ class Writer:
                 lambda connection: connection.exec_driver_sql(insert_text(connection, pairs, unless_exists=True), rows)
             )
 
-    def add_replay(self, record: ReplayRecord, run_ids: Sequence[int], now: datetime) -> None:
-        """Record a replay with its requests, unless its id is recorded already. Raises as `add_pairs`."""
+    def add_replay(self, record: ReplayRecord, ranges: Sequence[Row], now: datetime) -> None:
+        """Record a replay with its ranges of runs, unless its id is recorded already. Raises as `add_pairs`."""
         row = _row(replays, record, now, since=to_iso(record.since), options=_json(dict(record.options)))
-        selection = [{"replay": record.id, "position": number, "run": run} for number, run in enumerate(run_ids)]
 
         def add(connection: Connection) -> None:
             # The first of two processes that begin the same replay counts; the second one waits for it here.
             added = connection.exec_driver_sql(
                 insert_text(connection, replays, unless_exists=True) + " RETURNING id", row
             )
-            if added.first() is not None and selection:
-                connection.exec_driver_sql(insert_text(connection, replay_runs), selection)
+            if added.first() is not None and ranges:
+                connection.exec_driver_sql(insert_text(connection, replay_ranges), list(ranges))
 
         self.write(add)
 
@@ -140,7 +138,9 @@ class Writer:
                     self._database.check_lock(connection)
                 return
         # Locking may succeed where a commit fails: a full or broken disk.
-        self.write(lambda connection: connection.execute(update(schema_version).values(version=SCHEMA_VERSION)))
+        self.write(
+            lambda connection: connection.execute(update(schema_version).values(version=schema_version.c.version))
+        )
 
     @property
     def note(self) -> str:

@@ -183,7 +183,7 @@ class ReplayRequest(Strict):
 
     candidate: Name | None = Field(default=None, description="The arm; model_b if absent.")
     days: float = Field(default=7, gt=0, le=3_650, description="How far back.")
-    limit: Whole = Field(default=1_000, ge=1, le=100_000, description="The newest so many requests.")
+    limit: Whole = Field(default=1_000, ge=1, le=10_000_000, description="The newest so many requests.")
     seed: Annotated[int, Field(ge=0, le=2**63 - 1), WHOLE] | None = Field(
         default=None, description="A random sample of `limit` requests instead of the newest."
     )

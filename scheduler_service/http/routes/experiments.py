@@ -188,15 +188,14 @@ def get_history(parts: Services, name: ExperimentName) -> answers.ExperimentHist
 def get_results(parts: Services, name: ExperimentName) -> answers.ResultsAnswer:
     """Results of an experiment."""
     parts.experiments.get_experiment(name)  # before its runs are read: an unknown name is cheap to refuse
-    runs, pairs = records_of(name, parts.monitor)
-    return success(results=parts.experiments.results(name, runs, pairs))
+    return success(results=parts.experiments.results(name, *_records(parts, name)()))
 
 
 @api.get("/experiments/{name}/course", raises=(ExperimentNotFound,))
 def get_course(parts: Services, name: ExperimentName) -> answers.CourseAnswer:
     """The improvement and its bounds over time."""
     experiment = parts.experiments.get_experiment(name)
-    return success(course=course(experiment, *records_of(name, parts.monitor)))
+    return success(course=course(experiment, *_records(parts, name)()))
 
 
 @api.post(
@@ -260,7 +259,7 @@ def _planned(
 
 def _records(parts: Services, name: str) -> Records:
     """Reads what the experiment is judged by, on whatever thread it is called."""
-    return lambda: records_of(name, parts.monitor)
+    return lambda: (*records_of(name, parts.monitor), parts.monitor.replays.pairs_of_last(name))
 
 
 def _changed(experiment: Experiment) -> Any:

@@ -1,11 +1,10 @@
 """Replays in the background, started by a request. Independent of Flask.
 
 With a PostgreSQL database, all replicas share a replay: each does slices of it, and continues those of one that dies.
-Pairs of a slice that is begun twice are recorded once.
+A slice is one of the replay's ranges of run ids. Pairs of a slice that is begun twice are recorded once.
 """
 
 import logging
-import math
 import threading
 import time
 from collections.abc import Callable
@@ -24,7 +23,7 @@ from scheduler_service.experiments.replay import (
     ReplayState,
     contest_of,
     definition_of,
-    is_done,
+    judge_replay,
     options_of,
     plan_replay,
     replay_status,
@@ -35,8 +34,9 @@ from scheduler_service.stats.metrics import paired_metric
 from scheduler_service.telemetry.database import Slice, Slices, database_of
 from scheduler_service.telemetry.record import ReplayRecord
 
-SLICE = 25
-"""Requests of a slice. The rows of a running replay rest on it: replicas of different versions must agree."""
+VERDICT_PAUSE_FACTOR = 9.0
+"""While a replay runs, its verdict is computed again after this many times the duration of the last computation."""
+MAX_VERDICTS = 100
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +62,15 @@ class _Work:
         return round(pace_s * (self.plan.total - self.done), 1)
 
 
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    """A verdict, and the progress at which it was computed."""
+
+    content: dict[str, Any]
+    progress: tuple[ReplayState, int]  # state, and number of done requests
+    due_s: float  # time.monotonic; while the replay runs, it is not computed again before
+
+
 class Replays:
     """The replays of this process, one at a time. Thread-safe; calls may block."""
 
@@ -84,6 +93,7 @@ class Replays:
         self._work: _Work | None = None
         self._slices = database_of(monitor.engine).slices
         self._is_joining = False
+        self._verdicts: dict[tuple[Contest, str], _Verdict] = {}  # by the id of the replay
         self._first_seen: dict[str, tuple[float, int]] = {}  # shared replay -> time.monotonic, and `done` at that time
 
     def start(self, experiment: str, *, candidate: str | None = None, options: ReplayOptions) -> dict[str, Any]:
@@ -150,8 +160,8 @@ class Replays:
         )
         if self._slices is not None:
             return self._shared_state(self._slices, contest, last)
-        done = len(self._monitor.replays.done(last.id))
-        return replay_status(contest, last, "done" if done >= last.total else "unfinished", done, self._monitor)
+        is_done, done = self._monitor.replays.is_done(last), self._monitor.replays.done(last.id)
+        return self._status(contest, last, "done" if is_done else "unfinished", done)
 
     def join(self) -> None:
         """Begin slices of shared replays in the background, until none is free; called periodically, does not block."""
@@ -189,8 +199,21 @@ class Replays:
         log.info("replay %s is %s: %d of %d requests", work.plan.id, work.state, work.done, work.plan.total)
 
     def _state_of(self, work: _Work) -> dict[str, Any]:
-        state = replay_status(work.contest, work.plan.record, work.state, work.done, self._monitor)
+        state = self._status(work.contest, work.plan.record, work.state, work.done)
         return state | {"remaining_s": work.remaining_s, "error": work.error}
+
+    def _status(self, contest: Contest, record: ReplayRecord, state: ReplayState, done: int) -> dict[str, Any]:
+        """`replay_status`, with the last verdict if that is recent or nothing has changed."""
+        key, progress, began_s = (contest, record.id), (state, done), time.monotonic()
+        found = self._verdicts.get(key)
+        if found is None or (found.progress != progress and (state != "running" or began_s >= found.due_s)):
+            content = judge_replay(contest, record, self._monitor)
+            now_s = time.monotonic()
+            found = _Verdict(content, progress, now_s + VERDICT_PAUSE_FACTOR * (now_s - began_s))
+            self._verdicts[key] = found
+            for old in list(self._verdicts)[:-MAX_VERDICTS]:
+                self._verdicts.pop(old, None)
+        return replay_status(contest, record, state, done, self._monitor, found.content)
 
     # --- shared by replicas ---
 
@@ -198,15 +221,13 @@ class Replays:
         definition, replays = definition_of(contest, options), self._monitor.replays
         for job in slices.jobs():
             if (other := replays.find(job)) is not None and other.definition != definition:
-                done, total = len(replays.done(job)), other.total
-                raise Overloaded(
-                    "replay_at_work", retry_after_s=10, experiment=other.experiment, done=done, total=total
-                )
+                about = {"experiment": other.experiment, "done": replays.done(job), "total": other.total}
+                raise Overloaded("replay_at_work", retry_after_s=10, **about)
         for key in (contest.key_a, contest.key_b):
             self._models.load_model(key)
         plan = plan_replay(replays, contest, options, self._clock())
-        if not is_done(replays, plan):
-            slices.add(plan.id, math.ceil(plan.total / SLICE))
+        if not replays.is_done(plan.record):
+            slices.add(plan.id, len(plan.ranges))
             self.join()
         return self._shared_state(slices, contest, plan.record)
 
@@ -229,12 +250,12 @@ class Replays:
 
     def _do(self, mine: Slice) -> bool:
         """Whether all requests of the slice are done."""
-        record, begin = self._monitor.replays.find(mine.job), mine.number * SLICE
+        record = self._monitor.replays.find(mine.job)
         if record is None:
             return True
-        runs = self._monitor.replays.selection(record.id, begin, begin + SLICE)
+        ranges = tuple(each for each in self._monitor.replays.ranges(record.id) if each.number == mine.number)
         return run_replay(
-            ReplayPlan(record, tuple(runs), options_of(record)),
+            ReplayPlan(record, ranges, options_of(record)),
             self._monitor,
             *(self._models.load_model(key) for key in (record.key_a, record.key_b)),
             progress=lambda _done, _total: None,
@@ -243,16 +264,13 @@ class Replays:
 
     def _shared_state(self, slices: Slices, contest: Contest, record: ReplayRecord) -> dict[str, Any]:
         n_left, n_failed = slices.left(record.id)
-        done, now_s = len(self._monitor.replays.done(record.id)), time.monotonic()
+        is_done = n_left == 0 and self._monitor.replays.is_done(record)
+        done, now_s = self._monitor.replays.done(record.id), time.monotonic()
         state: ReplayState = "running" if n_left > n_failed else "failed" if n_failed else "unfinished"
-        if n_left == 0:
-            runs = tuple(self._monitor.replays.selection(record.id))
-            plan = ReplayPlan(record, runs, options_of(record))
-            state = "done" if done >= record.total or is_done(self._monitor.replays, plan) else state
+        state = "done" if is_done else state
         since_s, before = self._first_seen.setdefault(record.id, (now_s, done))
         remaining_s = None
         if state == "running" and done > before:
             remaining_s = round((now_s - since_s) / (done - before) * (record.total - done), 1)
         error = "an internal error; see the logs of the replicas" if state == "failed" else None
-        found = replay_status(contest, record, state, done, self._monitor)
-        return found | {"remaining_s": remaining_s, "error": error}
+        return self._status(contest, record, state, done) | {"remaining_s": remaining_s, "error": error}

@@ -13,7 +13,8 @@ import gevent
 
 from scheduler_service.errors import ServiceError
 from scheduler_service.http.services import Services
-from scheduler_service.telemetry.database import Database, Lease, database_of
+from scheduler_service.lease import Lease
+from scheduler_service.telemetry.database import Database, database_of
 
 TAKE_INTERVAL_S = 0.5
 """How often the other processes try to take a lease. One in PostgreSQL ends `leases.LEASE_S` after its last renewal."""

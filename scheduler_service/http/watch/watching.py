@@ -20,7 +20,7 @@ from scheduler_service.alert_rules import RULES
 from scheduler_service.alerts import rules
 from scheduler_service.alerts.desk import SERVICE_LEASE
 from scheduler_service.clock import to_iso, utc_now
-from scheduler_service.errors import ServiceError
+from scheduler_service.errors import LeaseLost, ServiceError
 from scheduler_service.experiments.examination import RUN_COLUMNS
 from scheduler_service.experiments.experiment import Experiment
 from scheduler_service.experiments.history import reason_of
@@ -29,11 +29,11 @@ from scheduler_service.experiments.rollout import Rollout
 from scheduler_service.files import remove_leftovers
 from scheduler_service.http.services import Services
 from scheduler_service.http.watch.duties import do_alone
+from scheduler_service.lease import Lease
 from scheduler_service.settings import Settings
 from scheduler_service.stats.breaker import REQUEST_COLUMNS
 from scheduler_service.store.change import Store
 from scheduler_service.store.folder import PENDING
-from scheduler_service.telemetry.database import Lease
 from scheduler_service.telemetry.queries import Seen, experiments_since
 from scheduler_service.words import Lang
 
@@ -65,8 +65,9 @@ log = logging.getLogger(__name__)
 
 
 def records_of(experiment: str, monitor: PerformanceMonitor) -> "tuple[pd.DataFrame, pd.DataFrame]":
-    """The runs and pairs of an experiment, for its review."""
-    return monitor.get_performance_data(experiment=experiment, columns=RUN_COLUMNS), monitor.get_pairs(experiment)
+    """The runs and the pairs of shadow runs of an experiment, for its review; no decision rests on a replay."""
+    runs = monitor.get_performance_data(experiment=experiment, columns=RUN_COLUMNS)
+    return runs, monitor.get_pairs(experiment, source="shadow")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ class ExperimentWatch:
     time. An experiment without runs is not reviewed.
 
     Args:
-        lease: after its loss, nothing more is reviewed; None: no other process reviews.
+        lease: after its loss, nothing more is reviewed or changed; None: no other process reviews.
     """
 
     def __init__(self, parts: Services, lease: Lease | None = None) -> None:
@@ -120,8 +121,11 @@ class ExperimentWatch:
                 continue
             self._due.discard(name)
             try:
-                experiments.review(name, *records_of(name, monitor))
+                experiments.review(name, *records_of(name, monitor), lease=self._lease)
                 self._errors.pop(name, None)
+            except LeaseLost as err:  # the holder of the lease reviews it
+                log.info("%s", err)
+                return
             except Exception as err:  # the other experiments are still reviewed
                 if self._errors.get(name) != str(err):
                     self._errors[name] = str(err)
@@ -220,13 +224,15 @@ def watch_live_models(parts: Services) -> None:
         runs = parts.monitor.get_performance_data(start_time=to_iso(utc_now() - timedelta(days=1)))
         for algorithm in {record.algorithm for record in parts.models.list_models(tag="stable")}:
             if lease.is_held:
-                parts.models.roll_back_if_degraded(algorithm, runs, cool_down)
+                parts.models.roll_back_if_degraded(algorithm, runs, cool_down, lease=lease)
 
     def check_periodically(lease: Lease) -> None:
         while lease.is_held:
             gevent.sleep(MODEL_INTERVAL_S)
             try:
                 parts.storage.run(partial(check, lease))
+            except LeaseLost as err:  # the holder of the lease checks them
+                log.info("%s", err)
             except Exception:  # the next check may work
                 log.exception("the live models could not be checked")
 
@@ -293,10 +299,14 @@ def _deliver_alerts(parts: Services, lease: Lease) -> None:
 
 
 def clean_up(parts: Services) -> None:
-    """Compact runs older than SCHED_RETENTION_DAYS, and delete old ended alerts."""
+    """Compact runs older than SCHED_RETENTION_DAYS, and delete old ended alerts and old reports."""
     clean_folders(parts.settings, parts.models.store)
     now, monitor, days = utc_now(), parts.monitor, parts.settings.retention_days
     monitor.alerts.forget(now - ALERT_RETENTION)
+    if (kept_days := parts.settings.report_retention_days) > 0.0:
+        n_deleted = monitor.reports.forget(now - timedelta(days=kept_days))
+        if n_deleted:
+            log.info("%d reports older than %g days were deleted", n_deleted, kept_days)
     if days > 0.0:
         if parts.experiments.config_problem is not None:  # unknown which experiments' runs must be kept
             log.warning("old runs are not compacted: %s", parts.experiments.config_problem)

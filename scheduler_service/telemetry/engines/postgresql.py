@@ -1,6 +1,7 @@
 """The records in PostgreSQL; several machines may use one database."""
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, ExceptionContext, Table, event, text
 
 from scheduler_service.database_url import DatabaseUrl
+from scheduler_service.errors import StorageUnavailable
 from scheduler_service.postgresql import attempts
 from scheduler_service.postgresql.connecting import check_keeps_commits, postgresql_engine
 from scheduler_service.postgresql.faults import postgresql_errors, state_of
@@ -25,6 +27,12 @@ SIZES = text(
     " WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace ORDER BY relname"
 )
 HIGHER = text("SELECT setval(pg_get_serial_sequence(:table, :column), :last)")
+WRITERS = text(
+    "SELECT virtualtransaction FROM pg_locks WHERE locktype = 'relation' AND relation = to_regclass(:table)"
+    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    " AND mode = 'RowExclusiveLock' AND granted AND pid IS DISTINCT FROM pg_backend_pid()"
+)
+WRITERS_END_WITHIN_S, POLL_S = 10.0, 0.01
 CONNECTIONS, OWN_CONNECTIONS = 16, 4
 """Per process: for records and queries; and for health, leases and new tables, which must not wait for those."""
 UNKNOWN_TABLE = "42P01"
@@ -118,6 +126,28 @@ class DatabaseServer:
         """The size of each table with its indexes, bytes."""
         with self.errors(), self._engine.connect() as connection:
             return {row[0]: int(row[1]) for row in connection.execute(SIZES)}
+
+    def await_writers(self, connection: Connection, table: Table) -> None:
+        """Wait for the transactions that write to the table now; later ones get higher ids, and nobody waits for this.
+
+        A transaction takes its lock of the table before it draws an id, and keeps it until its rows are visible. So the
+        holders of that lock are all that may still add a row with an id that is not greater than the greatest one now.
+        `CREATE INDEX CONCURRENTLY` waits in the same way.
+
+        Raises:
+            StorageUnavailable: one of them did not end within `WRITERS_END_WITHIN_S`.
+        """
+        until_s = time.monotonic() + WRITERS_END_WITHIN_S
+        automatic = connection.execution_options(isolation_level="AUTOCOMMIT")
+
+        def writers() -> set[str]:
+            return {row[0] for row in automatic.execute(WRITERS, {"table": table.name})}
+
+        waited = writers()
+        while waited := waited & writers():
+            if time.monotonic() >= until_s:
+                raise StorageUnavailable("locked_by_others", path=self.name, waited=WRITERS_END_WITHIN_S)
+            time.sleep(POLL_S)
 
     def begin_reading(self, connection: Connection) -> None:
         """Begin a transaction whose queries all see the state of the same moment."""

@@ -7,6 +7,7 @@ one is replaced by an empty one; another file in its place is used. Acknowledged
 
 import errno
 import logging
+import math
 import os
 import shutil
 import sqlite3
@@ -14,7 +15,9 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -158,6 +161,9 @@ class DatabaseFile:
         """The size of each of the database's files, bytes."""
         files = sorted(self.path.parent.glob(f"{self.path.name}*"))
         return {file.name: file.stat().st_size for file in files if file.is_file()}
+
+    def await_writers(self, _connection: Connection, _table: Table) -> None:
+        """Nothing: one transaction at a time writes, so lower ids appear first."""
 
     def begin_reading(self, connection: Connection) -> None:
         """Begin a transaction whose queries all see the state of the same moment."""
@@ -331,10 +337,16 @@ class DatabaseFile:
             self._release()
 
 
+@dataclass(frozen=True, slots=True)
 class FileLease:
     """A lock file that is held; the system releases it when the process ends."""
 
-    is_held = True
+    name: str
+
+    @property
+    def is_held(self) -> bool:
+        """Always: nobody else can take the lock of a running process."""
+        return True
 
     def confirm(self, connection: Connection) -> None:
         """Nothing: the lock is held until it is released."""
@@ -343,7 +355,7 @@ class FileLease:
 @contextmanager
 def _held(path: Path, timeout_s: float) -> Iterator[FileLease]:
     with locked(path, timeout_s):
-        yield FileLease()
+        yield FileLease(path.name)
 
 
 def open_file(path: Path) -> tuple[Engine, DatabaseFile]:
@@ -410,6 +422,15 @@ def configure(connection: sqlite3.Connection, _: object) -> None:
     _set_wal(connection)
     # FULL: a commit survives a power failure; NORMAL: only a crash of the process.
     connection.execute("PRAGMA synchronous = FULL")
+    if not _has_logarithm():
+        connection.create_function("ln", 1, lambda x: math.log(x) if x else None, deterministic=True)
+
+
+@cache
+def _has_logarithm() -> bool:
+    """Whether SQLite was built with its mathematical functions."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        return bool(connection.execute("SELECT count(*) FROM pragma_function_list WHERE name = 'ln'").fetchone()[0])
 
 
 def _set_wal(connection: sqlite3.Connection) -> None:
