@@ -65,6 +65,8 @@ def _recorded(request_id: str, engine: Engine, left: int) -> Schedule | None:
         if (found := _unpacked(plain, placements)) is not None:
             return found
         before = asked.get("published")
+        if isinstance(before, Mapping):
+            return _unpacked({**plain, "published": before}, placements)
         if left > 0 and isinstance(before, str) and (schedule := _recorded(before, engine, left - 1)) is not None:
             plain["published"] = {
                 each.step.id: {"start": max(0.0, each.start_h), "workers": each.crew} for each in schedule.steps
