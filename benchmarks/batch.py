@@ -25,8 +25,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import insert
-
 from benchmarks.machine import markdown_table, write_results
 from benchmarks.requests import bodies
 from model_manager import ModelVersionManager
@@ -45,12 +43,21 @@ from scheduler_service.experiments.replay import (
 from scheduler_service.settings import Settings
 from scheduler_service.stats.metrics import METRICS
 from scheduler_service.stats.pairs import judge_sums
-from scheduler_service.telemetry.schema import pairs, runs
 
 MODELS = ("DDQN_v1.0", "DDQN_v2.0")
 KIND = "mix"
 RAY_HOST = "127.0.0.2"  # Ray replaces 127.0.0.1 by another address of the machine
 KILL_AFTER = 0.2  # of the requests
+
+NUMBERS = "WITH RECURSIVE numbers(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM numbers WHERE i < :last) "
+FILL_RUNS = (
+    "INSERT INTO runs (request_id, timestamp, success, input_params) SELECT 'r' || i, :now, true, :input FROM numbers"
+)
+FILL_PAIRS = (  # two of each user, of a replay that is not recorded
+    "INSERT INTO pairs (request_id, user_id, timestamp, source, replay, candidate, key_a, key_b, success_a, success_b,"
+    " makespan_a, makespan_b, input_digest) SELECT 'r' || i, 'u' || (i / 2), :now, 'replay', 'sized', 'model_b', 'A',"
+    " 'B', true, true, 40.0 + i % 97, (40.0 + i % 97) * (0.97 + i * 7919 % 6007 / 100000.0), 'digest' || i FROM numbers"
+)
 
 WAYS = {
     "thread": "one thread",
@@ -167,32 +174,16 @@ def sized(n: int) -> dict[str, Any]:
     """A replay of `n` requests in a database of its own, planned and judged in a process of its own."""
     with tempfile.TemporaryDirectory(prefix="batch-benchmark-") as folder:
         home = Path(folder)
-        monitor, inputs = _monitor(home), [json.dumps(body) for body in bodies(KIND, 100)]
+        monitor = _monitor(home)
         with monitor.engine.begin() as connection:
-            for first in range(0, n, 10_000):
-                numbers = range(first, min(first + 10_000, n))
-                connection.execute(insert(runs), [_run(number, inputs[number % 100]) for number in numbers])
-                connection.execute(insert(pairs), [_pair(number) for number in numbers])
+            for statement in (FILL_RUNS, FILL_PAIRS):
+                facts = {"last": n - 1, "now": to_iso(utc_now()), "input": json.dumps(bodies(KIND, 1)[0])}
+                connection.exec_driver_sql(NUMBERS + statement, facts)
         monitor.close()
         command = [sys.executable, "-m", "benchmarks.batch", "--way", "size", "--home", folder, "--requests", str(n)]
         output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
         found: dict[str, Any] = json.loads(output.splitlines()[-1])
         return found
-
-
-def _run(number: int, input_params: str) -> dict[str, Any]:
-    now = to_iso(utc_now())
-    return {"request_id": f"r{number}", "timestamp": now, "success": True, "input_params": input_params}
-
-
-def _pair(number: int) -> dict[str, Any]:
-    """A pair of one of half as many users, of a replay that is not recorded."""
-    a, ratio = 40.0 + number % 97, 0.97 + (number * 7_919 % 6_007) / 100_000.0
-    sides = {"key_a": "A", "key_b": "B", "success_a": True, "success_b": True, "makespan_a": a, "makespan_b": a * ratio}
-    about = {"timestamp": to_iso(utc_now()), "request_id": f"r{number}", "user_id": f"u{number // 2}"}
-    return (
-        sides | about | {"source": "replay", "replay": "sized", "candidate": "model_b", "input_digest": f"{number:064}"}
-    )
 
 
 def planned_and_judged(home: Path, n_requests: int) -> dict[str, Any]:

@@ -46,10 +46,11 @@ class Change:
     kind: str
     reason: str
     outcome: str  # "acknowledged", "refused" or "unknown"
-    seen_s: float | None = None  # from its answer until the last replica showed it
-    asked_s: float | None = None  # from the request until then
+    seen_s: float | None = None  # from its answer until a request was sent that the last replica answered with it
+    asked_s: float | None = None  # from its request until the last replica had shown it
     at_s: float = 0.0  # time.monotonic of its answer
     last: str = ""  # the replica that showed it last
+    slowest_s: float = 0.0  # the longest time that replica took for one answer
 
 
 @dataclass
@@ -80,22 +81,36 @@ class Changes:
         first, second = self.keys[V1], self.keys[V2]
         return (first, second) if default in (V1, first) else (second, first)
 
+    def make_default(self, name: str) -> bool:
+        """Make a model the default model; False if this is refused or unknown."""
+        body = {"model_key": name}
+        return self.ask("change of the default model", "/models/default", body, method="PUT").outcome == "acknowledged"
+
     def observe(self, change: Change, began_s: float, is_shown: Reads) -> None:
-        """Measure when every replica that lives shows an acknowledged change."""
+        """Measure when every replica that lives shows an acknowledged change.
+
+        A request that is sent after `seen_s` sees the change; how long its answer takes is another question.
+        """
         if change.outcome != "acknowledged":
             return
         answered_s, waiting, last = time.monotonic(), list(self.stack.replicas), ""
+        took_s: dict[str, float] = {}
+        seen_s = 0.0
         while waiting:
             if time.monotonic() > answered_s + SEEN_WITHIN_S:
                 self.unseen.append(change.reason)
                 return
             for each in list(waiting):
-                if each.process.poll() is not None or _shows(each.url, self.stack.headers, is_shown):
+                asked_s = time.monotonic()
+                is_over = each.process.poll() is not None or _shows(each.url, self.stack.headers, is_shown)
+                took_s[each.url] = max(took_s.get(each.url, 0.0), time.monotonic() - asked_s)
+                if is_over:
                     waiting.remove(each)
-                    last = each.url
+                    last, seen_s = each.url, asked_s - answered_s
             time.sleep(POLL_S)
         now_s = time.monotonic()
-        seen = replace(change, seen_s=now_s - answered_s, asked_s=now_s - began_s, at_s=answered_s, last=last)
+        seen = replace(change, seen_s=seen_s, asked_s=now_s - began_s, at_s=answered_s, last=last)
+        seen = replace(seen, slowest_s=took_s.get(last, 0.0))
         self.made[self.made.index(change)] = seen
 
 
@@ -255,9 +270,7 @@ def faults_in(changes: Changes, url: DatabaseUrl, home: Path) -> dict[str, list[
     experiments, models = managers(url, home)
     registry = RegistryStore(models.store, "models", utc_now)
     moves, events = experiments.history.transitions(), models.history()
-    noted = Counter(
-        [each.reason for each in moves] + [_said(each.reason) for each in events if each.event == "promoted"]
-    )
+    noted = Counter([each.reason for each in moves] + [str(each.reason) for each in events if each.event in NOTED])
     by = {outcome: [each for each in changes.made if each.outcome == outcome] for outcome in OUTCOMES}
     in_history = [each for each in by["acknowledged"] if not each.reason.startswith("edit")]
     twice = [each.reason for each in changes.made if noted[each.reason] > 1]
@@ -279,6 +292,8 @@ def faults_in(changes: Changes, url: DatabaseUrl, home: Path) -> dict[str, list[
 
 
 OUTCOMES = ("acknowledged", "refused", "unknown")
+NOTED = ("promoted", "made_default")
+"""Events of the registry's history that changes of their own make."""
 
 
 def _differences(stack: Stack) -> list[str]:
@@ -296,10 +311,6 @@ def ramp_steps(stack: Stack, name: str) -> list[tuple[str, float | None]]:
     """The events of an experiment with the stage after each."""
     lines = read(stack, f"/experiments/{name}/history")["history"]
     return [(line["event"], line["after"].get("stage")) for line in lines]
-
-
-def _said(reason: object) -> str:
-    return str(reason)
 
 
 def _refusal(answer: requests.Response) -> str:
@@ -352,5 +363,6 @@ def slowest(made: Sequence[Change], kills: Sequence[tuple[float, str]]) -> list[
     for each in ordered[:-6:-1]:
         before = [(round(each.at_s - at_s, 1), kind) for at_s, kind in kills if at_s <= each.at_s]
         when = f"{before[-1][0]:g} s after the kill ({before[-1][1]})" if before else "before the first kill"
-        found.append(f"{each.reason}: {each.seen_s:.2f} s, last at {each.last}, {when}")
+        what = f"last at {each.last}, whose slowest answer took {each.slowest_s:.2f} s"
+        found.append(f"{each.reason}: {each.seen_s:.2f} s, {what}, {when}")
     return found

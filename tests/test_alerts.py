@@ -505,7 +505,7 @@ class Odd:
     def __init__(self) -> None:
         self.calls = 0
 
-    def send(self, notice: object) -> None:
+    def send(self, notice: object, *, key: str = "") -> None:
         self.calls += 1
         raise OverflowError("date value out of range")
 
@@ -583,6 +583,28 @@ def test_the_outbox_survives_a_kill(receiver, tmp_path):
     check_performance_alerts(monitor)
     assert len(monitor.alerts.unended()) >= 1
     assert len(receiver.got) == 1, "the same episode is not sent again"
+
+
+def test_a_notice_sent_again_after_a_crash_has_the_key_of_the_first_attempt(receiver, tmp_path):
+    """The sender is killed after the receiver has the notice and before the delivery is recorded."""
+    path = tmp_path / "killed.db"
+    code = (
+        "import os, signal, sys\n"
+        "from monitoring import PerformanceMonitor, alert_desk\n"
+        "desk = alert_desk(PerformanceMonitor(sys.argv[1]))\n"
+        "desk.tell('a drill', severity='info')\n"
+        "desk.tell('another one', severity='info')\n"
+        "desk.alerts.delivered = lambda letter: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "desk.deliver()\n"
+    )
+    killed = run_python("-c", code, str(path), env=os.environ | {"SCHED_ALERT_WEBHOOKS": f"json={receiver.url}"})
+    assert killed.returncode == -9
+    later = PerformanceMonitor(path, reports_dir=tmp_path, clock=lambda: datetime.now(UTC) + timedelta(hours=1))
+    assert alert_desk(later, settings_for(tmp_path, receiver)).deliver() == 2
+    assert [each["message"] for each in receiver.got] == ["a drill", "a drill", "another one"]
+    first, again, other = (each["idempotency-key"] for each in receiver.headers)
+    assert first == again != other
+    later.close()
 
 
 def test_send_alert_sends_once(monitor, receiver, tmp_path, now, monkeypatch):

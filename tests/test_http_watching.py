@@ -38,7 +38,7 @@ def parts(tmp_path):
 def judged(parts, monkeypatch):
     """The names of the reviewed experiments, in order."""
     names = []
-    monkeypatch.setattr(parts.experiments, "review", lambda name, *_: names.append(name))
+    monkeypatch.setattr(parts.experiments, "review", lambda name, *_, **__: names.append(name))
     return names
 
 
@@ -111,7 +111,7 @@ def test_a_rollout_is_reviewed_when_its_stage_is_due_and_otherwise_in_rotation(p
 def test_a_fault_of_one_experiment_is_logged_once_and_does_not_affect_the_others(parts, monkeypatch, caplog):
     names = []
 
-    def review(name, *_):
+    def review(name, *_, **__):
         names.append(name)
         raise ZeroDivisionError("a defect of ours")
 
@@ -129,7 +129,7 @@ def test_a_fault_of_one_experiment_is_logged_once_and_does_not_affect_the_others
 def test_a_long_review_is_followed_by_a_pause(parts, monkeypatch):
     names, now = [], SimpleNamespace(s=1_000.0)
 
-    def review(name, *_):
+    def review(name, *_, **__):
         names.append(name)
         now.s += 0.05
 

@@ -128,24 +128,6 @@ def test_of_two_equal_replays_the_first_is_kept(monitor):
     assert monitor.replays.last(definition="p").last_run == 5
 
 
-def test_each_request_is_selected_once_with_its_last_run(monitor):
-    for name, experiment, success in (("r1", "x", True), ("r2", "x", False), ("r2", "x", True), ("r3", "y", True)):
-        monitor.record_performance(
-            PerformanceRecord(request_id=name, experiment=experiment, success=success, input_params={"n": 1})
-        )
-    monitor.record_performance(PerformanceRecord(request_id="without input", experiment="x"))
-    monitor.record_performance(
-        PerformanceRecord(request_id="old", experiment="x", input_params={}, timestamp=NOW - timedelta(days=9))
-    )
-    log, since = monitor.replays, NOW - timedelta(days=7)
-    assert log.last_run() == 6
-    assert log.select(experiment="x", since=since, last_run=6) == [3, 1]
-    assert log.select(experiment=None, since=since, last_run=6) == [4, 3, 1]
-    assert log.select(experiment=None, since=since, last_run=3, limit=1) == [3]
-    assert [request.request_id for request in log.requests([3, 1, 99])] == ["r2", "r1"]
-    assert log.requests([1])[0].input_params == '{"n":1}'
-
-
 # --- runs ---
 
 

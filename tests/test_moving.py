@@ -19,6 +19,7 @@ from scheduler_service.telemetry.cli import Door, main
 from scheduler_service.telemetry.database import open_database
 from scheduler_service.telemetry.moving import TABLES, move
 from scheduler_service.telemetry.record import ReplayRecord
+from scheduler_service.telemetry.selection import Range
 from tests.codes import coded
 from tests.test_monitoring_pairs import pair
 
@@ -41,7 +42,9 @@ def fill(monitor: PerformanceMonitor, tmp_path: Path) -> None:
     monitor.record_pair(pair(), pair(source="replay", replay="d-1"))
     since = NOW - timedelta(days=7)
     usual = {"definition": "d", "candidate": "b", "key_a": "A", "key_b": "B", "since": since, "options": {}}
-    monitor.replays.begin(ReplayRecord(id="d-1", last_run=3, total=2, **usual), [3, 1])
+    monitor.replays.begin(ReplayRecord(id="d-1", last_run=3, total=2, **usual), [Range(0, 1, 3, 2, 4)])
+    with monitor.engine.begin() as connection:  # a list of an earlier version
+        connection.exec_driver_sql("INSERT INTO replay_runs (replay, position, run) VALUES ('c-1', 0, 3)")
     monitor.upkeep.compact(NOW - timedelta(days=20))
     alert_desk(monitor, Settings(home=tmp_path)).look(monitor.alert_readings(), RULES_OF_RUNS)
     alert_desk(monitor, Settings(home=tmp_path)).tell("text")

@@ -26,7 +26,6 @@ from scheduler_service.postgresql.attempts import FORGET
 from scheduler_service.settings import Settings, settings_from_environment
 from scheduler_service.telemetry.engines.sqlite import FileLease
 from scheduler_service.telemetry.queries import Seen, experiments_since
-from scheduler_service.telemetry.record import ReplayRecord
 from scheduler_service.telemetry.schema import prepare_at_once
 from tests.codes import coded
 from tests.conftest import ROOT, live_service
@@ -444,31 +443,6 @@ def test_a_clock_that_differs_from_the_databases_is_told_and_stops_nothing(monit
 
 
 # --- several replicas ---
-
-
-def test_a_run_that_is_committed_late_does_not_change_a_replay(monitor, open_monitor):
-    """One replica takes an id, and commits after another one has taken and committed a higher id."""
-    for name in ("a", "b"):
-        monitor.record_performance(record(name, input_params={"params": [1.0]}))
-    slow = open_monitor()
-    with slow.engine.connect() as late:
-        late.exec_driver_sql(
-            "INSERT INTO runs (request_id, timestamp, success, input_params) VALUES ('late', %(now)s, true, '{}')",
-            {"now": NOW.isoformat()},
-        )
-        monitor.record_performance(record("c", input_params={"params": [1.0]}))
-        log, since = monitor.replays, NOW - timedelta(days=1)
-        chosen = log.select(experiment=None, since=since, last_run=log.last_run())
-        replay = ReplayRecord(
-            id="d-1", definition="d", candidate="model_b", key_a="A", key_b="B", since=since,
-            last_run=log.last_run(), total=len(chosen), options={},
-        )  # fmt: skip
-        log.begin(replay, chosen)
-        late.commit()
-    assert len(log.select(experiment=None, since=since, last_run=replay.last_run)) == len(chosen) + 1
-    assert log.selection("d-1") == chosen
-    log.begin(replay, [99])
-    assert log.selection("d-1") == chosen, "the first of two that begin the same replay counts"
 
 
 def test_an_experiment_of_a_run_that_is_committed_late_is_noticed(monitor, open_monitor):

@@ -224,6 +224,19 @@ def test_ranges_hold_exactly_the_last_run_of_each_request(monitor):
     assert ids_of(monitor, plan) == expected(own=False)[:33]
 
 
+def test_ranges_are_kept_and_done_with_the_requests_that_have_no_pair(monitor):
+    log_runs(monitor, 60, timestamp=NOW)
+    plan = plan_replay(monitor.replays, CONTEST, ReplayOptions(), NOW)
+    monitor.replays.begin(plan.record, plan.ranges[:1])
+    assert monitor.replays.ranges(plan.id) == plan.ranges, "the first of two that begin the same replay counts"
+    monitor.replays.finish(plan.id, {0: 2, 2: 1})
+    assert [each.skipped for each in monitor.replays.ranges(plan.id)] == [2, None, 1]
+    assert monitor.replays.done(plan.id) == 3
+    assert not monitor.replays.is_done(plan.record)
+    monitor.replays.finish(plan.id, {1: 0})
+    assert monitor.replays.is_done(plan.record)
+
+
 def test_a_selection_has_few_ranges_however_large_it_is(monitor, monkeypatch):
     monkeypatch.setattr(selection, "MAX_RANGES", 4)
     log_runs(monitor, 130, timestamp=NOW)

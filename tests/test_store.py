@@ -394,8 +394,7 @@ def test_everything_is_the_same_after_moving_to_a_database_and_back(postgresql, 
 
     home, back = tmp_path / "home", FolderStore(tmp_path / "back")
     for folder in ("models/models", "models/metadata", "models/configs"):
-        for each in (home, back.home):
-            (each / folder).mkdir(parents=True)
+        (home / folder).mkdir(parents=True)
     write_all(FolderStore(home))
     (home / "ab_test_config.json").write_text("{}")
     with postgresql.schema() as url:

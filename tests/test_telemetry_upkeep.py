@@ -20,6 +20,7 @@ from scheduler_service.errors import InvalidInput, StorageUnavailable
 from scheduler_service.telemetry.cli import Door, main
 from scheduler_service.telemetry.queries import DTYPES
 from scheduler_service.telemetry.record import ReplayRecord
+from scheduler_service.telemetry.selection import Range
 from tests.codes import coded
 from tests.programs import run_python, start_python
 from tests.test_monitoring_pairs import pair
@@ -149,20 +150,20 @@ def test_pairs_of_configured_experiments_are_kept(monitor):
     assert sorted(monitor.get_pairs()["experiment"]) == ["gone", "kept"]
 
 
-def test_compaction_deletes_the_selected_requests_of_old_replays_in_several_commits(monitor, monkeypatch):
-    """The replay remains. If it continues, it selects from the runs that are left."""
+def test_compaction_deletes_the_ranges_of_old_replays_in_several_commits(monitor, monkeypatch):
+    """The replay remains, and counts among those of the two models."""
     monkeypatch.setattr("scheduler_service.telemetry.upkeep.BATCH_SIZE", 7)
     old = {"definition": "d", "candidate": "m", "key_a": "a", "key_b": "b", "last_run": 20, "total": 20, "options": {}}
     times = {"old": (200, None), "kept": (200, "kept"), "new": (2, None)}
     for name, (days, experiment) in times.items():
         at = NOW - timedelta(days=days)
         begun = ReplayRecord(id=name, experiment=experiment, since=at, timestamp=at, **old)
-        monitor.replays.begin(begun, range(20))
+        monitor.replays.begin(begun, [Range(number, number, number, 1, number) for number in range(20)])
     monitor.record_pair(*(pair(f"p{number}", timestamp=NOW - timedelta(days=200)) for number in range(20)))
     commits = []
     event.listen(monitor.engine, "commit", commits.append)
     monitor.upkeep.compact(NOW - timedelta(days=90), keep_experiments=("kept",))
-    assert {name: len(monitor.replays.selection(name)) for name in times} == {"old": 0, "kept": 20, "new": 20}
+    assert {name: len(monitor.replays.ranges(name)) for name in times} == {"old": 0, "kept": 20, "new": 20}
     assert monitor.replays.last(definition="d") is not None
     assert len(monitor.get_pairs()) == 0
     assert len(commits) >= 3 + 3, "20 rows each, 7 in a commit"

@@ -116,7 +116,8 @@ class AlertDesk:
         delivered, failed = 0, set[str]()
         for letter in self.alerts.due(self.channels):
             # The attempt is recorded first. If that fails, nothing is sent; otherwise the notice would be sent again
-            # and again. After a crash the notice is sent a second time, because a duplicate is better than none.
+            # and again. After a crash the notice is sent a second time with the same key, because a duplicate is better
+            # than none.
             if letter.channel in failed or not self.alerts.attempt(letter, self._clock() + self._wait(letter)):
                 continue
             if self._send(letter):
@@ -161,7 +162,7 @@ class AlertDesk:
 
     def _send(self, letter: Letter) -> bool:
         try:
-            self.channels[letter.channel].send(letter.notice)
+            self.channels[letter.channel].send(letter.notice, key=letter.key)
         except Exception as err:  # the answer of one channel must not stop the others
             due = self._try_again_at(letter, err)
             how, text = "dropped" if due is None else f"next attempt at {to_iso(due)}", _public_text(err)

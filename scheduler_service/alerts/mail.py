@@ -50,13 +50,13 @@ class Mail:
     def __repr__(self) -> str:
         return f"<{self.name}>"
 
-    def send(self, notice: Notice) -> None:
+    def send(self, notice: Notice, *, key: str = "") -> None:
         """See `Channel.send`.
 
         If the server refuses only some recipients, the failure is final: sending again would reach the others twice.
         """
         try:
-            refused = self._deliver(self._message(notice))
+            refused = self._deliver(self._message(notice, key))
         except smtplib.SMTPRecipientsRefused as err:
             is_final = all(code >= 500 for code, _ in err.recipients.values())
             raise self._failed(f"refused every recipient: {_refusals(err.recipients)}", is_final=is_final) from None
@@ -78,13 +78,13 @@ class Mail:
         if refused:
             raise self._failed(f"delivered, but not to {_refusals(refused)}", is_final=True)
 
-    def _message(self, notice: Notice) -> EmailMessage:
-        message = EmailMessage()
+    def _message(self, notice: Notice, key: str) -> EmailMessage:
+        message, domain = EmailMessage(), self._sender.partition("@")[2]
         message["Subject"] = shortened(one_line(notice.title), SUBJECT_LIMIT_BYTES)
         message["From"] = self._sender
         message["To"] = ", ".join(self._recipients)
         message["Date"] = format_datetime(self._clock())
-        message["Message-ID"] = make_msgid(domain=self._sender.partition("@")[2])
+        message["Message-ID"] = f"<{key}@{domain}>" if key else make_msgid(domain=domain)
         message["Auto-Submitted"] = "auto-generated"  # RFC 3834: prevents automatic replies
         message.set_content(shortened(plain(notice.text), TEXT_LIMIT_BYTES), charset="utf-8", cte="base64")
         return message

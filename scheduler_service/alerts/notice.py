@@ -26,8 +26,11 @@ class Channel(Protocol):
     @property
     def name(self) -> str: ...
 
-    def send(self, notice: Notice) -> None:
+    def send(self, notice: Notice, *, key: str = "") -> None:
         """Deliver the notice; when this returns, the receiver has it.
+
+        Args:
+            key: the same at each attempt for the same notice, so that a receiver can drop a repetition; "": none.
 
         Raises:
             DeliveryFailed: it probably was not delivered; the text contains no secret.

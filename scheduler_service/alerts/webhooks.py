@@ -67,13 +67,13 @@ class JsonWebhook:
     def __repr__(self) -> str:
         return f"<{self.name}>"
 
-    def send(self, notice: Notice) -> None:
+    def send(self, notice: Notice, *, key: str = "") -> None:
         """See `Channel.send`. Takes at most about `timeout_s` to connect, and the same for the answer."""
         try:
             body = json.dumps(self._body(notice), ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
         except (TypeError, ValueError) as err:
             raise self._failed(f"the alert cannot be written as JSON: {err}", is_final=True) from None
-        status, headers, answered = self._post(body)
+        status, headers, answered = self._post(body, key)
         self._judge(status, headers, answered)
 
     def _body(self, notice: Notice) -> dict[str, object]:
@@ -88,8 +88,9 @@ class JsonWebhook:
     def _signed_url(self) -> str:
         return self._url.get_secret_value()
 
-    def _post(self, body: bytes) -> tuple[int, Message, bytes]:
+    def _post(self, body: bytes, key: str) -> tuple[int, Message, bytes]:
         headers = {"Content-Type": "application/json; charset=utf-8", **outgoing_headers()}
+        headers |= {"Idempotency-Key": f'"{key}"'} if key else {}  # draft-ietf-httpapi-idempotency-key-header
         request = urllib.request.Request(self._signed_url(), data=body, headers=headers, method="POST")
         until = time.monotonic() + self._timeout_s
         try:

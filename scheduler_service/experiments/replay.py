@@ -252,7 +252,7 @@ class _Work:
         self._keys: dict[int, _Key] = {}  # of each repetition that is being computed
         self._waiting: dict[_Key, list[tuple[int, LoggedRequest]]] = {}  # ranges and requests whose pair is computed
         self._known: dict[_Key, PairRecord | None] = {}  # the latest ones
-        self._digests: dict[int, str] = {}  # id of a run -> digest of its input; of the requests that were read last
+        self._read: dict[int, tuple[object, str]] = {}  # id of a run -> its input and digest; of the last ones read
         self._ranges: dict[int, _Progress] = {}
         self._pending: list[PairRecord] = []
         self._committed_s = time.monotonic()
@@ -262,8 +262,9 @@ class _Work:
         self._ranges[among.number] = _Progress()
         log, record, below = self._monitor.replays, self._plan.record, None
         while requests := log.requests(record, among, READ_BATCH, below=below):
-            self._digests = {each.run: input_digest(_problem(each)) for each in requests}
-            for key, pair in log.computed(record.id, set(self._digests.values())).items():
+            problems = {each.run: _problem(each, log) for each in requests}
+            self._read = {run: (problem, input_digest(problem)) for run, problem in problems.items()}
+            for key, pair in log.computed(record.id, {digest for _, digest in self._read.values()}).items():
                 self._remember(key, pair)
             yield from requests
             below = requests[-1].run
@@ -274,7 +275,8 @@ class _Work:
 
     def add(self, among: int, request: LoggedRequest, budget_ms: float) -> Repetition | None:
         """What is to be computed for a request of a range; None if the same is computed already."""
-        record, key = self._plan.record, (self._digests[request.run], budget_ms)
+        problem, digest = self._read[request.run]
+        record, key = self._plan.record, (digest, budget_ms)
         self._ranges[among].waiting += 1
         if key in self._known:
             self._record(among, request, self._known[key])
@@ -284,7 +286,6 @@ class _Work:
             self._waiting[key] = [(among, request)]
             self._keys[next(self._numbers)] = key
             about = (request.request_id, request.user_id, record.experiment, record.candidate, record.id)
-            problem = self._monitor.replays.with_published(_problem(request))
             return Repetition(problem, *about, budget_ms, key[0])
         return None
 
@@ -413,9 +414,11 @@ def replay_status(
     }
 
 
-def _problem(request: LoggedRequest) -> object:
+def _problem(request: LoggedRequest, log: ReplayLog) -> object:
     """The recorded input; records of the guide's service contain only the 15 durations."""
     problem = json.loads(request.input_params)
+    if isinstance(problem, dict):
+        return log.with_published(problem)
     return {"params": problem} if isinstance(problem, list) else problem
 
 

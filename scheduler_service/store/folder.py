@@ -158,6 +158,7 @@ class FolderStore:
         if change.is_empty:
             return
         for name, content in change.files.items():
+            (self.home / name).parent.mkdir(parents=True, exist_ok=True)
             move(content, self.home / name)
         documents = {name: None if it is None else it.decode() for name, it in change.written.items()}
         if len(documents) == 1 and not (change.lines or change.moves) and None not in documents.values():

@@ -35,6 +35,11 @@ class Letter:
     attempts: int
     written: datetime
 
+    @property
+    def key(self) -> str:
+        """The same at each attempt, and different for each letter of any database."""
+        return hashlib.sha256(f"{self.id} {to_iso(self.written)} {self.channel}".encode()).hexdigest()[:32]
+
 
 @dataclass(frozen=True, slots=True)
 class Delivery:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, and_, exists, func, select, update
 
@@ -71,10 +71,6 @@ class ReplayLog:
         """The replay with this id."""
         return self.last(id=replay)
 
-    def with_published(self, problem: object) -> object:
-        """A recorded problem with the published plan in place of the run that it names, if that is still on record."""
-        return with_published(problem, self._engine) if isinstance(problem, dict) else problem
-
     def last(self, **wanted: str | None) -> ReplayRecord | None:
         """The latest replay with these values of `id`, `definition` or `experiment`, where they are not None."""
         query = matching(select(replays), replays, **wanted)
@@ -99,6 +95,10 @@ class ReplayLog:
         """Whether each request with a valid input has its pair."""
         ranges = self.ranges(record.id)
         return all(each.is_done for each in ranges) if ranges else self.done(record.id) >= record.total
+
+    def with_published(self, problem: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A recorded problem with the published plan in place of the run that it names, if that is still on record."""
+        return with_published(problem, self._engine)
 
     def select(self, record: ReplayRecord) -> tuple[ReplayRecord, tuple[Range, ...]]:
         """The record with its selection completed, and the ranges of the selection; see `selection`.

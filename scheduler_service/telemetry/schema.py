@@ -116,7 +116,6 @@ named_runs = Table(  # names and owners of runs, see `naming`
     Column("timestamp", _text(32), nullable=False),
 )
 
-_IS_REPLAYED = text("replay IS NOT NULL")
 
 pairs = Table(  # two models on the identical instance, for one request
     "pairs",
@@ -148,7 +147,7 @@ pairs = Table(  # two models on the identical instance, for one request
     Column("policy_makespan_b", Float),
     # A resumed replay stores no request twice. Nulls are distinct, so shadow runs are not restricted.
     Index("pairs_once", "replay", "request_id", "candidate", unique=True),
-    Index("pairs_by_input", "replay", "input_digest", sqlite_where=_IS_REPLAYED, postgresql_where=_IS_REPLAYED),
+    Index("pairs_by_input", "replay", "input_digest"),
     Index("pairs_by_experiment", "experiment", "timestamp"),
 )
 

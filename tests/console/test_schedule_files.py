@@ -278,7 +278,8 @@ def test_values_from_a_file_are_shown_in_their_fields(schedule: Page):
     expect(schedule.locator(".toast").first).to_contain_text("已导入")
     expect(schedule.locator("[name=budget]")).to_have_value("250")
     expect(schedule.locator("[name=model]")).to_have_value("DDQN_v2.0")
-    expect(schedule.get_by_text("导入的文件还要求：algorithm、charts。")).to_be_visible()
+    others = "algorithm、charts、data_date、progress、pinned、published、frozen_hours、stability_tolerance_h"
+    expect(schedule.get_by_text(f"导入的文件还要求：{others}。")).to_be_visible()
     schedule.locator(".plant summary").click()
     expect(schedule.get_by_label("3 班 检验", exact=True)).to_have_value("12")
 
