@@ -1,10 +1,13 @@
 """An exact solver for small residual instances that shares nothing with the product: CP-SAT on the instance itself."""
 
 from itertools import pairwise
+from typing import Any
 
 from ortools.sat.python import cp_model
 
 from scheduler_env import Instance
+from scheduler_env.availability import Interval
+from scheduler_env.problem import Team
 
 TICKS = 10_000
 """Per hour. Durations are rounded down, so the optimum is at most one tick per step below the true one."""
@@ -42,8 +45,10 @@ class _Model:
                 + max([now_h, *promised, *(fact.end_h for fact in facts.values())])
             )
         )
-        self.begin, self.end, demands = [], [], {name: [] for name in instance.capacity}
-        running = {name: [] for name in instance.capacity}  # (end, units)
+        self.begin: list[Any] = []
+        self.end: list[Any] = []
+        demands: dict[str, list[tuple[Any, int]]] = {name: [] for name in instance.capacity}
+        running: dict[str, list[tuple[float, int]]] = {name: [] for name in instance.capacity}  # (end, units)
         for step in instance.steps:
             fact = facts.get(step.id)
             if fact is not None:
@@ -70,13 +75,14 @@ class _Model:
                 if pin is not None and pin.crew not in (None, step.crew(mode)):
                     model.add(literal == 0)
             model.add_exactly_one(chosen)
-            if step.id in pinned and pinned[step.id].start_h is not None:
-                model.add(begin == round(pinned[step.id].start_h * TICKS))
+            promised_h = pinned[step.id].start_h if step.id in pinned else None
+            if promised_h is not None:
+                model.add(begin == round(promised_h * TICKS))
         for number, step in enumerate(instance.steps):
             if step.id in facts:
                 continue
             for other, before in enumerate(instance.steps):
-                is_lower = None not in (step.order, before.order) and before.order < step.order
+                is_lower = step.order is not None and before.order is not None and before.order < step.order
                 if before.id in step.predecessors or (is_lower and before.workpoint_id == step.workpoint_id):
                     model.add(self.begin[number] >= self.end[other])
         for team in instance.teams:
@@ -93,8 +99,8 @@ class _Model:
                 at_work = sum(units for end_h, units in ends if end_h > from_h)
                 free = 0 if team.dedicated and at_work else max(0, there - at_work)
                 if most > free and to_h > from_h:
-                    begin, size = round(from_h * TICKS), round(to_h * TICKS) - round(from_h * TICKS)
-                    rows.append((model.new_fixed_size_interval_var(begin, size, ""), most - free))
+                    first, last = round(from_h * TICKS), round(to_h * TICKS)
+                    rows.append((model.new_fixed_size_interval_var(first, last - first, ""), most - free))
             model.add_cumulative([interval for interval, _ in rows], [units for _, units in rows], most)
             if team.dedicated:
                 model.add_no_overlap([interval for interval, _ in demands[team.name]])
@@ -112,13 +118,17 @@ class _Model:
 
     def steadiest(self, latest_h: float, limit_s: float) -> float | None:
         model, status = self.model, self.instance.status
+        assert status is not None
+        assert status.published is not None
         model.add(self.makespan <= int(latest_h * TICKS))
         shifts = []
         for begin, step in zip(self.begin, self.instance.steps, strict=True):
             if step.id in status.facts or step.id not in status.published:
                 continue
             shift = model.new_int_var(0, 2 * self.horizon, "")
-            model.add_abs_equality(shift, begin - round(status.published[step.id].start_h * TICKS))
+            published_h = status.published[step.id].start_h
+            assert published_h is not None
+            model.add_abs_equality(shift, begin - round(published_h * TICKS))
             shifts.append(shift)
         model.minimize(sum(shifts))
         return self._solved(limit_s)
@@ -133,5 +143,5 @@ class _Model:
         return solver.objective_value / TICKS if found == cp_model.OPTIMAL else None
 
 
-def _intervals(team):
+def _intervals(team: Team) -> tuple[Interval, ...]:
     return team.availability if isinstance(team.availability, tuple) else ()

@@ -6,7 +6,6 @@ from contextlib import suppress
 from sqlalchemy import Engine
 
 from scheduler_env.errors import InvalidInstance, InvalidSchedule
-from scheduler_env.placements import unpacked
 from scheduler_env.readers import instance_from_request
 from scheduler_env.schedule import Schedule
 from scheduler_service.errors import RunNotFound
@@ -46,6 +45,12 @@ def recorded_schedule(asked: Mapping[str, object] | None, placements: bytes | No
     asked = with_published(asked, engine)
     if isinstance(asked.get("published"), str):  # its record is gone: what it says of the published plan is lost
         asked = {name: value for name, value in asked.items() if name not in ABOUT_PUBLISHED}
+    return _unpacked(asked, placements)
+
+
+def _unpacked(asked: Mapping[str, object], placements: bytes) -> Schedule | None:
+    from scheduler_env.placements import unpacked  # imports numpy, which is slow
+
     with suppress(InvalidInstance, InvalidSchedule):
         return unpacked(instance_from_request(asked), placements)
     return None
@@ -57,13 +62,14 @@ def _recorded(request_id: str, engine: Engine, left: int) -> Schedule | None:
         if asked is None or placements is None:
             return None
         plain = {name: value for name, value in asked.items() if name not in ABOUT_PUBLISHED}
-        with suppress(InvalidInstance, InvalidSchedule):
-            return unpacked(instance_from_request(plain), placements)
+        if (found := _unpacked(plain, placements)) is not None:
+            return found
         before = asked.get("published")
+        if isinstance(before, Mapping):
+            return _unpacked({**plain, "published": before}, placements)
         if left > 0 and isinstance(before, str) and (schedule := _recorded(before, engine, left - 1)) is not None:
             plain["published"] = {
                 each.step.id: {"start": max(0.0, each.start_h), "workers": each.crew} for each in schedule.steps
             }
-        with suppress(InvalidInstance, InvalidSchedule):
-            return unpacked(instance_from_request(plain), placements)
+            return _unpacked(plain, placements)
     return None
