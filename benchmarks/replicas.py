@@ -50,6 +50,7 @@ from monitoring import PerformanceMonitor, alert_desk
 from scheduler_service.command_line import progress_bar
 from scheduler_service.database_url import parse_database_url
 from scheduler_service.errors import ServiceError
+from scheduler_service.postgresql.slices import PREFIX
 from scheduler_service.settings import Settings
 from tests.receiver import Receiver
 from tests.stack import Stack, running_stack
@@ -262,7 +263,7 @@ def _replay(drill: Drill, number: int) -> Callable[[], Sequence[str]]:
     answer = requests.post(f"{stack.front.url}{path}", json=body, headers=stack.headers, timeout=60)
     assert answer.status_code == 202, answer.text
     id_, total = (answer.json()["replay"][name] for name in ("replay_id", "total"))
-    begun = "SELECT count(*) FROM leases WHERE starts_with(name, 'replay:') AND expires > clock_timestamp()"
+    begun = f"SELECT count(*) FROM leases WHERE starts_with(name, '{PREFIX}') AND expires > clock_timestamp()"  # noqa: S608
     until(lambda: stack.database.execute(begun)[0][0] == N_REPLICAS, "all replicas to compute")
 
     def check() -> Sequence[str]:
