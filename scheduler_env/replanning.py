@@ -34,6 +34,8 @@ SEARCH_SHARE = 0.5
 """Of the time budget, for the shortest schedule, if there is a published plan."""
 KEEPING_MOVES, KEEPING_S = 20_000, 2.0
 """Limits of the searches for a schedule that keeps all pins, if the solver's does not: schedules, then seconds."""
+KEEPING_TRIES = 2
+"""With fewer and fewer of the published starts within the frozen hours; then none of them is kept."""
 Solve = TypeVar("Solve", bound=Callable[..., Solution])
 
 
@@ -70,8 +72,9 @@ def replan(
     """
     status, deadline_s = status_of(instance), time.perf_counter() + options.get("time_budget_ms", 0.0) / 1000.0
     is_published = status.published is not None
-    frozen = _frozen(instance)
+    frozen, tries = _frozen(instance), 0
     while True:
+        tries += 1
         pins = {**status.pinned, **frozen}
         left = what_is_left(instance, pins)
         if left is None:
@@ -82,14 +85,15 @@ def replan(
         found = solve(left.instance, {"time_budget_ms": options.get("time_budget_ms", 0.0) * share})
         evaluations, planned, is_repaired = found.evaluations, found.schedule, False
         if planned.makespan_h >= left.horizon_h > found.lower_bound_h:  # otherwise it is proved that there is none
-            planned, more = _keeping_pins(left, planned, options.get("seed", 0))
+            planned, more = _keeping_pins(left, planned, options)
             evaluations, is_repaired = evaluations + more, True
         if planned.makespan_h < left.horizon_h:
             break
         broken = broken_pins(whole_schedule(instance, left, planned), pins)
         if not frozen:
             raise InvalidInstance("pins_not_kept", ("pinned", broken[0]), steps=broken)
-        frozen = {step: pin for step, pin in frozen.items() if step not in broken} if set(broken) & set(frozen) else {}
+        rest = {step: pin for step, pin in frozen.items() if step not in broken}
+        frozen = rest if len(rest) < len(frozen) and tries < KEEPING_TRIES else {}
     if is_published:
         planned, more = _steadiest(instance, left, planned, deadline_s, options)
         evaluations += more
@@ -125,11 +129,11 @@ def _frozen(instance: Instance) -> dict[str, Placement]:
     return kept_pins(instance, status.pinned, wishes)
 
 
-def _keeping_pins(left: Left, planned: Schedule, seed: int) -> tuple[Schedule, int]:
+def _keeping_pins(left: Left, planned: Schedule, options: dict[str, Any]) -> tuple[Schedule, int]:
     """A schedule that keeps all pins, if one is found, else `planned`; and the number of schedules built."""
     problem = compile_instance(left.instance)
     mode, start = _placements(problem, planned)
-    best = Incumbent(mode, start, planned.makespan_h, "", 0)
+    best, seed, stop = Incumbent(mode, start, planned.makespan_h, "", 0), options.get("seed", 0), options.get("stop")
     enough_h = left.horizon_h - 0.5  # the horizon is an hour above what any schedule needs
     improve(
         problem,
@@ -139,8 +143,9 @@ def _keeping_pins(left: Left, planned: Schedule, seed: int) -> tuple[Schedule, i
         lower_bound_h=enough_h,
         deadline_s=time.perf_counter() + KEEPING_S,
         max_evaluations=KEEPING_MOVES,
+        stop=stop,
     )
-    if best.makespan_h >= left.horizon_h:
+    if best.makespan_h >= left.horizon_h and not (stop is not None and stop()):
         improve_exactly(
             problem, best, lower_bound_h=0.0, deadline_s=time.perf_counter() + KEEPING_S, seed=seed, workers=1
         )

@@ -226,6 +226,14 @@ def no_open_connections() -> Iterator[None]:
         module.close_connections()
 
 
+@pytest.fixture(scope="module")
+def address(postgresql: "Server") -> Iterator[str]:
+    """SCHED_DATABASE_URL for the services of a module: a schema of its own."""
+    with postgresql.schema() as url:
+        options = url.parameters["options"].replace("=", "%3D")
+        yield f"{postgresql.address}?options={options}"
+
+
 @pytest.fixture
 def records(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator["Path | DatabaseUrl"]:
     """Where a new monitor keeps its records: in a file, or in a schema of its own in PostgreSQL."""

@@ -11,6 +11,18 @@ def params_of(user: int) -> list[float]:
     return [float(hours) for hours in np.random.default_rng(user).integers(2, 20, 15)]
 
 
+def three_points(**more: object) -> dict[str, object]:
+    """PLANNING.md: A, B and C, each team1 (nominal 10, 5, 20 h) then team4 (5, 10, 5 h)."""
+    points = [
+        {"id": name, "steps": [
+            {"name": "1", "order": 1, "team": "team1", "duration": first},
+            {"name": "2", "order": 2, "team": "team4", "duration": then},
+        ]}
+        for name, first, then in (("A", 10, 5), ("B", 5, 10), ("C", 20, 5))
+    ]  # fmt: skip
+    return {"workpoints": points, **more}
+
+
 @st.composite
 def instances(draw: st.DrawFn, *, max_steps: int = 8) -> Instance:
     """Up to three teams and `max_steps` steps with orders, extra predecessors, and modes that may need two teams."""

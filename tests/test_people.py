@@ -12,6 +12,7 @@ from scheduler_env.problem import Team
 from scheduler_env.readers import instance_from_request
 from scheduler_env.rules import ALL_RULES, solve_by_rule
 from scheduler_env.standard_cycle import duration_h
+from tests.instances import three_points
 
 SAMPLE = list(SAMPLE_PARAMS)
 
@@ -108,14 +109,9 @@ def test_a_step_is_not_started_before_its_release_or_that_of_its_work_point(agen
 def test_three_work_points_that_are_handed_over_late_need_38_hours(agent):
     """PLANNING.md: two teams, one after the other; 32 h without the releases. Crews work at the curve's full team."""
     teams = {"team1": {"headcount": 5}, "team4": {"headcount": 5}}
-    points = [
-        {"id": name, "steps": [
-            {"name": "1", "order": 1, "team": "team1", "duration": first},
-            {"name": "2", "order": 2, "team": "team4", "duration": then},
-        ]}
-        for name, first, then in (("A", 10, 5), ("B", 5, 10), ("C", 20, 5))
-    ]  # fmt: skip
-    found = agent.solve(instance_from_request({"workpoints": points, "teams": teams}), time_budget_ms=200)
+    body = three_points(teams=teams)
+    points = body["workpoints"]
+    found = agent.solve(instance_from_request(body), time_budget_ms=200)
     assert found.schedule.makespan_h == pytest.approx(32.0)
     late = [point | {"release": hour} for point, hour in zip(points, (10, 6, 12), strict=True)]
     found = agent.solve(instance_from_request({"workpoints": late, "teams": teams}), time_budget_ms=200)

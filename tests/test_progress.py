@@ -11,6 +11,7 @@ from scheduler_env.placements import packed, unpacked
 from scheduler_env.progress_report import changes, unpinned, warnings
 from scheduler_env.readers import instance_from_request
 from scheduler_env.standard_cycle import STANDARD_STEPS
+from tests.instances import three_points
 
 SAMPLE = list(SAMPLE_PARAMS)
 
@@ -41,18 +42,6 @@ def late_grinding(**progress) -> dict:
         **{f"1.{number}": running(20, 2) for number in (4, 5, 10, 11, 12)},
     }
     return {"params": SAMPLE, "data_date": 30, "progress": said | progress}
-
-
-def three_points(**more) -> dict:
-    """PLANNING.md: A, B and C, each team1 (nominal 10, 5, 20 h) then team4 (5, 10, 5 h)."""
-    points = [
-        {"id": name, "steps": [
-            {"name": "1", "order": 1, "team": "team1", "duration": first},
-            {"name": "2", "order": 2, "team": "team4", "duration": then},
-        ]}
-        for name, first, then in (("A", 10, 5), ("B", 5, 10), ("C", 20, 5))
-    ]  # fmt: skip
-    return {"workpoints": points, **more}
 
 
 C_B_A = {"C.1": 0, "C.2": 16, "B.1": 16, "B.2": 20, "A.1": 20, "A.2": 28}

@@ -16,13 +16,6 @@ V1, V2 = "DDQN_v1.0", "DDQN_v2.0"
 
 
 @pytest.fixture(scope="module")
-def address(postgresql):
-    with postgresql.schema() as url:
-        options = url.parameters["options"].replace("=", "%3D")
-        yield f"{postgresql.address}?options={options}"
-
-
-@pytest.fixture(scope="module")
 def start(address, tmp_path_factory):
     """Start another replica."""
 

@@ -36,13 +36,6 @@ LATER_TABLES = (
 
 
 @pytest.fixture(scope="module")
-def address(postgresql):
-    with postgresql.schema() as url:
-        options = url.parameters["options"].replace("=", "%3D")
-        yield f"{postgresql.address}?options={options}"
-
-
-@pytest.fixture(scope="module")
 def url(address):
     from scheduler_service.database_url import parse_database_url
 

@@ -31,8 +31,6 @@ BINS_A_SIDE = 20
 """Bins of a chart for each side."""
 SHOWN_SHARE = 0.99
 """Of the differences, the share within the range of the chart; larger ones are counted in its outermost bins."""
-
-
 NO_REACH = 0.01
 """Range of a chart of ties."""
 
