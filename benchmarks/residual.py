@@ -23,7 +23,7 @@ from scheduler_env.agent import Agent, load_agent
 from scheduler_env.errors import InvalidInstance
 from scheduler_env.generator import random_replan, random_residual
 from scheduler_env.problem import Instance
-from scheduler_env.progress_report import changes
+from scheduler_env.replan.report import changes
 from scheduler_service.settings import Settings
 from tests.residual_oracle import INFEASIBLE, TICKS, least_shift_h, optimum_h
 

@@ -20,7 +20,7 @@ from scheduler_env.kernel import Floats, Ints, Problem, compile_instance, makesp
 from scheduler_env.observation import Network, new_workspace
 from scheduler_env.policy import run_policy
 from scheduler_env.problem import Instance
-from scheduler_env.replanning import replans
+from scheduler_env.replan.solving import replans
 from scheduler_env.rules import EVEN, Rule, build, improve_by_rules
 from scheduler_env.schedule import Solution
 from scheduler_env.weights import Weights, load_cached, pack, store_cached

@@ -26,7 +26,7 @@ from scheduler_env.genetic import evolve
 from scheduler_env.incumbent import Incumbent, Limits, Stop, empty_incumbent
 from scheduler_env.kernel import Problem, compile_instance, to_schedule
 from scheduler_env.problem import Instance
-from scheduler_env.replanning import replans
+from scheduler_env.replan.solving import replans
 from scheduler_env.rules import ALL_RULES, Rule, improve_by_rules
 from scheduler_env.schedule import Solution
 from scheduler_env.solver import Solver

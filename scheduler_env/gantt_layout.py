@@ -11,7 +11,7 @@ from typing import Literal
 
 from scheduler_env.fonts import drawable
 from scheduler_env.problem import WorkPoint
-from scheduler_env.progress_report import state_of
+from scheduler_env.replan.report import state_of
 from scheduler_env.schedule import TOLERANCE_H, Schedule, ScheduledStep
 from scheduler_env.standard_cycle import STANDARD_STEPS
 

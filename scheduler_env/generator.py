@@ -6,7 +6,7 @@ import numpy as np
 
 from scheduler_env.availability import Availability, Interval
 from scheduler_env.problem import Instance, Step, Team, WorkPoint
-from scheduler_env.progress import Fact, Placement, Status
+from scheduler_env.replan.progress import Fact, Placement, Status
 from scheduler_env.standard_cycle import DEFAULT_TEAMS, STANDARD_STEPS, crew_modes, standard_workpoint
 
 MIN_NOMINAL_H, MAX_NOMINAL_H = 2.0, 20.0

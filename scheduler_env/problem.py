@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, overload
 from scheduler_env import availability as presence
 from scheduler_env.availability import MAX_PEOPLE, Availability, Levels
 from scheduler_env.errors import InvalidInstance
-from scheduler_env.progress import Status
+from scheduler_env.replan.progress import Status
 
 MAX_STEPS = 5_000
 MAX_HEADCOUNT = MAX_PEOPLE

@@ -20,7 +20,7 @@ from scheduler_env.problem_request import (
     WrittenStep,
     WrittenWorkPoint,
 )
-from scheduler_env.progress_reading import read_status, says_status, with_status
+from scheduler_env.replan.reading import read_status, says_status, with_status
 from scheduler_env.standard_cycle import (
     MAX_DURATION_H,
     SAMPLE_PARAMS,

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from scheduler_env.availability import before, person_hours
 from scheduler_env.errors import InvalidSchedule
 from scheduler_env.problem import Instance, Mode, Step, Team
-from scheduler_env.progress import Fact, Status
+from scheduler_env.replan.progress import Fact, Status
 
 TOLERANCE_H = 1e-6
 """Times closer together than this (3.6 ms) count as equal, because they are sums of floating-point durations."""

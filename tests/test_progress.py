@@ -8,8 +8,8 @@ from scheduler_env import SAMPLE_PARAMS, InvalidInstance, Schedule
 from scheduler_env.agent import Agent, load_agent
 from scheduler_env.kernel import compile_instance
 from scheduler_env.placements import packed, unpacked
-from scheduler_env.progress_report import changes, unpinned, warnings
 from scheduler_env.readers import instance_from_request
+from scheduler_env.replan.report import changes, unpinned, warnings
 from scheduler_env.standard_cycle import STANDARD_STEPS
 from tests.instances import three_points
 

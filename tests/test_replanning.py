@@ -7,8 +7,8 @@ import pytest
 from scheduler_env import InvalidInstance
 from scheduler_env.agent import Agent, load_agent
 from scheduler_env.generator import random_replan
-from scheduler_env.progress_report import changes
-from scheduler_env.replanning import lower_bound_h
+from scheduler_env.replan.report import changes
+from scheduler_env.replan.solving import lower_bound_h
 from tests.residual_oracle import INFEASIBLE, TICKS, least_shift_h, optimum_h
 
 SLOW_PROOFS = {9}

@@ -190,7 +190,7 @@ def test_a_kill_during_compaction_loses_and_duplicates_nothing(tmp_path):
             process.stdin.flush()
         time.sleep(0.01 * wait_for)  # into the next piece, at whose end it waits
         process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.communicate()  # returns once the forked child, which holds the other end, is gone too
         left = monitor.count_runs()
         assert 0 < left < total, "killed in the middle"
         assert days_of(monitor)["runs"].sum() == days_of(monitor)["makespan_sum"].sum() == total - left

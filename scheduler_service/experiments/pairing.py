@@ -79,7 +79,9 @@ def pair_record(
     digest: str,
 ) -> PairRecord:
     """The record of two results, baseline first."""
-    from scheduler_env.replanning import lower_bound_h  # imports the compiler, which the service does not load at start
+    from scheduler_env.replan.solving import (
+        lower_bound_h,  # imports the compiler, which the service does not load at start
+    )
 
     a, b = sides
     proved = [side.lower_bound_h for side in sides if side.lower_bound_h is not None]

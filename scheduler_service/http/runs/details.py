@@ -1,8 +1,8 @@
 """The JSON of a schedule: its steps, and how busy the teams are."""
 
 from scheduler_env.availability import written
-from scheduler_env.progress import Status
-from scheduler_env.progress_report import changes, shift_h, state_of, unpinned, warnings
+from scheduler_env.replan.progress import Status
+from scheduler_env.replan.report import changes, shift_h, state_of, unpinned, warnings
 from scheduler_env.schedule import Schedule, ScheduledStep
 from scheduler_service.http.contract.problems import told_finding
 

@@ -345,7 +345,7 @@ def _failure(
     budget_ms: float | None,
     err: Exception,
 ) -> PerformanceRecord:
-    from scheduler_env.replanning import lower_bound_h  # imports the compiler, which the service loads later
+    from scheduler_env.replan.solving import lower_bound_h  # imports the compiler, which the service loads later
 
     return PerformanceRecord(
         request_id=request_id,

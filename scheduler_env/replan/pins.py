@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from scheduler_env.availability import before, less
 from scheduler_env.errors import InvalidInstance
-from scheduler_env.open_steps import GATE_TOLERANCE_H, at_work, modes_left, releases
 from scheduler_env.problem import Instance, Step
-from scheduler_env.progress import Placement
+from scheduler_env.replan.open_steps import GATE_TOLERANCE_H, at_work, modes_left, releases
+from scheduler_env.replan.progress import Placement
 
 
 class _Promise(NamedTuple):

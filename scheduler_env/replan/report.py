@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 from scheduler_env.availability import before
 from scheduler_env.findings import Finding
-from scheduler_env.open_steps import is_kept, status_of
 from scheduler_env.problem import Instance
-from scheduler_env.progress import FACT_TOLERANCE_H, State, Status
+from scheduler_env.replan.open_steps import is_kept, status_of
+from scheduler_env.replan.progress import FACT_TOLERANCE_H, State, Status
 from scheduler_env.schedule import TOLERANCE_H, Schedule, ScheduledStep, as_it_happened
 
 MAX_WARNINGS = 100

@@ -19,11 +19,11 @@ from scheduler_env.exact import improve_exactly
 from scheduler_env.improvement import improve, min_search_evaluations
 from scheduler_env.incumbent import Incumbent
 from scheduler_env.kernel import Floats, Ints, Problem, compile_instance, to_schedule
-from scheduler_env.open_steps import Left, broken_pins, modes_left, status_of, what_is_left, whole_schedule
-from scheduler_env.pins import kept_pins
 from scheduler_env.problem import Instance
-from scheduler_env.progress import Placement
 from scheduler_env.random_numbers import new_random
+from scheduler_env.replan.open_steps import Left, broken_pins, modes_left, status_of, what_is_left, whole_schedule
+from scheduler_env.replan.pins import kept_pins
+from scheduler_env.replan.progress import Placement
 from scheduler_env.schedule import Schedule, Solution
 from scheduler_env.serial import new_decoder
 from scheduler_env.stability import steadier

@@ -13,7 +13,7 @@ from math import inf
 from typing import NamedTuple
 
 from scheduler_env.problem import Demand, Instance, Mode, Step, Taken, WorkPoint
-from scheduler_env.progress import Fact, Placement, Status
+from scheduler_env.replan.progress import Fact, Placement, Status
 from scheduler_env.schedule import Schedule, ScheduledStep, as_it_happened
 
 GATE_TOLERANCE_H = 5e-7

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from scheduler_env.errors import InvalidInstance, Loc
 from scheduler_env.mistakes import Mistakes
-from scheduler_env.pins import mistakes_of_pins
 from scheduler_env.problem import Instance, Step
 from scheduler_env.problem_request import (
     MAX_STATUS_ENTRIES,
@@ -16,7 +15,8 @@ from scheduler_env.problem_request import (
     RunningRequest,
     StatusRequest,
 )
-from scheduler_env.progress import Fact, Placement, Status
+from scheduler_env.replan.pins import mistakes_of_pins
+from scheduler_env.replan.progress import Fact, Placement, Status
 from scheduler_env.values import shortened
 
 MEMBERS = tuple(StatusRequest.model_fields)
