@@ -142,6 +142,81 @@ def test_what_cannot_be_is_refused(own, plan, path, body, status, code, loc):
         assert loc in [error["loc"] for error in problem["errors"]]
 
 
+# --- figures ---
+
+
+@pytest.fixture(scope="module")
+def changed(own) -> dict:
+    """A plan whose published first version was changed: the answer about the second version."""
+    made(own.post("/plans", json={"name": "figures", "request": three_points()}))
+    assert refused(own.get("/plans/figures/compare"), 409)["code"] == "plan_without_baseline"
+    assert own.post("/plans/figures/publish", json={"version": 1}).status_code == 200
+    step = {"name": "复拍", "order": 3, "team": "team4", "duration": 5}
+    body = {
+        "based_on": 1,
+        "data_date": 16,
+        "add_steps": [{"workpoint": "A", "step": step, "reason": "返修后"}],
+        "cancel_steps": [{"id": "B.2", "reason": "not needed"}],
+    }
+    return made(own.post("/plans/figures/replan", json=body))
+
+
+def test_a_comparison_names_moves_teams_and_reasons(own, changed):
+    found = own.get("/plans/figures/compare").json()
+    assert (found["before"], found["after"], found["makespan"]) == (1, 2, changed["version"]["makespan"])
+    assert [(each["id"], each["reason"]) for each in found["added"]] == [("A.v2-1", "返修后")]
+    assert [(each["id"], each["reason"]) for each in found["cancelled"]] == [("B.2", "not needed")]
+    assert {each["id"] for each in found["moved"]} >= {"A.1"}
+    assert sum(each["moved"] for each in found["teams"]) == sum(abs(each["shift"]) > 1e-6 for each in found["moved"])
+    none = own.get("/plans/figures/compare", params={"before": 2, "after": 2}).json()
+    assert (none["moved"], none["teams"], none["added"], none["cancelled"]) == ([], [], [], [])
+
+
+def test_the_progress_of_a_plan_is_measured_against_the_published_version(own, changed):
+    found = own.get("/plans/figures/progress").json()
+    assert (found["version"], found["baseline"], found["data_date"], found["earned_value"]) == (2, 1, 16, 0)
+    assert (found["spi"], found["added"]["steps"], found["cancelled"]["steps"]) == (0, 1, 1)
+    assert found["curve"][-1]["planned"] == pytest.approx(found["total"])
+
+
+def test_the_explanation_adds_up_to_the_makespan(own, changed):
+    found = own.get("/plans/figures/explain").json()
+    assert sum(each["hours"] for each in found["chain"]) == pytest.approx(found["makespan"])
+    assert found["chain"][0]["reason"] == "data_date"
+
+
+def test_advice_is_given_for_the_teams_that_have_work(own, changed):
+    found = own.get("/plans/figures/advice", params={"time_budget_ms": 20}).json()
+    assert [(each["team"], each["people"]) for each in found["teams"]] == [
+        ("team1", 1), ("team1", 2), ("team4", 1), ("team4", 2),
+    ]  # fmt: skip
+    assert all(each["saves"] >= 0 for each in found["teams"])
+
+
+def test_risk_is_simulated(own, changed):
+    body = {"spread": [0.8, 1, 1.5], "steps": {"A.v2-1": {"chance": 0.5}}, "samples": 200}
+    found = own.post("/plans/figures/risk", json=body).json()
+    assert found["p10"] < found["p50"] < found["p80"] < found["p90"]
+    assert {each["id"] for each in found["steps"]} == {"A.1", "A.2", "A.v2-1", "B.1", "C.1", "C.2"}
+    assert own.post("/plans/figures/risk", json=body).json() == found
+    for wrong, code in (
+        ({"steps": {"A.9": {}}}, "no_such_step"),
+        ({"spread": [2, 1, 3]}, "three_points_not_rising"),
+    ):
+        assert refused(own.post("/plans/figures/risk", json=wrong), 422)["code"] == code
+
+
+def test_figures_of_a_plan_or_version_that_does_not_exist_are_refused(own, changed):
+    for path, code in (
+        ("/nobody/explain", "plan_not_found"),
+        ("/nobody/advice", "plan_not_found"),
+        ("/nobody/compare", "plan_not_found"),
+        ("/figures/explain?version=9", "plan_version_not_found"),
+        ("/figures/progress?baseline=9", "plan_version_not_found"),
+    ):
+        assert refused(own.get(f"/plans{path}"), 404)["code"] == code
+
+
 def test_what_was_answered_survives_a_kill(own, where, plan):
     """Runs last: the service of the other tests is killed."""
     name = "before the kill"

@@ -63,8 +63,8 @@ def change(parts: Services, plan: str, body: contract.PlanProgressRequest, kind:
         if made is not None and made.digest == digest:
             return made
         raise conflict(plan, body.based_on, base.number)
-    found: Next = parts.reading.run(lambda: next_request(base, held, _change(body)))
-    named = {} if held is None or held.request_id is None else {"published": held.request_id}
+    found: Next = parts.reading.run(lambda: next_request(base, held, change_of(body)))
+    named = {} if held is None else {"published": held.request_id or found.problem["published"]}
     asked = validated(RunRequest, {**found.request, **named, **body.options})
     run = run_and_record(asked, parts, lambda: found.problem)
     published = None if held is None else held.number
@@ -81,7 +81,8 @@ def _state(parts: Services, plan: str, based_on: int) -> tuple[PlanVersion, Plan
     return latest, parts.plans.held(plan), made
 
 
-def _change(body: contract.PlanProgressRequest) -> Change:
+def change_of(body: contract.PlanProgressRequest) -> Change:
+    """The change that a request describes."""
     said: dict[str, Any] = {"data_date": body.data_date, "progress": body.progress, "withdrawn": body.withdraw}
     if isinstance(body, contract.PlanReplanRequest):
         said |= {
