@@ -83,7 +83,7 @@ class PlanRiskRequest(Strict):
     version: Version | None = Field(default=None, description="Left out: the latest.")
     spread: Annotated[list[Factor], Field(min_length=3, max_length=3)] | None = Field(
         default=None,
-        description="Shortest, likeliest and longest duration of every other open step, as multiples of the planned one. "
+        description="Shortest, likeliest and longest duration of all other open steps, as multiples of the planned. "
         "Absent: as planned.",
     )
     steps: Annotated[dict[EntryName, Estimate], Field(max_length=5_000)] = Field(
