@@ -19,7 +19,8 @@ from scheduler_service.plans.edits import teams_by_name
 
 MOST = 2
 """So many more people are tried."""
-ABOUT_PUBLISHED = ("published", "frozen_hours", "stability_tolerance_h")
+LEFT_OUT = ("published", "frozen_hours", "stability_tolerance_h", "objective")
+"""Members of a request that ask for something else than the shortest schedule."""
 PROVED_H = 1e-6
 """A schedule is proved to be shortest if its lower bound is not further away."""
 
@@ -52,14 +53,14 @@ class Advice:
 def advise(problem: Mapping[str, Any], makespan_h: float, solve: Callable[[Instance], Solution]) -> Advice:
     """What one and two more people in each team with open steps would save.
 
-    Stability is not asked for: it compares shortest schedules.
+    Shortest schedules are compared, whatever else was asked for.
 
     Args:
         problem: a request, with or without a published plan.
         makespan_h: of the plan; the shortest schedule is not longer.
         solve: a short search.
     """
-    plain = {name: value for name, value in problem.items() if name not in ABOUT_PUBLISHED}
+    plain = {name: value for name, value in problem.items() if name not in LEFT_OUT}
     instance = instance_from_request(plain)
     now = solve(instance)
     best_h = min(makespan_h, now.schedule.makespan_h)

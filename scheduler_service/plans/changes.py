@@ -112,7 +112,7 @@ def _placed(request: dict[str, Any], before: Instance, held: PlanVersion | None,
     if data_date_h < former_h:
         raise InvalidInput("data_date_back", ("data_date",), value=data_date_h, former=former_h)
     for key in at_work:
-        progress[key] = {**progress[key], "remaining_duration": max(0.0, facts[key].end_h - data_date_h)}
+        progress[key] = {**progress[key], "remaining_duration": _hours_at_work(before, data_date_h, facts[key].end_h)}
     lapsed = _lapsed(before, old, progress, data_date_h)
     for key in lapsed:
         pins[key] = {name: value for name, value in pins[key].items() if name != "start" and value is not None}
@@ -121,6 +121,13 @@ def _placed(request: dict[str, Any], before: Instance, held: PlanVersion | None,
     problem = problem_of(request, held)
     request = complete_facts(request, instance_from_request(problem))
     return Next(request, problem, Edits(edits.added, edits.cancelled, tuple(lapsed)))
+
+
+def _hours_at_work(instance: Instance, from_h: float, to_h: float) -> float:
+    """The hours from one time to another that count for a step at work, at least 0."""
+    calendar = getattr(instance, "calendar", None)  # of the plant, if it has one
+    length_h = to_h - from_h if calendar is None else calendar.working(to_h) - calendar.working(from_h)
+    return max(0.0, float(length_h))
 
 
 def _lapsed(before: Instance, old: Mapping[str, Any], progress: Mapping[str, Any], data_date_h: float) -> list[str]:

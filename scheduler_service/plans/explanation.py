@@ -4,7 +4,7 @@ The chain is followed backwards from a step that ends last. Before each step com
 and the durations of the chain add up to the makespan.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
@@ -14,15 +14,26 @@ from scheduler_env.replan.open_steps import status_of
 from scheduler_env.schedule import TOLERANCE_H, Schedule, ScheduledStep
 
 Reason = Literal[
-    "start", "predecessor", "team", "place", "absence", "release", "data_date", "pin", "published", "reported", "choice"
+    "start",
+    "predecessor",
+    "team",
+    "place",
+    "absence",
+    "release",
+    "data_date",
+    "calendar",
+    "pin",
+    "published",
+    "reported",
+    "choice",
 ]
 REASONS: tuple[Reason, ...] = get_args(Reason)
 """Why a step did not start earlier.
 
 start: it begins with the shutdown. predecessor: a step before it ended then. team: a step of its team ended then, and
 until then too few people were free. place: a step that must not run beside it ended then. absence: people of its team
-were not there. release, data_date: not earlier by the request. pin: promised. published: kept as it was published.
-reported: it happened so. choice: nothing else; it could have started earlier.
+were not there. release, data_date: not earlier by the request. calendar: nobody worked before. pin: promised.
+published: kept as it was published. reported: it happened so. choice: nothing else; it could have started earlier.
 """
 
 
@@ -55,7 +66,24 @@ class _Cause(NamedTuple):
 
 
 def explain(schedule: Schedule) -> tuple[Link, ...]:
-    """The chain in the order of time; the `hours` of its links add up to the makespan."""
+    """The chain in the order of time; the `hours` of its links add up to the makespan.
+
+    With a calendar of the plant, the reasons are found in hours at work, in which nothing waits for a shift to begin.
+    """
+    at_work = getattr(schedule, "at_work", None)  # the schedule in hours at work, if there is such a calendar
+    if at_work is None or len(at_work.steps) != len(schedule.steps):
+        return _links(schedule, _chain(schedule), None)
+    number = {placed.step.id: at for at, placed in enumerate(schedule.steps)}
+    to_ours = [number[placed.step.id] for placed in at_work.steps]
+    chain = [
+        (to_ours[at], cause if cause.step is None else cause._replace(step=to_ours[cause.step]))
+        for at, cause in _chain(at_work)
+    ]
+    return _links(schedule, chain, at_work)
+
+
+def _chain(schedule: Schedule) -> list[tuple[int, "_Cause"]]:
+    """The steps of the chain by their numbers, in the order of time, each with its cause."""
     index = {placed.step.id: number for number, placed in enumerate(schedule.steps)}
     ids = [step.id for step in schedule.instance.steps]
     predecessors = {
@@ -71,12 +99,22 @@ def explain(schedule: Schedule) -> tuple[Link, ...]:
         chain.append((number, cause))
         number = cause.step
     chain.reverse()
-    links, from_h = [], 0.0
+    return chain
+
+
+def _links(schedule: Schedule, chain: Iterable[tuple[int, "_Cause"]], at_work: Schedule | None) -> tuple[Link, ...]:
+    """The chain with its hours, which are elapsed ones."""
+    working = {} if at_work is None else {placed.step.id: placed for placed in at_work.steps}
+    links, from_h, from_work_h = [], 0.0, 0.0
     for number, cause in chain:
         placed = schedule.steps[number]
         by = None if cause.step is None else schedule.steps[cause.step].step.id
-        links.append(Link(placed, placed.start_h - from_h, cause.reason, by, cause.resource))
+        reason, wait_h = cause.reason, placed.start_h - from_h
+        if working and wait_h > TOLERANCE_H and working[placed.step.id].start_h - from_work_h <= TOLERANCE_H:
+            reason = "calendar"
+        links.append(Link(placed, wait_h, reason, by, cause.resource))
         from_h = placed.end_h
+        from_work_h = working[placed.step.id].end_h if working else 0.0
     return tuple(links)
 
 

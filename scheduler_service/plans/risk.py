@@ -8,7 +8,7 @@ Sources: Kelley 1963 (serial scheme); McKay, Beckman and Conover 1979 (Latin hyp
 """
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scheduler_env.kernel import compile_instance
-from scheduler_env.problem import Instance, WorkPoint
+from scheduler_env.problem import Instance
 from scheduler_env.replan.open_steps import status_of, what_is_left
 from scheduler_env.schedule import TOLERANCE_H, Schedule
 from scheduler_env.serial import FORWARDS, decode, new_decoder, order_by_time
@@ -60,11 +60,13 @@ class Risk:
 
 def simulate(schedule: Schedule, uncertain: Mapping[str, Uncertainty], *, samples: int, seed: int = 0) -> Risk:
     """The makespan if open steps take as long as `uncertain` says, by step id; the others take as long as planned."""
+    elapsed_h = _to_elapsed(schedule)
+    schedule = getattr(schedule, "at_work", None) or schedule
     instance = schedule.instance
     facts_h = max((fact.end_h for fact in status_of(instance).facts.values()), default=0.0)
     left = _open_steps(instance)
     if left is None:
-        return Risk(samples, facts_h, 0.0, dict.fromkeys(QUANTILES, facts_h), {})
+        return Risk(samples, elapsed_h(facts_h), 0.0, dict.fromkeys(QUANTILES, elapsed_h(facts_h)), {})
     problem, placed = compile_instance(left), {each.step.id: each for each in schedule.steps}
     steps = left.steps
     mode = np.array([problem.mode_at[j] + [*step.modes].index(placed[step.id].mode) for j, step in enumerate(steps)])
@@ -89,7 +91,7 @@ def simulate(schedule: Schedule, uncertain: Mapping[str, Uncertainty], *, sample
         )
         if ends[sample] > facts_h:
             critical[_critical(start, start + drawn[sample], links)] += 1.0
-    ends = np.maximum(ends, facts_h)
+    ends = np.array([elapsed_h(hour) for hour in np.maximum(ends, facts_h)])
     return Risk(
         samples,
         float(ends.mean()),
@@ -97,6 +99,12 @@ def simulate(schedule: Schedule, uncertain: Mapping[str, Uncertainty], *, sample
         {share: float(np.quantile(ends, share)) for share in QUANTILES},
         {step.id: float(critical[j] / samples) for j, step in enumerate(steps)},
     )
+
+
+def _to_elapsed(schedule: Schedule) -> Callable[[float], float]:
+    """From the hours that are simulated to elapsed ones: with a calendar of the plant, hours at work are simulated."""
+    calendar = getattr(schedule.instance, "calendar", None)
+    return (lambda hour: hour) if calendar is None else lambda hour: float(calendar.end(hour)) if hour > 0.0 else 0.0
 
 
 def uncertainties(
@@ -140,10 +148,9 @@ def _open_steps(instance: Instance) -> Instance | None:
         return None
     pins = {key: pin.start_h for key, pin in status_of(instance).pinned.items() if pin.start_h is not None}
     workpoints = tuple(
-        WorkPoint(
-            each.id,
-            each.name,
-            tuple(step._replace(release_h=max(step.release_h, pins.get(step.id, 0.0))) for step in each.steps),
+        replace(
+            each,
+            steps=tuple(step._replace(release_h=max(step.release_h, pins.get(step.id, 0.0))) for step in each.steps),
         )
         for each in left.instance.workpoints
     )

@@ -56,7 +56,7 @@ class AdviceQuery(VersionQuery):
     time_budget_ms: WholeNumber = Field(default=100, ge=0, le=10_000, description="Of each of the short searches.")
 
 
-class Estimate(Strict):
+class EstimateRequest(Strict):
     """How long a step may take, and whether it has to be done."""
 
     duration: Annotated[list[LongHours], Field(min_length=3, max_length=3)] | None = Field(
@@ -86,7 +86,7 @@ class PlanRiskRequest(Strict):
         description="Shortest, likeliest and longest duration of all other open steps, as multiples of the planned. "
         "Absent: as planned.",
     )
-    steps: Annotated[dict[EntryName, Estimate], Field(max_length=5_000)] = Field(
+    steps: Annotated[dict[EntryName, EstimateRequest], Field(max_length=5_000)] = Field(
         default={}, description="What is known of single steps, by id."
     )
     samples: Annotated[int, Field(ge=1, le=MAX_SAMPLES), WHOLE] = 1_000

@@ -92,7 +92,7 @@ class Searched(Authored):
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
-class PlanRequest(Authored):
+class NewPlanRequest(Authored):
     """A new plan: a request, or a recorded run."""
 
     model_config = examples(
@@ -206,8 +206,8 @@ class PlansQuery(Query):
     """Which plans are listed."""
 
     limit: WholeNumber = Field(default=50, ge=1, le=1_000, description="So many at most.")
-    after: str = Field(default="", max_length=MAX_NAME, description="Only plans that come later by name: `next`.")
-    search: str = Field(default="", max_length=MAX_NAME, description="A part of the name.")
+    after: str = Field(default="", description="Only plans that come later by name: `next` of an answer.")
+    search: str = Field(default="", max_length=100, description="A part of the name.")
 
 
 class VersionQuery(Query):
@@ -249,7 +249,7 @@ class PlanVersion(TypedDict):
     lapsed: Annotated[list[str], about("Steps whose promised start has passed; the promise is dropped.")]
 
 
-class PlanAnswer(Success):
+class PlanVersionAnswer(Success):
     """A version of a plan with its request and its schedule."""
 
     plan: str

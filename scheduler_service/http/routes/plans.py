@@ -27,7 +27,7 @@ MADE = (ModelNotFound, AmbiguousModelName, PlanConflict, InvalidInstance, Overlo
 
 
 @api.post("/plans", scope="run", lane=None, success=201, raises=(*MADE, RunNotFound))
-def create_plan(parts: Services, body: contract.PlanRequest) -> contract.PlanAnswer:
+def create_plan(parts: Services, body: contract.NewPlanRequest) -> contract.PlanVersionAnswer:
     """Create a plan.
 
     Its first version is the schedule of a request, or of a recorded run.
@@ -53,7 +53,7 @@ def list_plans(parts: Services, query: contract.PlansQuery) -> contract.PlansAns
 
 
 @api.get("/plans/{name}", raises=(PlanNotFound,))
-def get_plan(parts: Services, name: PlanName, query: contract.VersionQuery) -> contract.PlanAnswer:
+def get_plan(parts: Services, name: PlanName, query: contract.VersionQuery) -> contract.PlanVersionAnswer:
     """Get a version of a plan: its request and its schedule."""
     return _answer(parts, version_of(parts, name, query.version))
 
@@ -67,7 +67,7 @@ def list_versions(parts: Services, name: PlanName) -> contract.PlanVersionsAnswe
 
 
 @api.post("/plans/{name}/progress", scope="run", lane=None, success=201, raises=(*MADE, PlanNotFound))
-def report_progress(parts: Services, name: PlanName, body: contract.PlanProgressRequest) -> contract.PlanAnswer:
+def report_progress(parts: Services, name: PlanName, body: contract.PlanProgressRequest) -> contract.PlanVersionAnswer:
     """Report what was done, and plan again.
 
     Earlier reports stay; a step at work that nothing new is said about goes on as it was reported.
@@ -77,7 +77,7 @@ def report_progress(parts: Services, name: PlanName, body: contract.PlanProgress
 
 
 @api.post("/plans/{name}/replan", scope="run", lane=None, success=201, raises=(*MADE, PlanNotFound))
-def replan(parts: Services, name: PlanName, body: contract.PlanReplanRequest) -> contract.PlanAnswer:
+def replan(parts: Services, name: PlanName, body: contract.PlanReplanRequest) -> contract.PlanVersionAnswer:
     """Change a plan: reports, promises, people, added and cancelled steps.
 
     Without any of these the plan is made again as it is, with more time or another model.

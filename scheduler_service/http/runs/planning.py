@@ -19,7 +19,7 @@ from scheduler_service.telemetry.history import run_of_request
 from scheduler_service.telemetry.published import ABOUT_PUBLISHED, recorded_schedule
 
 
-def create(parts: Services, body: contract.PlanRequest) -> PlanVersion:
+def create(parts: Services, body: contract.NewPlanRequest) -> PlanVersion:
     """The first version of a new plan; of the existing one, if the same request has created it.
 
     Raises:
@@ -105,7 +105,7 @@ def _written(entry: Any) -> dict[str, Any]:
     return written
 
 
-def _recorded(parts: Services, body: contract.PlanRequest, request_id: str, digest: str) -> PlanVersion:
+def _recorded(parts: Services, body: contract.NewPlanRequest, request_id: str, digest: str) -> PlanVersion:
     """The first version of a plan that is a recorded run."""
     from scheduler_env.placements import packed  # imports numpy, which is slow
 
