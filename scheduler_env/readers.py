@@ -52,7 +52,7 @@ def instance_from_request(payload: Mapping[str, object]) -> Instance:
                 stay.
             `crew_efficiency`: the curve, "default" or "linear".
             `data_date`, `progress`, `pinned`, `published`, `frozen_hours`, `stability_tolerance_h`: where things stand;
-                see `progress_reading`.
+                see `replan.reading`.
             Other keys are somebody else's.
 
             A step is `{"name", "order", "team", "duration"}` with, optionally,
