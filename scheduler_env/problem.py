@@ -177,7 +177,7 @@ class Instance:
 
     `places` (name -> units) are renewable resources that are not teams: they prevent steps from running at the same
     time, and their utilization is not reported. `taken` is in use by others. `status`: what is done, at work, promised
-    and published; only `replanning` plans such an instance. `objective`: what is to be least.
+    and published; only `replan.solving` plans such an instance. `objective`: what is to be least.
 
     Raises:
         InvalidInstance: unknown team or predecessor, a cycle, a demand above the capacity, a repeated id, or no step.
@@ -255,7 +255,7 @@ class Instance:
         return new
 
     def with_status(self, status: Status) -> "Instance":
-        """The same instance with a status (checked by `progress_reading`), which shares everything else."""
+        """The same instance with a status (checked by `replan.reading`), which shares everything else."""
         new = object.__new__(Instance)
         new.__dict__.update(self.__dict__, status=status)
         return new

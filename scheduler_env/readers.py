@@ -56,7 +56,7 @@ def instance_from_request(payload: Mapping[str, object]) -> Instance:
             `crew_efficiency`: the curve, "default" or "linear".
             `objective`: "makespan" or "weighted_tardiness".
             `data_date`, `progress`, `pinned`, `published`, `frozen_hours`, `stability_tolerance_h`: where things stand;
-                see `progress_reading`.
+                see `replan.reading`.
             Other keys are somebody else's.
 
             A step is `{"name", "order", "team", "duration"}` with, optionally,
