@@ -47,7 +47,7 @@ def run(home, capsys):
 
 
 def test_plans_are_listed_and_shown_in_chinese_and_english(run):
-    assert "完工时间（小时）" in run("list")
+    assert "总工期（小时）" in run("list")
     assert "makespan, h" in run("list", "--lang", "en")
     assert json.loads(run("list", "--json"))[0]["name"] == "=大修"
     shown = run("show", "=大修")

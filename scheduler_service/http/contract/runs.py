@@ -9,6 +9,7 @@ from scheduler_env.problem_request import (
     CrewEfficiency,
     DataDate,
     FrozenHours,
+    ObjectiveAsked,
     Params,
     Pinned,
     Progress,
@@ -91,6 +92,7 @@ class RunRequest(Strict):
     workpoints: SkipValidation[WorkPoints | None] = None
     teams: SkipValidation[Teams | None] = None
     crew_efficiency: SkipValidation[CrewEfficiency | None] = None
+    objective: SkipValidation[ObjectiveAsked | None] = None
     data_date: SkipValidation[DataDate | None] = None
     progress: SkipValidation[Progress | None] = None
     pinned: SkipValidation[Pinned | None] = None
@@ -128,7 +130,7 @@ class RunRequest(Strict):
     @property
     def problem(self) -> dict[str, object]:
         """What `scheduler_env.readers.instance_from_request` reads."""
-        members = ("params", "workpoints", "teams", "crew_efficiency", *STATUS_MEMBERS)
+        members = ("params", "workpoints", "teams", "crew_efficiency", "objective", *STATUS_MEMBERS)
         return {name: value for name in members if (value := getattr(self, name)) is not None}
 
     @property
@@ -239,6 +241,17 @@ class Warned(TypedDict):
     msg: str
 
 
+class Dates(TypedDict):
+    """When a work point ends, and when it should."""
+
+    workpoint_id: str
+    end: Annotated[float, about("Hours after the start of the shutdown.")]
+    due: Annotated[float | None, about("Hours; null: it is never late.")]
+    weight: Annotated[float, about("Of each hour of its tardiness.")]
+    tardiness: Annotated[float, about("Hours by which it ends after due, at least 0.")]
+    deadline: Annotated[float | None, about("Hours; null: it has none.")]
+
+
 Presence = TypedDict("Presence", {"from": float, "to": float, "people": int})
 Presence.__doc__ = "How many people are there from one hour to another."
 
@@ -258,6 +271,16 @@ class RunSchedule(TypedDict):
         ]
     ]
     schedule_details: list[ScheduledStep]
+    objective: NotRequired[
+        Annotated[Literal["makespan", "weighted_tardiness"], about("What was to be least; if a work point has dates.")]
+    ]
+    weighted_tardiness: NotRequired[
+        Annotated[float, about("Sum of weight x hours after due of the work points; if one has dates.")]
+    ]
+    missed_deadlines: NotRequired[
+        Annotated[list[str], about("Ids of the work points that end after their deadlines; if one has dates.")]
+    ]
+    dates: NotRequired[Annotated[list[Dates], about("Of the work points with due or deadline.")]]
     data_date: NotRequired[
         Annotated[float, about("As asked for, if the request says where things stand; 0 by default.")]
     ]
@@ -280,8 +303,16 @@ class RunResult(RunSchedule):
     """A schedule, and how good it is."""
 
     makespan: Annotated[float, about("End of the last step, in hours after the start of the shutdown.")]
-    lower_bound: Annotated[float, about("Hours; no schedule is shorter.")]
-    gap: Annotated[float, about("Share of the bound by which the schedule is longer: makespan / lower_bound - 1.")]
+    lower_bound: Annotated[
+        float, about("Hours; no schedule is shorter. With objective weighted_tardiness: no schedule has less of it.")
+    ]
+    gap: Annotated[
+        float | None,
+        about(
+            "Share of the bound by which the schedule is longer: makespan / lower_bound - 1. With objective "
+            "weighted_tardiness that of the tardiness; null if its bound is 0 and it is not."
+        ),
+    ]
     resource_utilization: Annotated[Share, about("Crew-hours at work over headcount times makespan, of the plant.")]
     gantt_charts: Annotated[dict[str, str], about("Pictures in base64 by view, as asked for with charts.")]
     model_info: ModelInfo
