@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
+from scheduler_env.clock import Clock
+from scheduler_env.clock_request import read_clock
 from scheduler_env.errors import InvalidInstance, Loc
 from scheduler_env.mistakes import Mistakes
 from scheduler_env.problem import MAX_STEPS, CrewModes, Instance, Step, Team, WorkPoint
@@ -53,6 +55,7 @@ def instance_from_request(payload: Mapping[str, object]) -> Instance:
             `crew_efficiency`: the curve, "default" or "linear".
             `data_date`, `progress`, `pinned`, `published`, `frozen_hours`, `stability_tolerance_h`: where things stand;
                 see `progress_reading`.
+            `start`, `time_zone`: the time of hour 0. Then a time may stand wherever hours are counted from there.
             Other keys are somebody else's.
 
             A step is `{"name", "order", "team", "duration"}` with, optionally,
@@ -69,12 +72,13 @@ def instance_from_request(payload: Mapping[str, object]) -> Instance:
     Raises:
         InvalidInstance: with `loc`, the path in `payload` to what is wrong, and `more`, what else is.
     """
+    clock = read_clock(payload)
     if not says_status(payload):
-        return _problem(payload)
-    mistakes = Mistakes()
+        return _problem(payload, clock)
+    mistakes = Mistakes(clock)
     status = read_status(payload, mistakes)
     try:
-        instance = _problem(payload)
+        instance = _problem(payload, clock)
     except InvalidInstance as err:
         mistakes.add(*err.each)
         mistakes.refuse()
@@ -82,16 +86,18 @@ def instance_from_request(payload: Mapping[str, object]) -> Instance:
     return with_status(instance, status, mistakes)
 
 
-def _problem(payload: Mapping[str, object]) -> Instance:
+def _problem(payload: Mapping[str, object], clock: Clock | None) -> Instance:
     """The instance without its status."""
+    if clock is not None:  # the same text may mean other hours
+        return _read(payload, clock).with_clock(clock)
     outlined = _outline(payload)
     if outlined is None:
-        return _read(payload)
+        return _read(payload, None)
     outline, hours = outlined
     known = _known.get(outline)
     if known is not None:
         return known.with_durations(hours)
-    instance = _read(payload)
+    instance = _read(payload, None)
     if sum(len(step.modes) for step in instance.steps) <= MAX_MODES_REMEMBERED:
         if len(_known) >= MAX_REMEMBERED:
             _known.clear()
@@ -133,8 +139,8 @@ def _workpoint_outline(workpoint: Mapping[str, Any], hours: list[Any]) -> dict[s
     return {**workpoint, "params": None if params is None else len(params)}
 
 
-def _read(payload: Mapping[str, object]) -> Instance:
-    mistakes = Mistakes()
+def _read(payload: Mapping[str, object], clock: Clock | None) -> Instance:
+    mistakes = Mistakes(clock)
     head = mistakes.read(ProblemRequest, {name: payload.get(name) for name in ProblemRequest.model_fields}, ())
     workpoints = payload.get("workpoints")
     if (payload.get("params") is None) == (workpoints is None):

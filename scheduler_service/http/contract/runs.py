@@ -5,6 +5,7 @@ from typing import Annotated, Literal, NotRequired
 from pydantic import Field, SkipValidation, WithJsonSchema, model_validator
 from typing_extensions import TypedDict
 
+from scheduler_env.clock_request import ClockRequest, Start, TimeZone
 from scheduler_env.problem_request import (
     CrewEfficiency,
     DataDate,
@@ -46,6 +47,7 @@ from scheduler_service.http.contract.types import (
 
 RUN_PATHS = ("/run_algorithm", "/api/algorithm/run")
 STATUS_MEMBERS = tuple(StatusRequest.model_fields)
+CLOCK_MEMBERS = tuple(ClockRequest.model_fields)
 View = Literal["process", "workpoint", "team"]
 VIEWS: tuple[View, ...] = ("process", "workpoint", "team")
 AnswerReason = Literal[AssignmentReason, "fallback"]
@@ -91,6 +93,8 @@ class RunRequest(Strict):
     workpoints: SkipValidation[WorkPoints | None] = None
     teams: SkipValidation[Teams | None] = None
     crew_efficiency: SkipValidation[CrewEfficiency | None] = None
+    start: SkipValidation[Start | None] = None
+    time_zone: SkipValidation[TimeZone | None] = None
     data_date: SkipValidation[DataDate | None] = None
     progress: SkipValidation[Progress | None] = None
     pinned: SkipValidation[Pinned | None] = None
@@ -128,7 +132,7 @@ class RunRequest(Strict):
     @property
     def problem(self) -> dict[str, object]:
         """What `scheduler_env.readers.instance_from_request` reads."""
-        members = ("params", "workpoints", "teams", "crew_efficiency", *STATUS_MEMBERS)
+        members = ("params", "workpoints", "teams", "crew_efficiency", *CLOCK_MEMBERS, *STATUS_MEMBERS)
         return {name: value for name in members if (value := getattr(self, name)) is not None}
 
     @property
@@ -212,6 +216,8 @@ class ScheduledStep(TypedDict):
     workers: Annotated[int, Field(ge=1, description="People at work on it.")]
     start: Annotated[float, about("Hours after the start of the shutdown.")]
     end: Annotated[float, about("Hours after the start of the shutdown.")]
+    start_at: NotRequired[Annotated[str | None, about("Its time, if the request has a start; null: after 9999.")]]
+    end_at: NotRequired[Annotated[str | None, about("Its time, as start_at.")]]
     critical: Annotated[bool, about("Delayed, it delays the makespan: it lies on a critical sequence.")]
     status: NotRequired[
         Annotated[Literal["done", "running", "planned"], about("If the request says where things stand.")]
