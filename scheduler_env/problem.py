@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, overload
 
 from scheduler_env import availability as presence
 from scheduler_env.availability import MAX_PEOPLE, Availability, Levels
+from scheduler_env.calendars import Calendar
 from scheduler_env.clock import Clock
 from scheduler_env.errors import InvalidInstance
 from scheduler_env.replan.progress import Status
@@ -164,6 +165,8 @@ class Instance:
     `places` (name -> units) are renewable resources that are not teams: they prevent steps from running at the same
     time, and their utilization is not reported. `taken` is in use by others. `status`: what is done, at work, promised
     and published; only `replanning` plans such an instance. `clock`: the time of hour 0, to tell times by.
+    `calendar`: when people work; hours are elapsed hours, but durations are hours at work. Only `working_time` plans
+    such an instance.
 
     Raises:
         InvalidInstance: unknown team or predecessor, a cycle, a demand above the capacity, a repeated id, or no step.
@@ -175,6 +178,7 @@ class Instance:
     taken: tuple[Taken, ...] = ()
     status: Status | None = None
     clock: Clock | None = None
+    calendar: Calendar | None = None
     shared: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
     """Cache of values that do not depend on durations, by owner; shared with the instances from `with_durations`."""
 
@@ -242,10 +246,10 @@ class Instance:
         new.__dict__.update(self.__dict__, status=status)
         return new
 
-    def with_clock(self, clock: Clock) -> "Instance":
+    def with_clock(self, clock: Clock, calendar: Calendar | None) -> "Instance":
         """The same instance with a clock, which shares everything else."""
         new = object.__new__(Instance)
-        new.__dict__.update(self.__dict__, clock=clock)
+        new.__dict__.update(self.__dict__, clock=clock, calendar=calendar)
         return new
 
     @cached_property

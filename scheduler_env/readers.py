@@ -8,8 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from scheduler_env.clock import Clock
-from scheduler_env.clock_request import read_clock
+from scheduler_env.clock_request import ReadClock, read_clock
 from scheduler_env.errors import InvalidInstance, Loc
 from scheduler_env.mistakes import Mistakes
 from scheduler_env.problem import MAX_STEPS, CrewModes, Instance, Step, Team, WorkPoint
@@ -56,6 +55,7 @@ def instance_from_request(payload: Mapping[str, object]) -> Instance:
             `data_date`, `progress`, `pinned`, `published`, `frozen_hours`, `stability_tolerance_h`: where things stand;
                 see `progress_reading`.
             `start`, `time_zone`: the time of hour 0. Then a time may stand wherever hours are counted from there.
+            `calendars`, `calendar`: when people work, by name, and the name of the plant's; see `clock_request`.
             Other keys are somebody else's.
 
             A step is `{"name", "order", "team", "duration"}` with, optionally,
@@ -75,7 +75,7 @@ def instance_from_request(payload: Mapping[str, object]) -> Instance:
     clock = read_clock(payload)
     if not says_status(payload):
         return _problem(payload, clock)
-    mistakes = Mistakes(clock)
+    mistakes = Mistakes(clock and clock.clock)
     status = read_status(payload, mistakes)
     try:
         instance = _problem(payload, clock)
@@ -86,10 +86,10 @@ def instance_from_request(payload: Mapping[str, object]) -> Instance:
     return with_status(instance, status, mistakes)
 
 
-def _problem(payload: Mapping[str, object], clock: Clock | None) -> Instance:
+def _problem(payload: Mapping[str, object], clock: ReadClock | None) -> Instance:
     """The instance without its status."""
     if clock is not None:  # the same text may mean other hours
-        return _read(payload, clock).with_clock(clock)
+        return _read(payload, clock).with_clock(*clock)
     outlined = _outline(payload)
     if outlined is None:
         return _read(payload, None)
@@ -139,8 +139,8 @@ def _workpoint_outline(workpoint: Mapping[str, Any], hours: list[Any]) -> dict[s
     return {**workpoint, "params": None if params is None else len(params)}
 
 
-def _read(payload: Mapping[str, object], clock: Clock | None) -> Instance:
-    mistakes = Mistakes(clock)
+def _read(payload: Mapping[str, object], clock: ReadClock | None) -> Instance:
+    mistakes = Mistakes(clock and clock.clock)
     head = mistakes.read(ProblemRequest, {name: payload.get(name) for name in ProblemRequest.model_fields}, ())
     workpoints = payload.get("workpoints")
     if (payload.get("params") is None) == (workpoints is None):

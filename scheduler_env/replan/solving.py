@@ -7,6 +7,7 @@ tolerance, the one that moves least (`stability`).
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import wraps
 from math import nan
 from typing import Any, TypeVar, cast
@@ -17,16 +18,17 @@ from scheduler_env.bounds import lower_bound
 from scheduler_env.errors import InvalidInstance
 from scheduler_env.exact import improve_exactly
 from scheduler_env.improvement import improve, min_search_evaluations
-from scheduler_env.incumbent import Incumbent
+from scheduler_env.incumbent import OPTIMAL_WITHIN_H, Incumbent
 from scheduler_env.kernel import Floats, Ints, Problem, compile_instance, to_schedule
 from scheduler_env.problem import Instance
 from scheduler_env.random_numbers import new_random
 from scheduler_env.replan.open_steps import Left, broken_pins, modes_left, status_of, what_is_left, whole_schedule
 from scheduler_env.replan.pins import kept_pins
 from scheduler_env.replan.progress import Placement
-from scheduler_env.schedule import Schedule, Solution
+from scheduler_env.schedule import Schedule, Solution, placed_at
 from scheduler_env.serial import new_decoder
 from scheduler_env.stability import steadier
+from scheduler_env.working_time import in_hours_at_work
 
 NOTHING_LEFT = "progress"
 """Stage of a schedule that consists of facts."""
@@ -40,10 +42,12 @@ Solve = TypeVar("Solve", bound=Callable[..., Solution])
 
 
 def replans(solve: Solve) -> Solve:
-    """A solver's `solve`, for instances with and without a status."""
+    """A solver's `solve`, for instances with and without a status or a calendar."""
 
     @wraps(solve)
     def solve_what_is_left(solver: object, instance: Instance, **options: Any) -> Solution:
+        if instance.calendar is not None:
+            return in_elapsed_hours(instance, solve_what_is_left(solver, in_hours_at_work(instance), **options))
         if instance.status is None:
             return solve(solver, instance, **options)
         return replan(instance, lambda left, more: solve(solver, left, **{**options, **more}), options)
@@ -53,6 +57,9 @@ def replans(solve: Solve) -> Solve:
 
 def lower_bound_h(instance: Instance) -> float:
     """A lower bound on the makespan of every schedule, hours; the last end of the facts included."""
+    if instance.calendar is not None:
+        found = lower_bound_h(in_hours_at_work(instance))
+        return max(instance.calendar.end(found) if found > 0.0 else 0.0, _last_fact_h(instance))
     left = what_is_left(instance, status_of(instance).pinned)
     found = 0.0 if left is None else float(lower_bound(compile_instance(left.instance)))
     return max(found, _last_fact_h(instance))
@@ -110,6 +117,31 @@ def replan(
         max(found.instance_bound_h, facts_h),
         max(policy_h, schedule.makespan_h),
         is_cut_short=found.is_cut_short,
+    )
+
+
+def in_elapsed_hours(instance: Instance, found: Solution) -> Solution:
+    """The solution of an instance with a calendar, from `found` of the instance in hours at work."""
+    calendar, work_h = instance.calendar, found.schedule.makespan_h
+    assert calendar is not None
+    step_of = {step.id: step for step in instance.steps}
+    placements = [(step_of[step.id], mode, calendar.begin(start_h)) for step, mode, start_h, _ in found.schedule.steps]
+    schedule = placed_at(instance, placements)
+    schedule.check()
+    facts_h = _last_fact_h(instance)
+
+    def told(hour: float) -> float:
+        """A bound, or another makespan."""
+        if abs(hour - work_h) <= OPTIMAL_WITHIN_H:
+            return schedule.makespan_h
+        return max(calendar.end(hour) if hour > 0.0 else 0.0, facts_h)
+
+    return replace(
+        found,
+        schedule=schedule,
+        lower_bound_h=min(told(found.lower_bound_h), schedule.makespan_h),
+        instance_bound_h=min(told(found.instance_bound_h), schedule.makespan_h),
+        policy_makespan_h=max(told(found.policy_makespan_h), schedule.makespan_h),
     )
 
 
@@ -178,7 +210,7 @@ def _steadiest(
         for at, number in enumerate(numbers):
             if of_id[step.id].crew(of_id[step.id].modes[number]) == there.crew:
                 published_mode[j] = problem.mode_at[j] + at
-    latest_h = max(planned.makespan_h, _last_fact_h(instance)) + status.tolerance_h
+    latest_h = status.latest_h(max(planned.makespan_h, _last_fact_h(instance)))
     decoder, random = new_decoder(problem), new_random(options.get("seed", 0))
     least, limit, stop = min_search_evaluations(start.size), options.get("max_evaluations"), options.get("stop")
     budget_ms, built, cost = options.get("time_budget_ms", 0.0), 0, np.inf

@@ -78,7 +78,7 @@ def _placed(schedule: Schedule, problem: Mapping[str, object]) -> dict[str, dict
     earlier_h = 0.0
     with suppress(InvalidInstance):  # the readers refuse it
         clock, other = read_clock(problem), schedule.instance.clock
-        earlier_h = 0.0 if clock is None or other is None else clock.hours(other.start)
+        earlier_h = 0.0 if clock is None or other is None else clock.clock.hours(other.start)
     return {
         each.step.id: {"start": max(0.0, each.start_h + earlier_h), "workers": each.crew} for each in schedule.steps
     }

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, NotRequired
 from pydantic import Field, SkipValidation, WithJsonSchema, model_validator
 from typing_extensions import TypedDict
 
-from scheduler_env.clock_request import ClockRequest, Start, TimeZone
+from scheduler_env.clock_request import Calendars, ClockRequest, PlantCalendar, Start, TimeZone
 from scheduler_env.problem_request import (
     CrewEfficiency,
     DataDate,
@@ -95,6 +95,8 @@ class RunRequest(Strict):
     crew_efficiency: SkipValidation[CrewEfficiency | None] = None
     start: SkipValidation[Start | None] = None
     time_zone: SkipValidation[TimeZone | None] = None
+    calendars: SkipValidation[Calendars | None] = None
+    calendar: SkipValidation[PlantCalendar | None] = None
     data_date: SkipValidation[DataDate | None] = None
     progress: SkipValidation[Progress | None] = None
     pinned: SkipValidation[Pinned | None] = None
@@ -262,6 +264,9 @@ class RunSchedule(TypedDict):
             dict[str, Count | list[Presence]],
             about("As asked for: the people there, of the teams for which it was said."),
         ]
+    ]
+    hours_at_work: NotRequired[
+        Annotated[float, about("Hours of the plant's calendar until the end of the last step, if it has one.")]
     ]
     schedule_details: list[ScheduledStep]
     data_date: NotRequired[

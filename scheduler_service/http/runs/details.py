@@ -19,6 +19,7 @@ def details(schedule: Schedule) -> dict[str, object]:
         "team_utilization": schedule.team_utilization,
         "team_headcount": {team.name: team.headcount for team in teams},
         **({"team_availability": availability} if availability else {}),
+        **({} if schedule.at_work is None else {"hours_at_work": schedule.at_work.makespan_h}),
         "schedule_details": [
             {
                 "id": placed.step.id,
