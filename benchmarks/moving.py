@@ -198,14 +198,20 @@ def tables(n_runs: int) -> dict[str, Iterator[Mapping[str, Any]]]:
 
     different = [run_row(record, NOW) for record in records(min(n_runs, N_DIFFERENT))]
     placements = hashlib.shake_256(b"placements").digest(240)
-    selected = ({"replay": f"replay-{n // 1_000}", "position": n % 1_000, "run": n + 1} for n in range(n_runs // 20))
+    ranges = (
+        {
+            "replay": f"replay-{n // 1_000}", "number": n % 1_000, "first": 20 * n + 1, "last": 20 * n + 20,
+            "requests": 20, "checksum": 400 * n + 210, "skipped": 0,
+        }
+        for n in range(n_runs // 20)
+    )  # fmt: skip
     return {
         "runs": made(run, n_runs),
         "feedback": made(rating, n_runs // 20),
         "named_runs": made(name, n_runs // 50),
         "pairs": made(pair, n_runs // 10),
         "replays": made(replay, n_runs // 20_000),
-        "replay_runs": selected,
+        "replay_ranges": ranges,
         "days": made(day, 900),
         "alerts": made(alert, n_runs // 500),
         "silences": made(silence, 50),

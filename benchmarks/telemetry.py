@@ -28,6 +28,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import gevent
 import numpy as np
 from tqdm import tqdm
 
@@ -37,6 +38,9 @@ from scheduler_env.standard_cycle import SAMPLE_PARAMS
 from scheduler_service.clock import utc_now
 from scheduler_service.database_url import DatabaseUrl, parse_database_url
 from scheduler_service.errors import StorageUnavailable
+from scheduler_service.http.runs.recording import Recorder
+from scheduler_service.http.server.offload import NativeThreads
+from scheduler_service.http.watch.metrics import Metrics
 from scheduler_service.reporting.analysis import SUMMARY_COLUMNS
 from scheduler_service.telemetry.moving import TABLES, move
 from scheduler_service.telemetry.readings import ALERT_COLUMNS
@@ -47,6 +51,9 @@ DAYS = 70  # a tenth of the records in the last week
 MODELS = ("DDQN_1adf98e2_v1.0.0", "DDQN_b903aa25_v2.0.0", "DDQN_0c0ffee0_v2.1.0")
 TEAMS = ("清洗", "拆卸", "检验", "机加工", "装配", "电气")
 ROUNDS, REPEATS = 5, 5
+CLIENTS = 32
+Rate = Callable[[PerformanceMonitor, int], tuple[list[float], float]]
+"""Gets an empty database and the number of clients; returns how long each record took, ms, and all of them, s."""
 SPAWN = multiprocessing.get_context("spawn")
 
 Figures = dict[str, Any]
@@ -63,7 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="telemetry-benchmark-") as folder:
         home = Path(folder)
         places: list[Path | DatabaseUrl] = [home / "door.db", *([] if server is None else [server])]
-        durable = [each for threads in (1, 8, 32) for each in door_rates(places, home, threads)]
+        durable = [each for threads in (1, 8, 32) for each in rates(door_rate, places, home, threads)]
+        service = rates(service_rate, places, home, CLIENTS)
         path = home / "million.db"
         bulk = fill(path, options.records)
         if server is not None:
@@ -83,6 +91,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     [d["engine"], d["threads"], f"{d['rate']:.0f}", f"{d['p50_ms']:.2f}", f"{d['p99_ms']:.2f}"]
                     for d in durable
                 ],
+            ),
+            f"As the service records, the runs of {CLIENTS} clients that wait at a time in one commit:",
+            markdown_table(
+                ("engine", "records/s", "p50 ms", "p99 ms"),
+                [[s["engine"], f"{s['rate']:.0f}", f"{s['p50_ms']:.2f}", f"{s['p99_ms']:.2f}"] for s in service],
             ),
             f"{options.records:,} records over {DAYS} days were then put in, a thousand to a commit: "
             f"{bulk['rate']:.0f} records/s, {bulk['bytes'] / 2**20:.0f} MiB."
@@ -107,8 +120,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     )
     figures = {
-        "durable": durable, "bulk": bulk, "queries": queries, "reports": reports, "exports": exports,
-        "compaction": compaction, "kills": kills,
+        "durable": durable, "service": service, "bulk": bulk, "queries": queries, "reports": reports,
+        "exports": exports, "compaction": compaction, "kills": kills,
     }  # fmt: skip
     write_results("telemetry", "python -m benchmarks.telemetry", text, figures)
     return int(kills["lost"] > 0 or kills["damaged"] > 0)
@@ -153,19 +166,19 @@ def empty(monitor: PerformanceMonitor) -> None:
         connection.exec_driver_sql(f"TRUNCATE {', '.join(table.name for table in TABLES)}")
 
 
-def door_rates(places: Sequence[Path | DatabaseUrl], home: Path, threads: int) -> list[Figures]:
-    """How many records a second `record_performance` takes from so many threads; medians of rounds in turn."""
-    rounds = [[door_rate(place, home, threads) for place in places] for _ in range(ROUNDS)]
+def rates(rate: Rate, places: Sequence[Path | DatabaseUrl], home: Path, clients: int) -> list[Figures]:
+    """How many records a second are taken from so many clients; medians of rounds, the places in turn."""
+    rounds = [[round_of(rate, place, home, clients) for place in places] for _ in range(ROUNDS)]
     names = ("rate", "p50_ms", "p99_ms")
     return [
-        {"engine": of_place[0]["engine"], "threads": threads}
+        {"engine": of_place[0]["engine"], "threads": clients}
         | {name: statistics.median(each[name] for each in of_place) for name in names}
         | {"rates": [each["rate"] for each in of_place]}
         for of_place in zip(*rounds, strict=True)
     ]
 
 
-def door_rate(place: Path | DatabaseUrl, home: Path, threads: int, seconds: float = 3.0) -> Figures:
+def round_of(rate: Rate, place: Path | DatabaseUrl, home: Path, clients: int) -> Figures:
     """One round, with an empty database."""
     if isinstance(place, Path):
         for suffix in ("", "-wal", "-shm"):
@@ -173,6 +186,16 @@ def door_rate(place: Path | DatabaseUrl, home: Path, threads: int, seconds: floa
     monitor = PerformanceMonitor(place, reports_dir=home)
     if isinstance(place, DatabaseUrl):
         empty(monitor)
+    waits_ms, took_s = rate(monitor, clients)
+    assert monitor.count_runs() == len(waits_ms)
+    p50_ms, p99_ms = map(float, np.percentile(waits_ms, [50, 99]))
+    engine = monitor.engine.dialect.name
+    monitor.close()
+    return {"engine": engine, "rate": len(waits_ms) / took_s, "p50_ms": p50_ms, "p99_ms": p99_ms}
+
+
+def door_rate(monitor: PerformanceMonitor, threads: int, seconds: float = 3.0) -> tuple[list[float], float]:
+    """`record_performance`, one record at a time in each thread."""
     waits_ms: list[float] = []
     refused: list[StorageUnavailable] = []
     made = list(records(2_000))  # beforehand: making a record takes as long as recording it
@@ -194,14 +217,30 @@ def door_rate(place: Path | DatabaseUrl, home: Path, threads: int, seconds: floa
         thread.start()
     for thread in clients:
         thread.join()
-    quantiles = np.percentile(waits_ms, [50, 99])
-    assert monitor.count_runs() == len(waits_ms)
     if refused:
         print(f"{len(refused)} records were refused: {refused[0]}", file=sys.stderr)
-    rate, (p50_ms, p99_ms) = len(waits_ms) / seconds, map(float, quantiles)
-    engine = monitor.engine.dialect.name
-    monitor.close()
-    return {"engine": engine, "rate": rate, "p50_ms": p50_ms, "p99_ms": p99_ms}
+    return waits_ms, seconds
+
+
+def service_rate(monitor: PerformanceMonitor, clients: int, seconds: float = 3.0) -> tuple[list[float], float]:
+    """The service's recorder: what waits while a commit runs is written by the next one."""
+    metrics = Metrics()
+    storage = NativeThreads(1, max_waiting=clients, metrics=metrics.queue("storage"))
+    recorder = Recorder(monitor, storage, metrics)
+    waits_ms: list[float] = []
+    made = list(records(2_000))
+    began_s = time.monotonic()
+
+    def client(first: int) -> None:
+        for number in count(first):
+            called_s = time.perf_counter()
+            recorder.record([made[number % len(made)]], lambda: None)
+            waits_ms.append(1000.0 * (time.perf_counter() - called_s))
+            if time.monotonic() > began_s + seconds:
+                return
+
+    gevent.joinall([gevent.spawn(client, 61 * number) for number in range(clients)], raise_error=True)
+    return waits_ms, time.monotonic() - began_s
 
 
 def fill(path: Path, total: int) -> Figures:

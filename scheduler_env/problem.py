@@ -164,7 +164,7 @@ class Instance:
 
     `places` (name -> units) are renewable resources that are not teams: they prevent steps from running at the same
     time, and their utilization is not reported. `taken` is in use by others. `status`: what is done, at work, promised
-    and published; only `replanning` plans such an instance. `clock`: the time of hour 0, to tell times by.
+    and published; only `replan.solving` plans such an instance. `clock`: the time of hour 0, to tell times by.
     `calendar`: when people work; hours are elapsed hours, but durations are hours at work. Only `working_time` plans
     such an instance.
 
@@ -241,7 +241,7 @@ class Instance:
         return new
 
     def with_status(self, status: Status) -> "Instance":
-        """The same instance with a status (checked by `progress_reading`), which shares everything else."""
+        """The same instance with a status (checked by `replan.reading`), which shares everything else."""
         new = object.__new__(Instance)
         new.__dict__.update(self.__dict__, status=status)
         return new

@@ -53,7 +53,7 @@ def instance_from_request(payload: Mapping[str, object]) -> Instance:
                 stay.
             `crew_efficiency`: the curve, "default" or "linear".
             `data_date`, `progress`, `pinned`, `published`, `frozen_hours`, `stability_tolerance_h`: where things stand;
-                see `progress_reading`.
+                see `replan.reading`.
             `start`, `time_zone`: the time of hour 0. Then a time may stand wherever hours are counted from there.
             `calendars`, `calendar`: when people work, by name, and the name of the plant's; see `clock_request`.
             Other keys are somebody else's.

@@ -155,3 +155,22 @@ def test_a_wrong_time_is_refused_over_http_with_its_place(service):
     body = {"params": SAMPLE, "start": START, "data_date": "2027-03-02T07:00"}
     (error,) = refused(service.post("/run_algorithm", json=body), 422)["errors"]
     assert (error["loc"], error["code"]) == (["data_date"], "time_without_offset")
+
+
+def test_a_run_with_a_calendar_is_answered_drawn_and_recorded_in_elapsed_hours(service):
+    week = dict.fromkeys(("mon", "tue", "wed", "thu", "fri", "sat", "sun"), (("07:00", "19:00"),))
+    body = {"params": SAMPLE, "start": START, "calendars": {"day": {"week": week}}, "calendar": "day"}
+    answer = service.run(**body, charts=["process", "team"], time_budget_ms=50)
+    result = answer["result"]
+    assert (result["makespan"], result["hours_at_work"]) == (
+        pytest.approx(100.87, abs=0.01),
+        pytest.approx(52.87, abs=0.01),
+    )
+    assert (result["gap"], answer["performance"]["makespan"]) == (0.0, result["makespan"])
+    assert max(step["end_at"] for step in result["schedule_details"]).startswith("2027-03-05T11:52")
+    assert set(result["gantt_charts"]) == {"process", "team"}
+    shown = service.get(f"/runs/{answer['request_id']}").json()
+    assert shown["schedule"] == {name: result[name] for name in shown["schedule"]}
+    assert shown["schedule"]["hours_at_work"] == result["hours_at_work"]
+    again = service.run(**shown["input"], published=answer["request_id"])["result"]
+    assert again["changes"] == {"moved": 0, "crews_changed": 0, "total_shift": pytest.approx(0.0, abs=1e-6)}

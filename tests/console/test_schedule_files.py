@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
@@ -271,6 +272,41 @@ def test_an_export_contains_the_whole_request_and_is_imported_unchanged(schedule
     choose(schedule, "y.json", first)
     expect(schedule.locator(".toast").first).to_contain_text("已导入")
     assert export(schedule, "JSON", tmp_path).read_text("utf-8") == first
+
+
+REPLAN = {
+    "params": list(SAMPLE_PARAMS),
+    "data_date": 30,
+    "progress": {
+        **{
+            f"1.{step}": {"status": "done", "actual_start": start, "actual_finish": end, "workers": workers}
+            for step, start, end, workers in ((1, 0, 8, 5), (2, 8, 12, 10), (3, 12, 20, 10), (6, 20, 27.2, 5))
+        },
+        "1.4": {"status": "running", "actual_start": 11, "workers": 2},
+    },
+    "published": {"1.5": {"start": 20, "workers": 2}, "1.13": {"start": 36, "workers": 5}},
+}
+
+
+def test_a_replan_shows_what_is_done_what_moved_and_what_contradicts(schedule: Page, tmp_path: Path):
+    choose(schedule, "x.json", json.dumps(REPLAN))
+    expect(schedule.locator(".toast").first).to_contain_text("已导入")
+    answer = run(schedule)["result"]
+    section = schedule.locator("[data-test=replanned]")
+    expect(section).to_contain_text("从第 30.00 小时起重排")
+    expect(section).to_contain_text(f"{answer['changes']['moved']} 道改了开始时间")
+    expect(section.get_by_role("listitem")).to_have_count(len(answer["warnings"]))
+    expect(section).to_contain_text("在 1.2、1.3 完工之前就已开工")
+    schedule.get_by_text("以表格查看").click()
+    rows = schedule.locator(".result details tbody tr")
+    expect(rows.filter(has_text="已完工")).to_have_count(4)
+    expect(rows.filter(has_text="施工中")).to_have_count(1)
+    with schedule.expect_download() as saved:
+        schedule.locator(".result").get_by_role("button", name="CSV", exact=True).click()
+    saved.value.save_as(tmp_path / "x.csv")
+    table = pd.read_csv(tmp_path / "x.csv")
+    assert list(table["status"]) == [step["status"] for step in answer["schedule_details"]]
+    assert table["shift_h"].count() == 2
 
 
 def test_values_from_a_file_are_shown_in_their_fields(schedule: Page):

@@ -77,8 +77,9 @@ export const workpointsToCsv = (workpoints) =>
 /** The answered schedule, a line for each step. */
 export const scheduleToCsv = (result) =>
   toCsv(
-    result.schedule_details.map((step) => ({
+    result.schedule_details.map(({ status, published_start, shift, ...step }) => ({
       workpoint_id: step.workpoint_id, workpoint_name: step.workpoint_name, step: step.name, step_id: step.id, order: step.order,
       team: step.team, workers: step.workers, start_h: step.start, end_h: step.end, critical: step.critical,
+      ...(status && { status }), ...(published_start !== undefined && { published_start_h: published_start, shift_h: shift }),
     })),
   );

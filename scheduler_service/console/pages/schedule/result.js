@@ -10,6 +10,7 @@ import { gantt } from "./gantt.js";
 import GanttView from "./gantt_view.js";
 import Naming from "./naming.js";
 import Rating from "./rating.js";
+import Replanned, { moreOf } from "./replanned.js";
 import { stepName } from "./standard.js";
 import { teamLoad } from "./team_load.js";
 
@@ -25,7 +26,7 @@ const STAGES = ["greedy", "exact", "parts", "sampling", "resampling", "annealing
 
 export default {
   name: "Result",
-  components: { GanttView, Naming, Rating },
+  components: { GanttView, Naming, Rating, Replanned },
   emits: ["named", "again"],
   props: {
     answer: { type: Object, required: true },
@@ -71,6 +72,7 @@ export default {
     const json = () => download(`schedule-${props.answer.request_id.slice(0, 8)}.json`, JSON.stringify(props.answer, null, 2), "application/json");
     const inOrder = computed(() => result.value.schedule_details.toSorted((a, b) => a.start - b.start || a.end - b.end));
     const step = (text) => stepName(text, locale.value);
+    const more = (each) => moreOf(each, t);
     const foundBy = computed(() => {
       const { stage, evaluations } = result.value;
       const by = STAGES.includes(stage) ? t("schedule.stage." + stage) : t("schedule.stage.rule", { rule: stage });
@@ -78,7 +80,7 @@ export default {
       const found = ["exact", "greedy"].includes(stage) || evaluations === undefined ? by : `${by} · ${t("schedule.evaluations", { n: number(evaluations) })}`;
       return result.value.search_cut_short ? `${found} · ${t("schedule.cut_short")}` : found;
     });
-    return { t, result, told, drawn, load, label, png, svg, csv, json, inOrder, step, foundBy, hours, percent, duration_s, number, fixed };
+    return { t, result, told, drawn, load, label, png, svg, csv, json, inOrder, step, more, foundBy, hours, percent, duration_s, number, fixed };
   },
   template: /* html */ `
     <article class="card result">
@@ -94,6 +96,7 @@ export default {
         <div class="kpi"><dt>{{ t("schedule.utilization") }}</dt><dd>{{ percent(result.resource_utilization) }}</dd></div>
         <div class="kpi"><dt>{{ t("schedule.took") }}</dt><dd>{{ duration_s(answer.performance.execution_time) }} <small data-test="found-by">{{ foundBy }}</small></dd></div>
       </dl>
+      <replanned :result="result" />
       <gantt-view :result="result" :view="view" :context="drawn" :label="label" />
       <div class="row tight">
         <span class="hint">{{ t("schedule.download") }}</span>
@@ -104,8 +107,8 @@ export default {
       <e-chart :option="load.option" :height="load.height + 'px'" :label="t('schedule.load_label')" />
       <details><summary>{{ t("schedule.as_table") }}</summary>
         <div class="scroll" tabindex="0" role="region" :aria-label="t('schedule.as_table')"><table class="data"><thead><tr>
-          <th>{{ t("schedule.workpoint_id") }}</th><th>{{ t("schedule.workpoint") }}</th><th>{{ t("schedule.step") }}</th><th>{{ t("schedule.team") }}</th><th class="num">{{ t("schedule.crew") }}</th><th class="num">{{ t("schedule.start") }}</th><th class="num">{{ t("schedule.end") }}</th><th></th></tr></thead>
-          <tbody><tr v-for="each in inOrder" :key="each.id"><td>{{ each.workpoint_id }}</td><td>{{ each.workpoint_name }}</td><td>{{ step(each.name) }}</td><td>{{ t("schedule.teams." + each.team, each.team) }}</td><td class="num">{{ each.workers }}</td><td class="num">{{ fixed(each.start) }}</td><td class="num">{{ fixed(each.end) }}</td><td><span v-if="each.critical" class="badge bad">{{ t("schedule.critical") }}</span></td></tr></tbody>
+          <th>{{ t("schedule.workpoint_id") }}</th><th>{{ t("schedule.workpoint") }}</th><th>{{ t("schedule.step") }}</th><th>{{ t("schedule.team") }}</th><th class="num">{{ t("schedule.crew") }}</th><th class="num">{{ t("schedule.start") }}</th><th class="num">{{ t("schedule.end") }}</th><th v-for="[name] in more(inOrder[0])" :key="name">{{ name }}</th><th></th></tr></thead>
+          <tbody><tr v-for="each in inOrder" :key="each.id"><td>{{ each.workpoint_id }}</td><td>{{ each.workpoint_name }}</td><td>{{ step(each.name) }}</td><td>{{ t("schedule.teams." + each.team, each.team) }}</td><td class="num">{{ each.workers }}</td><td class="num">{{ fixed(each.start) }}</td><td class="num">{{ fixed(each.end) }}</td><td v-for="[name, value] in more(each)" :key="name">{{ value }}</td><td><span v-if="each.critical" class="badge bad">{{ t("schedule.critical") }}</span></td></tr></tbody>
         </table></div>
       </details>
       <rating :request-id="answer.request_id" :key="answer.request_id" />
