@@ -5,10 +5,12 @@ begin on its date. Shifts that overlap are one stretch of work. A local time tha
 before the change, and one that comes twice is the first (RFC 5545, section 3.3.5).
 """
 
+import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -20,6 +22,7 @@ SAME_H = 1e-7
 """Hours at work that differ by less are the same: they are sums of floating-point durations."""
 REACH_H = 2 * MAX_HOUR
 """Later times are refused: a plan in a calendar with little work may last for ever."""
+ONE_YEAR_H = 8_784.0
 FIRST_DAYS = 64
 _ONE_HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
 
@@ -81,7 +84,8 @@ class Calendar:
         """The last elapsed hour before which there are `work` hours at work: when work goes on after them."""
         table = self._with(work)
         at = max(0, bisect_right(table.before, work + SAME_H) - 1)
-        return table.begins[at] + max(0.0, work - table.before[at])
+        after = work - table.before[at]
+        return table.begins[at] + (after if after > SAME_H else 0.0)
 
     def end(self, work: float) -> float:
         """The first elapsed hour before which there are `work` hours at work; the first shift's beginning for none."""
@@ -106,6 +110,20 @@ class Calendar:
         """The stretches of work that begin before `until`; the last one may be longer."""
         table = self._until(until)
         return [(begin, end) for begin, end in zip(table.begins, table.ends, strict=True) if begin < until]
+
+    def breaks(self, until: float) -> list[float]:
+        """The hours at work, below `until`, after which people rest."""
+        before = self._with(until).before
+        return before[1 : bisect_left(before, until)]
+
+    @cached_property
+    def longest_h(self) -> float:
+        """The longest stretch of work, of a year, or until a week after the last exception, hours."""
+        clock, last = self.clock, max(self.pattern.exceptions, default=None)
+        until = ONE_YEAR_H
+        if last is not None:
+            until = max(until, clock.hours(datetime.combine(last, datetime.min.time(), UTC)) + 24 * 9)
+        return max(math.inf if end >= until else end - begin for begin, end in self.stretches(until))
 
     def _until(self, hour: float) -> _Table:
         table = self._table

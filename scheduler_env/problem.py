@@ -131,6 +131,7 @@ class Step(NamedTuple):
     modes: Sequence[Mode]
     predecessors: tuple[str, ...] = ()
     release_h: float = 0.0
+    is_interruptible: bool = True  # its crew may rest between shifts; else it fits into one stretch of work
 
     def crew(self, mode: Mode) -> int:
         """People of the step's own team that `mode` needs."""

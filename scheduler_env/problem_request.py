@@ -116,6 +116,9 @@ class StepRequest(Written):
         default=None, description="People who need `duration` hours. Absent: the curve's nominal hours."
     )
     release: Hour | None = Field(default=None, description="Earliest start, hours after the start of the shutdown.")
+    interruptible: bool | None = Field(
+        default=None, description="false: must fit into one stretch of the plant's calendar. Default: true."
+    )
     predecessors: Annotated[list[Id], Field(max_length=MAX_PREDECESSORS)] | None = Field(
         default=None, description="Ids or names of steps to wait for."
     )

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
+from scheduler_env.calendars import SAME_H, Calendar
 from scheduler_env.clock_request import ReadClock, read_clock
 from scheduler_env.errors import InvalidInstance, Loc
 from scheduler_env.mistakes import Mistakes
@@ -65,6 +66,7 @@ def instance_from_request(payload: Mapping[str, object]) -> Instance:
             `min_crew`, `max_crew`: people, within 1..headcount.
             `reference_crew`: how many people need `duration` hours; the curve gives the hours of the other crews.
             `release`: its earliest start, hours after the start of the shutdown, as that of its work point.
+            `interruptible: false`: it must fit into one stretch of the calendar.
             `parallel: false`: it runs alone among the steps of the same order of its work point.
             `predecessors`: ids or names of steps of its work point, or `<work point>.<id>` of any step.
             `order` may be left out when the step has `predecessors`, or when no step of the work point has one.
@@ -157,6 +159,9 @@ def _read(payload: Mapping[str, object], clock: ReadClock | None) -> Instance:
         read = [standard_workpoint("1", "工作点1", head.params, tuple(teams.values()), curve)]
     else:
         read = [*_workpoints(zip(written, checked, strict=True), teams, curve, places)]
+        if clock is not None and clock.calendar is not None:
+            mistakes.add(*_too_long_steps(written, read, teams, clock.calendar))
+            mistakes.refuse()
     try:
         return Instance(tuple(teams.values()), tuple(read), places)
     except InvalidInstance as err:
@@ -371,7 +376,34 @@ def _steps(
             held = (place, n_of_order[order] if read.parallel is False else 1)
             modes = CrewModes(modes.nominal_h, {(*demand, held): h for demand, h in modes.relative_h.items()})
         not_before_h = max(release_h or 0.0, read.release or 0.0)
-        yield Step(step.id, read.name, workpoint_id, read.team, order, modes, step.predecessors, not_before_h)
+        yield Step(
+            step.id,
+            read.name,
+            workpoint_id,
+            read.team,
+            order,
+            modes,
+            step.predecessors,
+            not_before_h,
+            is_interruptible=read.interruptible is not False,
+        )
+
+
+def _too_long_steps(
+    written: Sequence[WrittenWorkPoint], read: Sequence[WorkPoint], teams: Mapping[str, Team], calendar: Calendar
+) -> Iterator[InvalidInstance]:
+    """The steps that may not be interrupted, but are longer than every stretch of work with any crew."""
+    for said, workpoint in zip(written, read, strict=True):
+        for step_said, step in zip(said.steps or (), workpoint.steps, strict=False):
+            if step.is_interruptible:
+                continue
+            most = teams[step.team].largest_crew
+            shortest_h = min(mode.duration_h for mode in step.modes if step.crew(mode) <= most)
+            if shortest_h > calendar.longest_h + SAME_H:
+                loc = (*step_said.loc, "interruptible")
+                yield InvalidInstance(
+                    "no_stretch_holds", loc, step=step.id, shortest=shortest_h, longest=calendar.longest_h
+                )
 
 
 class _StepNames:

@@ -211,12 +211,12 @@ class Schedule:
             found += self._precedence_violations(ends)
         if self.instance.calendar is not None:
             facts = {} if status is None else status.facts
-            open_steps = [(*placed, end_h) for placed, end_h in zip(self.steps, self._ends_h, strict=True)]
+            open_steps = zip(self.steps, self._ends_h, strict=True)
             found += rest_violations(
                 self.instance.calendar,
                 [
-                    (step.id, start_h, end_h, mode.duration_h)
-                    for step, mode, start_h, _, end_h in open_steps
+                    (step.id, start_h, end_h, mode.duration_h, step.is_interruptible)
+                    for (step, mode, start_h, _), end_h in open_steps
                     if step.id not in facts
                 ],
             )

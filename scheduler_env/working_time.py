@@ -11,31 +11,89 @@ from dataclasses import replace
 
 from scheduler_env.availability import Availability, Interval
 from scheduler_env.calendars import SAME_H, Calendar
-from scheduler_env.problem import Instance, Team, WorkPoint
+from scheduler_env.problem import Instance, Mode, Step, Taken, Team
 from scheduler_env.replan.progress import Placement, Status
 
 REST_TOLERANCE_H = 1e-6
 """As `schedule.TOLERANCE_H`."""
 
 
-def in_hours_at_work(instance: Instance) -> Instance:
-    """The same instance in hours at work, without its clock and calendar; itself if it has no calendar."""
+STRETCH = "stretch:"
+"""A place of which steps that may not be interrupted need one unit. No unit is there for an instant after each stretch
+of work, so that they do not go on after it."""
+INSTANT_H = 5e-10
+"""Too short to delay a step that begins there: the kernel's times are the same within 1e-9."""
+
+
+def first_horizon_h(instance: Instance) -> float | None:
+    """Hours at work within which a plan probably ends; None if every step may be interrupted."""
+    calendar = instance.calendar
+    if calendar is None or all(step.is_interruptible for step in instance.steps):
+        return None
+    status = instance.status or Status()
+    given = [step.release_h for step in instance.steps] + [hour for team in instance.teams for hour, _ in team.people]
+    given += [status.data_date_h, *(fact.end_h for fact in status.facts.values())]
+    given += [pin.start_h for pin in status.pinned.values() if pin.start_h is not None]
+    shortest_h = sum(min(mode.duration_h for mode in step.modes) for step in instance.steps)
+    return calendar.working(max(given)) + 2.0 * shortest_h + 72.0
+
+
+def uncut(step: Step, mode: Mode) -> Mode:
+    """A mode of the step without the place that keeps it from being interrupted."""
+    return mode if step.is_interruptible else Mode(mode.duration_h, mode.demand[:-1])
+
+
+def crosses_rest(instance: Instance, start_h: float, duration_h: float) -> bool:
+    """Whether a step of an instance in hours at work would be interrupted."""
+    return any(
+        use.resource == STRETCH and start_h + SAME_H < use.from_h < start_h + duration_h - SAME_H
+        for use in instance.taken
+    )
+
+
+def in_hours_at_work(instance: Instance, horizon_h: float | None = None) -> Instance:
+    """The same instance in hours at work, without its clock and calendar; itself if it has no calendar.
+
+    `horizon_h`: until then steps that may not be interrupted are not, hours at work; None: they may be.
+    """
     calendar = instance.calendar
     if calendar is None:
         return instance
-    workpoints = instance.workpoints
+    workpoints, places, taken = instance.workpoints, instance.places, instance.taken
     if any(step.release_h for step in instance.steps):
         workpoints = tuple(
-            WorkPoint(
-                each.id,
-                each.name,
-                tuple(step._replace(release_h=calendar.working(step.release_h)) for step in each.steps),
+            replace(
+                each,
+                steps=tuple(step._replace(release_h=calendar.working(step.release_h)) for step in each.steps),
             )
             for each in workpoints
         )
-    teams = tuple(_team(team, calendar) for team in instance.teams)
-    status = None if instance.status is None else _status(instance.status, calendar)
-    return Instance(teams, workpoints, instance.places, status=status)
+    if horizon_h is not None:
+        whole = [step for each in workpoints for step in each.steps if not step.is_interruptible]
+        workpoints = tuple(
+            replace(each, steps=tuple(_whole(step, calendar.longest_h) for step in each.steps)) for each in workpoints
+        )
+        places = {**places, STRETCH: len(whole)}
+        taken += tuple(Taken(STRETCH, hour, hour + INSTANT_H, len(whole)) for hour in calendar.breaks(horizon_h))
+    return replace(
+        instance,
+        teams=tuple(_team(team, calendar) for team in instance.teams),
+        workpoints=workpoints,
+        places=places,
+        taken=taken,
+        status=None if instance.status is None else _status(instance.status, calendar),
+        clock=None,
+        calendar=None,
+        shared={},
+    )
+
+
+def _whole(step: Step, longest_h: float) -> Step:
+    """A step that may not be interrupted, with a demand of `STRETCH`, in the modes that some stretch can hold."""
+    if step.is_interruptible:
+        return step
+    modes = [Mode(duration_h, (*demand, (STRETCH, 1))) for duration_h, demand in step.modes]
+    return step._replace(modes=tuple(mode for mode in modes if mode.duration_h <= longest_h + SAME_H))
 
 
 def _team(team: Team, calendar: Calendar) -> Team:
@@ -77,18 +135,18 @@ def _status(status: Status, calendar: Calendar) -> Status:
     )
 
 
-def rest_violations(calendar: Calendar, steps: Iterable[tuple[str, float, float, float]]) -> Iterator[str]:
+def rest_violations(calendar: Calendar, steps: Iterable[tuple[str, float, float, float, bool]]) -> Iterator[str]:
     """Where a step begins or ends while nobody works, or is at work for other than its hours; English sentences.
 
     It looks at the stretches of work themselves, not at the calendar's sums.
 
     Args:
-        steps: id, start, end, hours at work.
+        steps: id, start, end, hours at work, whether it may be interrupted.
     """
     rows = list(steps)
-    stretches = calendar.stretches(max(end_h for _, _, end_h, _ in rows) + 1.0) if rows else []
+    stretches = calendar.stretches(max(end_h for _, _, end_h, *_ in rows) + 1.0) if rows else []
     begins, ends = [begin for begin, _ in stretches], [end for _, end in stretches]
-    for step_id, start_h, end_h, duration_h in rows:
+    for step_id, start_h, end_h, duration_h, is_interruptible in rows:
         first = bisect_right(begins, start_h + REST_TOLERANCE_H) - 1
         last = bisect_left(begins, end_h - REST_TOLERANCE_H) - 1
         if first < 0 or start_h >= ends[first] - REST_TOLERANCE_H:
@@ -102,3 +160,5 @@ def rest_violations(calendar: Calendar, steps: Iterable[tuple[str, float, float,
             work_h = between + (end_h - begins[last]) - (start_h - begins[first])
             if abs(work_h - duration_h) > REST_TOLERANCE_H:
                 yield f"step {step_id!r} is at work for {work_h:.4f} h, but takes {duration_h:.4f} h"
+            if not is_interruptible and last != first:
+                yield f"step {step_id!r} is interrupted by a rest"

@@ -17,6 +17,7 @@ from scheduler_env.placements import packed, unpacked
 from scheduler_env.readers import instance_from_request
 from scheduler_env.replan.report import changes, unpinned, warnings
 from scheduler_env.schedule import ScheduledStep
+from scheduler_env.standard_cycle import STANDARD_STEPS
 
 SAMPLE = list(SAMPLE_PARAMS)
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -301,6 +302,73 @@ def test_a_schedule_that_works_at_night_or_rests_too_little_is_invalid(agent):
     assert "before its predecessor" in violations(7.0, 27.0)
 
 
+# --- steps that may not be interrupted ---
+
+
+def flagship_steps(**more) -> list[dict]:
+    return [
+        {"id": str(number), "name": step.name_zh, "order": step.order, "team": step.team, "duration": hours} | more
+        for number, (step, hours) in enumerate(zip(STANDARD_STEPS, SAMPLE, strict=True), start=1)
+    ]
+
+
+def test_the_flagship_of_which_nothing_may_be_interrupted_ends_after_124_hours(agent):
+    body = {"workpoints": [{"id": "1", "steps": flagship_steps(interruptible=False)}]} | DAY
+    assert solved(agent, body).makespan_h == pytest.approx(124.0, abs=0.01)
+    body["workpoints"][0]["steps"] = flagship_steps(interruptible=True)
+    assert solved(agent, body).makespan_h == pytest.approx(100.87, abs=0.01)
+
+
+def whole(**more) -> dict:
+    """Two steps of 8 h, of which the second may not be interrupted."""
+    body = two_steps(**more)
+    body["workpoints"][0]["steps"][1]["interruptible"] = False
+    return body
+
+
+def test_a_step_that_may_not_be_interrupted_waits_for_a_shift_that_can_hold_it(agent):
+    schedule = solved(agent, whole())
+    assert places(schedule) == {"1.a": (0, 8), "1.b": (24, 32)}
+    cut = ScheduledStep(schedule.steps[1].step, schedule.steps[1].mode, 8.0, 28.0)
+    assert "is interrupted" in "; ".join(Schedule(schedule.instance, (schedule.steps[0], cut)).violations())
+
+
+def test_a_step_that_no_stretch_holds_is_refused_with_its_name():
+    body = whole()
+    body["workpoints"][0]["steps"][1]["duration"] = 13
+    assert mistakes(body) == [("no_stretch_holds", ("workpoints", 0, "steps", 1, "interruptible"))]
+    long_day = [{"date": "2027-03-09", "hours": [["07:00", "20:00"]]}]
+    body["calendars"] = {"day": DAY["calendars"]["day"] | {"exceptions": long_day}}
+    assert instance_from_request(body).calendar.longest_h == 13.0
+
+
+def test_the_one_shift_that_holds_a_step_is_waited_for(agent):
+    long_day = [{"date": "2027-04-29", "hours": [["07:00", "20:00"]]}]
+    body = whole(calendars={"day": DAY["calendars"]["day"] | {"exceptions": long_day}})
+    body["workpoints"][0]["steps"][1]["duration"] = 13
+    assert places(solved(agent, body, 50))["1.b"] == (59 * 24, 59 * 24 + 13)
+
+
+def test_pins_and_published_starts_that_a_rest_would_interrupt_are_not_kept(agent):
+    assert mistakes(whole(pinned={"1.b": {"start": 10}})) == [("pin_interrupted", ("pinned", "1.b", "start"))]
+    assert places(solved(agent, whole(pinned={"1.b": {"start": 28}})))["1.b"] == (28, 36)
+    published = {"1.a": {"start": 0, "workers": 4}, "1.b": {"start": 8, "workers": 4}}
+    schedule = solved(agent, whole(published=published, frozen_hours=9))
+    assert (places(schedule), unpinned(schedule)) == ({"1.a": (0, 8), "1.b": (24, 32)}, ["1.b"])
+
+
+def test_a_crew_at_work_may_have_been_interrupted(agent):
+    running = {"status": "running", "actual_start": 8, "workers": 4}
+    done = {"status": "done", "actual_start": 0, "actual_finish": 8, "workers": 4}
+    schedule = solved(agent, whole(data_date=10, progress={"1.a": done, "1.b": running}))
+    assert places(schedule)["1.b"] == (8, 28)
+
+
+def test_without_a_calendar_nothing_interrupts_a_step(agent):
+    body = {name: value for name, value in whole().items() if name not in ("start", "calendars", "calendar")}
+    assert places(solved(agent, body)) == {"1.a": (0, 8), "1.b": (8, 16)}
+
+
 # --- against CP-SAT, which counts elapsed hours ---
 
 
@@ -321,6 +389,8 @@ def oracle_h(instance, horizon: int) -> int:
         model.add_element(first, hours, start)
         model.add_element(last, [hour + 1 for hour in hours], end)
         model.add(start >= int(np.ceil(step.release_h)))
+        if not step.is_interruptible:
+            model.add(end == start + length)
         size = model.new_int_var(0, horizon + 1, "")
         for name, units in mode.demand:
             uses.setdefault(name, []).append((model.new_interval_var(start, size, end, ""), units))
@@ -348,6 +418,8 @@ def oracle_h(instance, horizon: int) -> int:
 
 def random_request(seed: int) -> dict:
     rng = random.Random(seed)
+    shifts = rng.choice([[["07:00", "15:00"]], [["22:00", "06:00"]], [["06:00", "11:00"], ["12:00", "16:00"]]])
+    longest = 8 if len(shifts) == 1 else 5
     workpoints = []
     for number in range(rng.randint(1, 3)):
         steps = []
@@ -357,8 +429,9 @@ def random_request(seed: int) -> dict:
                 {"name": f"s{at}", "order": rng.randint(1, 3), "team": rng.choice(("team3", "team5")),
                  "duration": rng.randint(1, 9), "reference_crew": crew, "min_crew": crew, "max_crew": crew}
             )  # fmt: skip
+            if steps[-1]["duration"] <= longest and rng.random() < 0.4:
+                steps[-1]["interruptible"] = False
         workpoints.append({"id": f"w{number}", "steps": steps, "release": rng.choice((0, 0, rng.randint(1, 40)))})
-    shifts = rng.choice([[["07:00", "15:00"]], [["22:00", "06:00"]], [["06:00", "11:00"], ["12:00", "16:00"]]])
     away = [{"from": 9, "to": 9 + rng.randint(1, 30), "people": rng.randint(0, 6)}]
     return {
         "workpoints": workpoints,

@@ -1,7 +1,7 @@
 """Where things stand in a shutdown: what is done or at work, what is promised, and the plan that people have in hand.
 
-These are the plain values; `reading` reads and checks them, `solving` plans what is left, and `report` says what came of
-them.
+These are the plain values; `reading` reads and checks them, `solving` plans what is left, and `report` says what came
+of them.
 """
 
 from collections.abc import Mapping

@@ -1,6 +1,6 @@
 """Where things stand, as a request says it: read, checked against the instance, and every refusal says where."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from scheduler_env.problem_request import (
     RunningRequest,
     StatusRequest,
 )
-from scheduler_env.replan.open_steps import GATE_TOLERANCE_H, status_of
+from scheduler_env.replan.open_steps import GATE_TOLERANCE_H, modes_left, status_of
 from scheduler_env.replan.pins import mistakes_of_pins
 from scheduler_env.replan.progress import Fact, Placement, Status
 from scheduler_env.values import shortened
@@ -229,16 +229,30 @@ def _mistakes_of_pins(instance: Instance) -> list[InvalidInstance]:
     calendar, pinned = instance.calendar, status_of(instance).pinned
     if calendar is None:
         return mistakes_of_pins(instance, pinned)
-    for step_id, pin in pinned.items():
-        if pin.start_h is not None and (next_h := calendar.next(pin.start_h)) > pin.start_h + GATE_TOLERANCE_H:
-            loc = ("pinned", step_id, "start")
-            return [InvalidInstance("pin_outside_calendar", loc, step=step_id, start=pin.start_h, next=next_h)]
+    found = [*_pins_at_rest(instance, pinned, calendar)]
+    if found:
+        return found
     work = in_hours_at_work(instance)
-    found = []
     for mistake in mistakes_of_pins(work, status_of(work).pinned):
-        told = dict(mistake.params)
+        told = mistake.at(mistake.loc)
         for name in ("start", "earliest", "hour"):
-            if name in told:
-                told[name] = calendar.begin(told[name])
-        found.append(InvalidInstance(mistake.code, mistake.loc, **told))
+            if name in told.params:
+                told.params[name] = calendar.begin(told.params[name])
+        found.append(told)
     return found
+
+
+def _pins_at_rest(instance: Instance, pinned: Mapping[str, Placement], calendar: Calendar) -> Iterator[InvalidInstance]:
+    """Pins whose step would begin while nobody works, or be interrupted although it may not."""
+    for step in instance.steps:
+        pin = pinned.get(step.id)
+        if pin is None or pin.start_h is None:
+            continue
+        loc, start_h = ("pinned", step.id, "start"), pin.start_h
+        if (next_h := calendar.next(start_h)) > start_h + GATE_TOLERANCE_H:
+            yield InvalidInstance("pin_outside_calendar", loc, step=step.id, start=start_h, next=next_h)
+        elif not step.is_interruptible:
+            shortest_h = min(step.modes[number].duration_h for number in modes_left(step, pin))
+            if calendar.add(start_h, shortest_h) > start_h + shortest_h + GATE_TOLERANCE_H:
+                rest_h = calendar.last(start_h + shortest_h)
+                yield InvalidInstance("pin_interrupted", loc, step=step.id, start=start_h, rest=rest_h)

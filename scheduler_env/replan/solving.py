@@ -20,7 +20,7 @@ from scheduler_env.exact import improve_exactly
 from scheduler_env.improvement import improve, min_search_evaluations
 from scheduler_env.incumbent import OPTIMAL_WITHIN_H, Incumbent
 from scheduler_env.kernel import Floats, Ints, Problem, compile_instance, to_schedule
-from scheduler_env.problem import Instance
+from scheduler_env.problem import Instance, Step
 from scheduler_env.random_numbers import new_random
 from scheduler_env.replan.open_steps import Left, broken_pins, modes_left, status_of, what_is_left, whole_schedule
 from scheduler_env.replan.pins import kept_pins
@@ -28,7 +28,7 @@ from scheduler_env.replan.progress import Placement
 from scheduler_env.schedule import Schedule, Solution, placed_at
 from scheduler_env.serial import new_decoder
 from scheduler_env.stability import steadier
-from scheduler_env.working_time import in_hours_at_work
+from scheduler_env.working_time import crosses_rest, first_horizon_h, in_hours_at_work, uncut
 
 NOTHING_LEFT = "progress"
 """Stage of a schedule that consists of facts."""
@@ -47,7 +47,7 @@ def replans(solve: Solve) -> Solve:
     @wraps(solve)
     def solve_what_is_left(solver: object, instance: Instance, **options: Any) -> Solution:
         if instance.calendar is not None:
-            return in_elapsed_hours(instance, solve_what_is_left(solver, in_hours_at_work(instance), **options))
+            return in_elapsed_hours(instance, lambda work: solve_what_is_left(solver, work, **options))
         if instance.status is None:
             return solve(solver, instance, **options)
         return replan(instance, lambda left, more: solve(solver, left, **{**options, **more}), options)
@@ -120,12 +120,20 @@ def replan(
     )
 
 
-def in_elapsed_hours(instance: Instance, found: Solution) -> Solution:
-    """The solution of an instance with a calendar, from `found` of the instance in hours at work."""
-    calendar, work_h = instance.calendar, found.schedule.makespan_h
+def in_elapsed_hours(instance: Instance, solve: Callable[[Instance], Solution]) -> Solution:
+    """The solution of an instance with a calendar; `solve` plans it in hours at work."""
+    calendar, horizon_h = instance.calendar, first_horizon_h(instance)
     assert calendar is not None
+    found = solve(in_hours_at_work(instance, horizon_h))
+    while horizon_h is not None and found.schedule.makespan_h > horizon_h:  # there a step may be interrupted
+        horizon_h *= 2.0
+        found = solve(in_hours_at_work(instance, horizon_h))
+    work_h = found.schedule.makespan_h
     step_of = {step.id: step for step in instance.steps}
-    placements = [(step_of[step.id], mode, calendar.begin(start_h)) for step, mode, start_h, _ in found.schedule.steps]
+    placements = [
+        (step_of[step.id], uncut(step, mode), calendar.begin(start_h))
+        for step, mode, start_h, _ in found.schedule.steps
+    ]
     schedule = placed_at(instance, placements)
     schedule.check()
     facts_h = _last_fact_h(instance)
@@ -156,9 +164,16 @@ def _frozen(instance: Instance) -> dict[str, Placement]:
     wishes = {
         step.id: published[step.id]
         for step in instance.steps
-        if status.is_frozen(step.id) and modes_left(step, published[step.id])
+        if status.is_frozen(step.id) and _fits_between_rests(instance, step, published[step.id])
     }
     return kept_pins(instance, status.pinned, wishes)
+
+
+def _fits_between_rests(instance: Instance, step: Step, pin: Placement) -> bool:
+    """Whether the step can have the crew of `pin`, and is not interrupted if it may not be."""
+    durations = [step.modes[number].duration_h for number in modes_left(step, pin)]
+    is_free = step.is_interruptible or pin.start_h is None
+    return any(is_free or not crosses_rest(instance, float(pin.start_h or 0.0), hours) for hours in durations)
 
 
 def _keeping_pins(left: Left, planned: Schedule, options: dict[str, Any]) -> tuple[Schedule, int]:
