@@ -55,6 +55,7 @@ from scheduler_service.http.watch.watching import (
     watch_replays,
 )
 from scheduler_service.logs import configure_logging
+from scheduler_service.plans.records import PlanRecords
 from scheduler_service.settings import PROJECT_ROOT, Settings, settings_from_environment, unknown_variables
 from scheduler_service.store.opening import store_of
 
@@ -172,6 +173,7 @@ def make_services(settings: Settings) -> Services:
         monitor=monitor,
         analyzer=ABTestAnalyzer(monitor, store=store),
         desk=alert_desk(monitor, settings, confirm_s=settings.alert_confirm_s, is_service=True),
+        plans=PlanRecords(monitor.engine, monitor.writer, monitor.clock),
         metrics=metrics,
         compute=compute,
         large=large,

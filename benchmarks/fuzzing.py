@@ -32,6 +32,8 @@ def inhabited_service(home: Path) -> Iterator[LiveService]:
         assert running.post("/experiments", json=names).status_code == 201
         for number in range(10):
             running.run(params=[number + 1.0] * 15, experiment="ddqn_v1_vs_v2", user_id=f"user_{number}")
+        assert running.post("/plans", json={"name": "锅炉大修", "request": {"params": [1.0] * 15}}).status_code == 201
+        assert running.post("/plans/锅炉大修/publish", json={"version": 1}).status_code == 200
         # What a process does once for its first chart and its first report is not what is asked about here.
         running.run(params=[1.0] * 15, charts=["process", "workpoint", "team"])
         assert running.post("/reports/performance", json={}).status_code == 201

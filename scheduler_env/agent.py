@@ -24,6 +24,7 @@ from scheduler_env.replan.solving import replans
 from scheduler_env.rules import EVEN, Rule, build, improve_by_rules
 from scheduler_env.schedule import Solution
 from scheduler_env.weights import Weights, load_cached, pack, store_cached
+from scheduler_env.zone_bounds import zone_bound_h
 
 GREEDY = "greedy"
 """Stage of a schedule that the policy built without a search."""
@@ -92,7 +93,7 @@ class Agent:
                 problem, network, is_improving
             )
             best = Incumbent(mode, start, makespan_h, GREEDY, 1)
-        bound_h = instance_bound_h
+        bound_h = instance_bound_h = max(instance_bound_h, zone_bound_h(instance))
         if is_improving and is_divided:
             best.evaluations += 1
             best.stage = EXACT if best.is_optimal(bound_h) else PARTS

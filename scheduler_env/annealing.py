@@ -65,7 +65,7 @@ def anneal(
         lower_bound: a schedule of this length ends the search.
     """
     n = order.size
-    position, team = decoder.position, _teams(problem)
+    position, team = decoder.position, teams_of(problem)
     mode_at, durations, topological = problem.mode_at, problem.duration, problem.topological
     after_at, after = problem.successor_at, problem.successors
     before_at, before = decoder.predecessor_at, decoder.predecessors
@@ -90,7 +90,7 @@ def anneal(
         limit = np.inf
         if move > 0:
             temperature *= cooling
-            first, last, changes_modes = _move(
+            first, last, changes_modes = random_move(
                 trial_order, trial_mode, position, team, mode_at, after_at, after, before_at, before, marked,
                 moved, random,
             )  # fmt: skip
@@ -134,7 +134,7 @@ def anneal(
 
 
 @compiled
-def _teams(problem: Problem) -> Ints:
+def teams_of(problem: Problem) -> Ints:
     """(n,) the first resource that all modes of the activity need; -1 if there is none."""
     team = np.full(problem.shortest.size, -1, dtype=np.int64)
     for j in range(team.size):
@@ -155,7 +155,7 @@ def fill_rest(topological: Ints, after_at: Ints, after: Ints, durations: Floats,
 
 
 @compiled
-def _move(
+def random_move(
     order: Ints,
     mode: Ints,
     position: Ints,

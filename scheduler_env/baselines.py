@@ -31,6 +31,7 @@ from scheduler_env.rules import ALL_RULES, Rule, improve_by_rules
 from scheduler_env.schedule import Solution
 from scheduler_env.solver import Solver
 from scheduler_env.values import shortened, strict_json
+from scheduler_env.zone_bounds import zone_bound_h
 
 FORMAT = "scheduler-baseline/1"
 MAX_FILE_BYTES = 10_000
@@ -57,6 +58,7 @@ class Baseline:
     default_budget_ms: float
     improver: Improver | None = None
     training: dict[str, Any] = field(default_factory=dict)
+    exact_workers: int | None = None  # threads of CP-SAT, which then also improves schedules with dates
 
     @replans
     def solve(
@@ -76,7 +78,7 @@ class Baseline:
         deadline_s = time.perf_counter() + time_budget_ms / 1000.0
         problem = compile_instance(instance)
         parts = decompose(problem, PART_NODES)
-        bound_h = instance_bound_h = float(bound_with_parts(problem, parts))
+        bound_h = instance_bound_h = max(float(bound_with_parts(problem, parts)), zone_bound_h(instance))
         best = empty_incumbent(problem)
         improve_by_rules(problem, best, rules=self.rules, seed=seed)
         policy_makespan_h = best.makespan_h
@@ -178,7 +180,7 @@ def _exact(parameters: Mapping[str, Any], signature: dict[str, Any]) -> Solver:
         until_s = min(limits["deadline_s"], time.perf_counter() + limit_s)  # CP-SAT does not call `stop`
         return improve_exactly(problem, best, lower_bound_h=bound_h, deadline_s=until_s, seed=seed, workers=workers)
 
-    return Baseline(signature, ALL_RULES, math.ceil(1000.0 * limit_s), improver)
+    return Baseline(signature, ALL_RULES, math.ceil(1000.0 * limit_s), improver, exact_workers=workers)
 
 
 _MAKERS: Mapping[str, Callable[[Mapping[str, Any], dict[str, Any]], Solver]] = {

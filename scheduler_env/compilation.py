@@ -36,6 +36,7 @@ COMPILED_SOURCES = (
     "policy.py",
     "rules.py",
     "annealing.py",
+    "tardiness.py",
     "alternating.py",
     "improvement.py",
     "genetic.py",

@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 
 from scheduler_env.availability import Availability, Interval
-from scheduler_env.problem import Instance, Step, Team, WorkPoint
+from scheduler_env.problem import Instance, Objective, Step, Team, WorkPoint
 from scheduler_env.replan.progress import Fact, Placement, Status
 from scheduler_env.standard_cycle import DEFAULT_TEAMS, STANDARD_STEPS, crew_modes, standard_workpoint
+from scheduler_env.zones import with_zones
 
 MIN_NOMINAL_H, MAX_NOMINAL_H = 2.0, 20.0
 MISSING_SHARE = 0.1
@@ -129,6 +130,41 @@ def random_replan(seed: int, max_steps: int = MAX_OPEN_STEPS) -> Instance:
             tolerance_h=tolerance_h if is_published else 0.0,
         )
     )
+
+
+def with_random_zones(instance: Instance, seed: int) -> Instance:
+    """`instance` with some of its work points in two common zones and a quarter of its steps exclusive there."""
+    rng = np.random.default_rng([seed, 2])
+    workpoints = [
+        replace(
+            workpoint,
+            steps=tuple(step._replace(is_exclusive=bool(rng.random() < 0.25)) for step in workpoint.steps),
+            zone=(None, "north", "south")[int(rng.integers(3))],
+        )
+        for workpoint in instance.workpoints
+    ]
+    held, places = with_zones(workpoints)
+    changed = Instance(instance.teams, held, dict(instance.places) | places)
+    return changed if instance.status is None else changed.with_status(instance.status)
+
+
+def with_random_dates(instance: Instance, seed: int, objective: Objective, *, has_deadlines: bool) -> Instance:
+    """`instance` with due dates and weights for most of its work points, and deadlines for some if wanted."""
+    rng = np.random.default_rng([seed, 3])
+    workpoints = []
+    for number, workpoint in enumerate(instance.workpoints):
+        due_h, deadline_h = (float(rng.integers(0, 160)) / 2 for _ in range(2))
+        is_due, is_limited = number == 0 or rng.random() < 0.8, has_deadlines and rng.random() < 0.5
+        workpoints.append(
+            replace(
+                workpoint,
+                due_h=due_h if is_due else None,
+                weight=float(rng.integers(1, 6)),
+                deadline_h=deadline_h if is_limited else None,
+            )
+        )
+    changed = replace(instance, workpoints=tuple(workpoints), objective=objective, status=None, shared={})
+    return changed if instance.status is None else changed.with_status(instance.status)
 
 
 def _random_availability(team: Team, rng: np.random.Generator) -> Availability:

@@ -5,12 +5,13 @@ steps, compressed (zlib, RFC 1950). About 80 bytes for 15 steps, 1,800 for 300.
 """
 
 import zlib
+from collections.abc import Iterable
 
 import numpy as np
 
 from scheduler_env.errors import InvalidSchedule
 from scheduler_env.problem import Instance, Mode, Step
-from scheduler_env.schedule import Schedule, placed_at
+from scheduler_env.schedule import Schedule, ScheduledStep, as_it_happened
 
 LEVEL = 1  # higher levels are slower and save nothing on binary numbers
 _START, _CREW = np.dtype("<f8"), np.dtype("<u2")
@@ -49,3 +50,19 @@ def unpacked(instance: Instance, data: bytes) -> Schedule:
             raise InvalidSchedule("no_mode_with_crew", step=step.id, crew=crew)
         placed.append((step, mode, start_h))
     return placed_at(instance, placed)
+
+
+def placed_at(instance: Instance, placements: Iterable[tuple[Step, Mode, float]]) -> Schedule:
+    """The schedule with these starts. Facts stay what they are, and ends follow from the calendar."""
+    facts, calendar = {} if instance.status is None else instance.status.facts, instance.calendar
+    return Schedule(
+        instance,
+        tuple(
+            as_it_happened(step, facts[step.id])
+            if step.id in facts
+            else ScheduledStep(
+                step, mode, start_h, None if calendar is None else calendar.add(start_h, mode.duration_h)
+            )
+            for step, mode, start_h in placements
+        ),
+    )

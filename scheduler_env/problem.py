@@ -5,11 +5,11 @@ team = renewable resource, work point = project, step = activity, crew size = mo
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
-from typing import Any, NamedTuple, overload
+from typing import Any, Literal, NamedTuple, overload
 
 from scheduler_env import availability as presence
 from scheduler_env.availability import MAX_PEOPLE, Availability, Levels
@@ -22,6 +22,9 @@ MAX_STEPS = 5_000
 MAX_HEADCOUNT = MAX_PEOPLE
 DEFAULT_MIN_CREW = 2
 """Default minimum crew of a shared team, because nobody may work alone."""
+Objective = Literal["makespan", "weighted_tardiness"]
+"""What is to be least: the end of the last step; or by how much work points are late (`Schedule.weighted_tardiness_h`),
+then the makespan."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +123,8 @@ class Step(NamedTuple):
 
     `order` groups the steps of a work point: a step starts only when every step of a lower order is finished (None:
     the step has no order). `predecessors` are the ids of further steps that must finish before. It cannot start before
-    `release_h`, hours after the start of the shutdown.
+    `release_h`, hours after the start of the shutdown. While an exclusive step is at work, nobody else works in the
+    zone of its work point; its modes say so to the solvers (see `zones`).
     """
 
     id: str
@@ -132,6 +136,7 @@ class Step(NamedTuple):
     predecessors: tuple[str, ...] = ()
     release_h: float = 0.0
     is_interruptible: bool = True  # its crew may rest between shifts; else it fits into one stretch of work
+    is_exclusive: bool = False
 
     def crew(self, mode: Mode) -> int:
         """People of the step's own team that `mode` needs."""
@@ -152,11 +157,21 @@ class Taken(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class WorkPoint:
-    """A project: a place to be inspected, and its steps."""
+    """A project: a place to be inspected, and its steps.
+
+    Attributes:
+        zone: where it is; None if it is a zone of its own.
+        due_h: each hour by which it ends later costs `weight`. None: it is never late.
+        deadline_h: should not end later; a plan that does is worse than one that does not.
+    """
 
     id: str
     name: str
     steps: tuple[Step, ...]
+    zone: str | None = None
+    due_h: float | None = None
+    weight: float = 1.0
+    deadline_h: float | None = None
 
 
 @dataclass(frozen=True)
@@ -165,9 +180,9 @@ class Instance:
 
     `places` (name -> units) are renewable resources that are not teams: they prevent steps from running at the same
     time, and their utilization is not reported. `taken` is in use by others. `status`: what is done, at work, promised
-    and published; only `replan.solving` plans such an instance. `clock`: the time of hour 0, to tell times by.
-    `calendar`: when people work; hours are elapsed hours, but durations are hours at work. Only `working_time` plans
-    such an instance.
+    and published; only `replan.solving` plans such an instance. `objective`: what is to be least. `clock`: the
+    time of hour 0, to tell times by. `calendar`: when people work; hours are elapsed hours, but durations are hours at
+    work. Such an instance is planned through `working_time`.
 
     Raises:
         InvalidInstance: unknown team or predecessor, a cycle, a demand above the capacity, a repeated id, or no step.
@@ -178,6 +193,7 @@ class Instance:
     places: Mapping[str, int] = field(default_factory=dict)
     taken: tuple[Taken, ...] = ()
     status: Status | None = None
+    objective: Objective = "makespan"
     clock: Clock | None = None
     calendar: Calendar | None = None
     shared: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
@@ -233,6 +249,10 @@ class Instance:
                     Step(*step[:5], CrewModes(next(hours), step.modes.relative_h), *step[6:])  # type: ignore[attr-defined]
                     for step in workpoint.steps
                 ),
+                workpoint.zone,
+                workpoint.due_h,
+                workpoint.weight,
+                workpoint.deadline_h,
             )
             for workpoint in self.workpoints
         )
@@ -252,6 +272,18 @@ class Instance:
         new = object.__new__(Instance)
         new.__dict__.update(self.__dict__, clock=clock, calendar=calendar)
         return new
+
+    def without_dates(self) -> "Instance":
+        """The same instance without due dates and deadlines, which shares everything else; its makespan counts."""
+        new = object.__new__(Instance)
+        workpoints = tuple(replace(each, due_h=None, weight=1.0, deadline_h=None) for each in self.workpoints)
+        new.__dict__.update(self.__dict__, workpoints=workpoints, objective="makespan", has_dates=False)
+        return new
+
+    @cached_property
+    def has_dates(self) -> bool:
+        """Whether a work point has a due date or a deadline."""
+        return any(each.due_h is not None or each.deadline_h is not None for each in self.workpoints)
 
     @cached_property
     def steps(self) -> tuple[Step, ...]:

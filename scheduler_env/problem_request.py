@@ -22,7 +22,7 @@ from pydantic import (
 from scheduler_env.availability import MAX_HOUR, MAX_INTERVALS
 from scheduler_env.clock import Clock, moment
 from scheduler_env.errors import Loc
-from scheduler_env.problem import MAX_HEADCOUNT, MAX_STEPS
+from scheduler_env.problem import MAX_HEADCOUNT, MAX_STEPS, Objective
 from scheduler_env.standard_cycle import MAX_DURATION_H, SAMPLE_PARAMS, STANDARD_STEPS, Curve
 from scheduler_env.validation import WHOLE, Whole, invalid, text_of_id
 from scheduler_env.values import is_printable, shortened
@@ -33,6 +33,7 @@ MAX_WORKPOINTS = 200
 MAX_STEPS_OF_A_WORKPOINT = 1_000
 MAX_PREDECESSORS = 200
 """Per step. With the limit above it bounds the precedence graph, which grows with the square of a group."""
+MAX_WEIGHT = 1_000_000.0
 
 
 def _printable(text: str) -> str:
@@ -85,6 +86,7 @@ Hour = Annotated[
         }
     ),
 ]
+Weight = Annotated[float, Field(gt=0, le=MAX_WEIGHT)]
 NominalHours = Annotated[float, Field(gt=0, le=MAX_DURATION_H, description="Nominal hours.")]
 Params = Annotated[
     list[NominalHours],
@@ -119,6 +121,9 @@ class StepRequest(Written):
     interruptible: bool | None = Field(
         default=None, description="false: must fit into one stretch of the plant's calendar. Default: true."
     )
+    exclusive: bool | None = Field(
+        default=None, description="true: while it is at work, nobody else works in the zone of its work point."
+    )
     predecessors: Annotated[list[Id], Field(max_length=MAX_PREDECESSORS)] | None = Field(
         default=None, description="Ids or names of steps to wait for."
     )
@@ -132,6 +137,14 @@ class WorkPointRequest(Written):
     steps: SkipValidation[Annotated[list[StepRequest], Field(max_length=MAX_STEPS_OF_A_WORKPOINT)] | None] = None
     params: Params | None = None
     release: Hour | None = Field(default=None, description="No step of it starts earlier: handed over, gas-free.")
+    due: Hour | None = Field(default=None, description="When it should end; by how much it is late is tardiness.")
+    weight: Weight | None = Field(default=None, description="Of each hour of its tardiness. Default: 1.")
+    deadline: Hour | None = Field(
+        default=None, description="When it has to end. A plan that misses it is answered, and says so."
+    )
+    zone: Name | None = Field(
+        default=None, description="Where it is, for exclusive steps. Absent: the work point is a zone of its own."
+    )
 
 
 class PresenceRequest(Written):
@@ -176,6 +189,13 @@ Teams = Annotated[
     | Annotated[dict[Name, TeamRequest], Field(max_length=MAX_TEAMS)],
     Field(description="Changes to the default plant."),
 ]
+ObjectiveAsked = Annotated[
+    Objective,
+    Field(
+        description="What is to be least: makespan, or weighted_tardiness, the sum of weight x hours after due of the "
+        "work points, and then the makespan. Default: makespan."
+    ),
+]
 CrewEfficiency = Annotated[Curve, Field(description="linear: a crew twice as large takes half as long.")]
 
 
@@ -188,6 +208,7 @@ class ProblemRequest(BaseModel):
     workpoints: SkipValidation[WorkPoints | None] = None
     teams: SkipValidation[Teams | None] = None
     crew_efficiency: CrewEfficiency | None = None
+    objective: ObjectiveAsked | None = None
 
 
 def steps_written(payload: Mapping[str, Any]) -> Iterator[tuple[Loc, dict[str, Any]]]:

@@ -6,13 +6,13 @@ misspelt `max_crew` would silently give a plan that nobody asked for. `null` cou
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
-from scheduler_env.calendars import SAME_H, Calendar
 from scheduler_env.clock_request import ReadClock, read_clock
 from scheduler_env.errors import InvalidInstance, Loc
 from scheduler_env.mistakes import Mistakes
-from scheduler_env.problem import MAX_STEPS, CrewModes, Instance, Step, Team, WorkPoint
+from scheduler_env.problem import MAX_STEPS, CrewModes, Instance, Objective, Step, Team, WorkPoint
 from scheduler_env.problem_request import (
     MAX_STEPS_OF_A_WORKPOINT,
     MAX_WORKPOINTS,
@@ -33,6 +33,8 @@ from scheduler_env.standard_cycle import (
 )
 from scheduler_env.teams import name_in, plant
 from scheduler_env.values import shortened
+from scheduler_env.working_time import too_long_steps
+from scheduler_env.zones import with_zones
 
 MAX_MODES = 100_000
 """Ways to do a step (crew sizes), summed over the steps: bounds the memory that one request may take."""
@@ -49,10 +51,12 @@ def instance_from_request(payload: Mapping[str, object]) -> Instance:
             `params`: 15 nominal hours, the standard cycle on one work point of the default plant; or else
             `workpoints`: a list of work points, or an object of them by id. A work point is `{"id", "name", "steps"}`;
                 without `steps` it gets the standard cycle, with `params` of its own if it has them.
+                `zone`: where it is; `due`, `weight`, `deadline`: when it should end, and has to.
             `teams`: a list of `{"name", "headcount", "dedicated", "min_crew", "availability"}`, or an object of them by
                 name; each changes what it names of the default plant's team, or adds a team; the other default teams
                 stay.
             `crew_efficiency`: the curve, "default" or "linear".
+            `objective`: "makespan" or "weighted_tardiness".
             `data_date`, `progress`, `pinned`, `published`, `frozen_hours`, `stability_tolerance_h`: where things stand;
                 see `replan.reading`.
             `start`, `time_zone`: the time of hour 0. Then a time may stand wherever hours are counted from there.
@@ -68,6 +72,7 @@ def instance_from_request(payload: Mapping[str, object]) -> Instance:
             `release`: its earliest start, hours after the start of the shutdown, as that of its work point.
             `interruptible: false`: it must fit into one stretch of the calendar.
             `parallel: false`: it runs alone among the steps of the same order of its work point.
+            `exclusive: true`: it runs alone in the zone of its work point.
             `predecessors`: ids or names of steps of its work point, or `<work point>.<id>` of any step.
             `order` may be left out when the step has `predecessors`, or when no step of the work point has one.
 
@@ -116,7 +121,7 @@ def _outline(payload: Mapping[str, Any]) -> tuple[str, list[float]] | None:
     As a text, for as keys of a dictionary 1, 1.0 and True are the same.
     """
     hours: list[Any] = []
-    outline = {name: payload.get(name) for name in ("params", "workpoints", "teams", "crew_efficiency")}
+    outline = {name: payload.get(name) for name in ("params", "workpoints", "teams", "crew_efficiency", "objective")}
     try:
         if (params := outline["params"]) is not None:
             hours += params
@@ -160,10 +165,17 @@ def _read(payload: Mapping[str, object], clock: ReadClock | None) -> Instance:
     else:
         read = [*_workpoints(zip(written, checked, strict=True), teams, curve, places)]
         if clock is not None and clock.calendar is not None:
-            mistakes.add(*_too_long_steps(written, read, teams, clock.calendar))
+            places_of = [[step.loc for step in each.steps or ()] for each in written]
+            mistakes.add(*too_long_steps(read, places_of, teams, clock.calendar))
             mistakes.refuse()
+    objective: Objective = (head and head.objective) or "makespan"
+    if objective == "weighted_tardiness" and all(workpoint.due_h is None for workpoint in read):
+        raise InvalidInstance("needs_due", ("objective",), objective=objective)
+    if objective == "weighted_tardiness" and clock is not None and clock.calendar is not None:
+        raise InvalidInstance("objective_in_calendar", ("objective",), objective=objective)
+    workpoints_read, zones = with_zones(read)
     try:
-        return Instance(tuple(teams.values()), tuple(read), places)
+        return Instance(tuple(teams.values()), workpoints_read, places | zones, objective=objective)
     except InvalidInstance as err:
         raise err.at(err.loc or ("workpoints",)) from err
 
@@ -340,13 +352,17 @@ def _workpoints(
             n_modes += sum(len(step.crews) for step in steps)
         if n_modes > MAX_MODES:
             raise InvalidInstance("too_many_modes", ("workpoints",), limit=MAX_MODES)
-        yield (
-            workpoint
-            if written.steps is None
-            else WorkPoint(
-                written.id, name, tuple(_steps(written.id, steps, written.read.release, teams, curve, places))
-            )
-        )
+        if written.steps is not None:
+            own = tuple(_steps(written.id, steps, written.read.release, teams, curve, places))
+            workpoint = WorkPoint(written.id, name, own)
+        yield _dated(workpoint, written.read)
+
+
+def _dated(workpoint: WorkPoint, read: WorkPointRequest) -> WorkPoint:
+    if read.zone is None and read.due is None and read.weight is None and read.deadline is None:
+        return workpoint
+    weight = 1.0 if read.weight is None else read.weight
+    return replace(workpoint, zone=read.zone, due_h=read.due, weight=weight, deadline_h=read.deadline)
 
 
 def _steps(
@@ -377,33 +393,10 @@ def _steps(
             modes = CrewModes(modes.nominal_h, {(*demand, held): h for demand, h in modes.relative_h.items()})
         not_before_h = max(release_h or 0.0, read.release or 0.0)
         yield Step(
-            step.id,
-            read.name,
-            workpoint_id,
-            read.team,
-            order,
-            modes,
-            step.predecessors,
-            not_before_h,
+            *(step.id, read.name, workpoint_id, read.team, order, modes, step.predecessors, not_before_h),
             is_interruptible=read.interruptible is not False,
+            is_exclusive=bool(read.exclusive),
         )
-
-
-def _too_long_steps(
-    written: Sequence[WrittenWorkPoint], read: Sequence[WorkPoint], teams: Mapping[str, Team], calendar: Calendar
-) -> Iterator[InvalidInstance]:
-    """The steps that may not be interrupted, but are longer than every stretch of work with any crew."""
-    for said, workpoint in zip(written, read, strict=True):
-        for step_said, step in zip(said.steps or (), workpoint.steps, strict=False):
-            if step.is_interruptible:
-                continue
-            most = teams[step.team].largest_crew
-            shortest_h = min(mode.duration_h for mode in step.modes if step.crew(mode) <= most)
-            if shortest_h > calendar.longest_h + SAME_H:
-                loc = (*step_said.loc, "interruptible")
-                yield InvalidInstance(
-                    "no_stretch_holds", loc, step=step.id, shortest=shortest_h, longest=calendar.longest_h
-                )
 
 
 class _StepNames:

@@ -1,7 +1,6 @@
 """A schedule: when each step starts and in which mode, its makespan and utilization, and its validation."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
@@ -79,6 +78,32 @@ class Schedule:
                 if step.id in step_of
             ),
         )
+
+    @cached_property
+    def workpoint_ends_h(self) -> dict[str, float]:
+        """The end of each work point's last step, hours, by its id."""
+        found: dict[str, float] = {}
+        for (step, _, _, _), end_h in zip(self.steps, self._ends_h, strict=True):
+            found[step.workpoint_id] = max(found.get(step.workpoint_id, 0.0), end_h)
+        return found
+
+    @cached_property
+    def weighted_tardiness_h(self) -> float:
+        """The sum over the work points of weight times hours after the due date, >= 0."""
+        return sum(
+            each.weight * max(0.0, self.workpoint_ends_h[each.id] - each.due_h)
+            for each in self.instance.workpoints
+            if each.due_h is not None
+        )
+
+    @property
+    def missed_deadlines(self) -> list[str]:
+        """Ids of the work points that end after their deadlines."""
+        return [
+            each.id
+            for each in self.instance.workpoints
+            if each.deadline_h is not None and self.workpoint_ends_h[each.id] > each.deadline_h + TOLERANCE_H
+        ]
 
     @cached_property
     def team_utilization(self) -> dict[str, float]:
@@ -178,7 +203,8 @@ class Schedule:
         The check uses only the instance and shares no code with the kernel. It covers: every step is scheduled once, in
         one of its own modes (so also crew limits, dedicated teams, durations and no preemption), not before time 0 and
         its release, after its predecessors and after every lower order of its work point, and no team ever has more
-        people at work than are there. Facts may contradict all this; the other steps may not. They start at the data
+        people at work than are there, and an exclusive step is alone in its zone. Facts may contradict all this; the
+        other steps may not. They start at the data
         date at the earliest, as promised if they are pinned, and while nobody is missing on their team.
         """
         return list(self._violations)
@@ -209,13 +235,14 @@ class Schedule:
             found.append("the schedule has a step that the instance does not have")
         if not missing:
             found += self._precedence_violations(ends)
+        found += self._zone_violations()
         if self.instance.calendar is not None:
             facts = {} if status is None else status.facts
             open_steps = zip(self.steps, self._ends_h, strict=True)
             found += rest_violations(
                 self.instance.calendar,
                 [
-                    (step.id, start_h, end_h, mode.duration_h, step.is_interruptible)
+                    (step, start_h, end_h, mode.duration_h)
                     for (step, mode, start_h, _), end_h in open_steps
                     if step.id not in facts
                 ],
@@ -256,6 +283,30 @@ class Schedule:
                         f"orders of its work point end at {latest_lower:.4f} h"
                     )
                 latest = max(latest, end_h)
+        return found
+
+    def _zone_violations(self) -> list[str]:
+        """For each zone the first time at which an exclusive step is not alone. Facts may contradict each other."""
+        of_step = {step.id: workpoint for workpoint in self.instance.workpoints for step in workpoint.steps}
+        if not any(step.is_exclusive for step, *_ in self.steps):
+            return []
+        facts = {} if self.instance.status is None else self.instance.status.facts
+        moves: dict[tuple[bool, str], list[tuple[float, int, int, int]]] = {}  # of a zone: hour, steps, exclusive, open
+        for (step, mode, start_h, _), end_h in zip(self.steps, self._ends_h, strict=True):
+            workpoint = of_step.get(step.id)
+            if workpoint is not None and mode.duration_h > 2 * TOLERANCE_H:
+                zone = (True, workpoint.id) if workpoint.zone is None else (False, workpoint.zone)
+                is_open = int(step.id not in facts)
+                moves.setdefault(zone, []).append((start_h + TOLERANCE_H, 1, int(step.is_exclusive), is_open))
+                moves[zone].append((end_h, -1, -int(step.is_exclusive), -is_open))
+        found = []
+        for (_, name), changes in moves.items():
+            present = exclusive = n_open = 0
+            for hour, step_more, exclusive_more, open_more in sorted(changes):
+                present, exclusive, n_open = present + step_more, exclusive + exclusive_more, n_open + open_more
+                if exclusive and present > 1 and n_open:
+                    found.append(f"{present} steps are at work in the zone {name!r} at {hour:.4f} h, one must be alone")
+                    break
         return found
 
     def _capacity_violations(self) -> list[str]:
@@ -352,22 +403,6 @@ class Schedule:
         return min(1.0, crew_hours / available) if available > 0.0 else 0.0
 
 
-def placed_at(instance: Instance, placements: Iterable[tuple[Step, Mode, float]]) -> Schedule:
-    """The schedule with these starts. Facts stay what they are, and ends follow from the calendar."""
-    facts, calendar = {} if instance.status is None else instance.status.facts, instance.calendar
-    return Schedule(
-        instance,
-        tuple(
-            as_it_happened(step, facts[step.id])
-            if step.id in facts
-            else ScheduledStep(
-                step, mode, start_h, None if calendar is None else calendar.add(start_h, mode.duration_h)
-            )
-            for step, mode, start_h in placements
-        ),
-    )
-
-
 def _status_violations(placed: ScheduledStep, status: Status) -> list[str]:
     """What contradicts the status in the placement of one step: its fact, the data date, or its pin."""
     step_id, start_h = placed.step.id, placed.start_h
@@ -398,6 +433,7 @@ class Solution:
     instance_bound_h: float  # the lower bound before the search; it is the same for every solver
     policy_makespan_h: float  # makespan of the solver's own schedule, without a search: the result of a budget of 0
     is_cut_short: bool = False  # the search built fewer schedules than `improvement.min_search_evaluations`
+    tardiness_bound_h: float | None = None  # no schedule has a lower weighted tardiness; None unless that was asked for
 
     @property
     def gap(self) -> float:
@@ -405,3 +441,18 @@ class Solution:
         if self.lower_bound_h <= 0.0:
             return 0.0
         return max(0.0, self.schedule.makespan_h / self.lower_bound_h - 1.0)
+
+    @property
+    def objective_bound_h(self) -> float:
+        """The lower bound on what was asked for: the makespan, or the weighted tardiness."""
+        return self.lower_bound_h if self.tardiness_bound_h is None else self.tardiness_bound_h
+
+    @property
+    def objective_gap(self) -> float | None:
+        """As `gap`, of what was asked for; None if its bound is 0 and it is not."""
+        if self.tardiness_bound_h is None:
+            return self.gap
+        excess_h = self.schedule.weighted_tardiness_h - self.tardiness_bound_h
+        if excess_h <= TOLERANCE_H:
+            return 0.0
+        return excess_h / self.tardiness_bound_h if self.tardiness_bound_h > 0.0 else None

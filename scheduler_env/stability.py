@@ -9,7 +9,6 @@ import math
 
 import numpy as np
 
-from scheduler_env.annealing import fill_rest
 from scheduler_env.compilation import compiled
 from scheduler_env.kernel import Floats, Ints, Problem
 from scheduler_env.levels import FROM
@@ -47,6 +46,7 @@ def steadier(
     published_start: Floats,
     published_mode: Ints,
     latest: float,
+    spare: Floats,
     moves: int,
     random: RandomState,
 ) -> float:
@@ -56,6 +56,7 @@ def steadier(
         published_start: (n,) hours; NaN for an activity that was not published.
         published_mode: (n,) -1 if it has no mode with the published crew.
         latest: no activity ends later, hours.
+        spare: (n,) hours that must pass between the end of each activity and `latest`; it ends so much earlier.
         moves: number of schedules to decode.
     """
     n = start.size
@@ -76,9 +77,7 @@ def steadier(
             temperature *= cooling
             _change(problem, decoder, trial_order, trial_mode, trial_earliest, position, now,
                     published_start, published_mode, latest, random)  # fmt: skip
-        fill_rest(
-            problem.topological, problem.successor_at, problem.successors, problem.duration, trial_mode, decoder.rest
-        )
+        _fill_rest(problem, trial_mode, spare, decoder.rest)
         found = place(
             trial_order, trial_mode, False, 0, trial, chosen, limit, 0, problem.successor_at, problem.successors,
             decoder.at, decoder.used, decoder.size, decoder.row, decoder.side, decoder.ready, decoder.rest,
@@ -105,6 +104,18 @@ def steadier(
             current = best
     start[:], mode[:] = keeps, keeps_mode
     return best
+
+
+@compiled
+def _fill_rest(problem: Problem, mode: Ints, spare: Floats, rest: Floats) -> None:
+    """Fill `rest` with the hours that each activity must end before the latest hour: `spare`, or a path after it."""
+    for p in range(mode.size - 1, -1, -1):
+        j = problem.topological[p]
+        longest = spare[j]
+        for e in range(problem.successor_at[j], problem.successor_at[j + 1]):
+            s = problem.successors[e]
+            longest = max(longest, problem.duration[mode[s]] + rest[s])
+        rest[j] = longest
 
 
 @compiled

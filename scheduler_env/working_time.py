@@ -6,12 +6,13 @@ stays, so the shortest schedule stays the shortest, and a bound stays a bound.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from scheduler_env.availability import Availability, Interval
 from scheduler_env.calendars import SAME_H, Calendar
-from scheduler_env.problem import Instance, Mode, Step, Taken, Team
+from scheduler_env.errors import InvalidInstance, Loc
+from scheduler_env.problem import Instance, Mode, Step, Taken, Team, WorkPoint
 from scheduler_env.replan.progress import Placement, Status
 
 REST_TOLERANCE_H = 1e-6
@@ -38,6 +39,23 @@ def first_horizon_h(instance: Instance) -> float | None:
     return calendar.working(max(given)) + 2.0 * shortest_h + 72.0
 
 
+def too_long_steps(
+    workpoints: Sequence[WorkPoint], locs: Sequence[Sequence[Loc]], teams: Mapping[str, Team], calendar: Calendar
+) -> Iterator[InvalidInstance]:
+    """The steps that may not be interrupted, but are longer than every stretch of work with any crew that is there.
+
+    Args:
+        locs: the places of the steps in the request; none for those of the standard cycle.
+    """
+    for workpoint, places in zip(workpoints, locs, strict=False):
+        for step, loc in zip(workpoint.steps, places, strict=False):
+            most = teams[step.team].largest_crew
+            shortest_h = min(mode.duration_h for mode in step.modes if step.crew(mode) <= most)
+            if not step.is_interruptible and shortest_h > calendar.longest_h + SAME_H:
+                where, longest_h = (*loc, "interruptible"), calendar.longest_h
+                yield InvalidInstance("no_stretch_holds", where, step=step.id, shortest=shortest_h, longest=longest_h)
+
+
 def uncut(step: Step, mode: Mode) -> Mode:
     """A mode of the step without the place that keeps it from being interrupted."""
     return mode if step.is_interruptible else Mode(mode.duration_h, mode.demand[:-1])
@@ -60,10 +78,12 @@ def in_hours_at_work(instance: Instance, horizon_h: float | None = None) -> Inst
     if calendar is None:
         return instance
     workpoints, places, taken = instance.workpoints, instance.places, instance.taken
-    if any(step.release_h for step in instance.steps):
+    if instance.has_dates or any(step.release_h for step in instance.steps):
         workpoints = tuple(
             replace(
                 each,
+                due_h=None if each.due_h is None else calendar.working(each.due_h),
+                deadline_h=None if each.deadline_h is None else calendar.working(each.deadline_h),
                 steps=tuple(step._replace(release_h=calendar.working(step.release_h)) for step in each.steps),
             )
             for each in workpoints
@@ -135,30 +155,30 @@ def _status(status: Status, calendar: Calendar) -> Status:
     )
 
 
-def rest_violations(calendar: Calendar, steps: Iterable[tuple[str, float, float, float, bool]]) -> Iterator[str]:
+def rest_violations(calendar: Calendar, steps: Iterable[tuple[Step, float, float, float]]) -> Iterator[str]:
     """Where a step begins or ends while nobody works, or is at work for other than its hours; English sentences.
 
     It looks at the stretches of work themselves, not at the calendar's sums.
 
     Args:
-        steps: id, start, end, hours at work, whether it may be interrupted.
+        steps: each with its start, end and hours at work.
     """
     rows = list(steps)
-    stretches = calendar.stretches(max(end_h for _, _, end_h, *_ in rows) + 1.0) if rows else []
+    stretches = calendar.stretches(max(end_h for _, _, end_h, _ in rows) + 1.0) if rows else []
     begins, ends = [begin for begin, _ in stretches], [end for _, end in stretches]
-    for step_id, start_h, end_h, duration_h, is_interruptible in rows:
+    for step, start_h, end_h, duration_h in rows:
         first = bisect_right(begins, start_h + REST_TOLERANCE_H) - 1
         last = bisect_left(begins, end_h - REST_TOLERANCE_H) - 1
         if first < 0 or start_h >= ends[first] - REST_TOLERANCE_H:
-            yield f"step {step_id!r} starts at {start_h:.4f} h, when nobody works"
+            yield f"step {step.id!r} starts at {start_h:.4f} h, when nobody works"
         elif duration_h <= REST_TOLERANCE_H:
             continue
         elif last < 0 or end_h > ends[last] + REST_TOLERANCE_H:
-            yield f"step {step_id!r} ends at {end_h:.4f} h, when nobody works"
+            yield f"step {step.id!r} ends at {end_h:.4f} h, when nobody works"
         else:
             between = sum(ends[at] - begins[at] for at in range(first, last))
             work_h = between + (end_h - begins[last]) - (start_h - begins[first])
             if abs(work_h - duration_h) > REST_TOLERANCE_H:
-                yield f"step {step_id!r} is at work for {work_h:.4f} h, but takes {duration_h:.4f} h"
-            if not is_interruptible and last != first:
-                yield f"step {step_id!r} is interrupted by a rest"
+                yield f"step {step.id!r} is at work for {work_h:.4f} h, but takes {duration_h:.4f} h"
+            if not step.is_interruptible and last != first:
+                yield f"step {step.id!r} is interrupted by a rest"

@@ -145,6 +145,17 @@ class ReportNotFound(NotFound):
     """No report has this name."""
 
 
+# --- plans ---
+
+
+class PlanNotFound(NotFound):
+    """No plan, or no version of it, has this name or number."""
+
+
+class PlanConflict(Conflict):
+    """The plan exists already, or somebody else has changed it meanwhile."""
+
+
 # --- alerts ---
 
 

@@ -1,6 +1,6 @@
 """An exact solver for small residual instances that shares nothing with the product: CP-SAT on the instance itself."""
 
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import Any
 
 from ortools.sat.python import cp_model
@@ -25,6 +25,14 @@ def optimum_h(instance: Instance, limit_s: float = 3_600.0) -> float | None:
 def least_shift_h(instance: Instance, latest_h: float, limit_s: float = 3_600.0) -> float | None:
     """The least sum of |start - published start| over the open steps, of all schedules that end by `latest_h`."""
     return _Model(instance).steadiest(latest_h, limit_s)
+
+
+def best_values(instance: Instance, *ranks: str, limit_s: float = 3_600.0, ends_by_h: float | None = None) -> Any:
+    """The least of each of `ranks` ("missed", "tardiness", "makespan"), while those before it stay least.
+
+    None if one of them is not proved in time, infinity if there is no schedule. "missed" is in hours after deadlines.
+    """
+    return _Model(instance).ranked(ranks, limit_s, ends_by_h)
 
 
 class _Model:
@@ -104,13 +112,33 @@ class _Model:
             model.add_cumulative([interval for interval, _ in rows], [units for _, units in rows], most)
             if team.dedicated:
                 model.add_no_overlap([interval for interval, _ in demands[team.name]])
+        self._add_zones(facts)
         for name, units in instance.places.items():
+            if name.startswith("zone"):  # said in `_add_zones`, by another constraint than the product's
+                continue
             rows = list(demands[name])
             for end_h, held in running[name]:
                 rows.append((model.new_fixed_size_interval_var(0, round(end_h * TICKS), ""), held))
             model.add_cumulative([i for i, _ in rows], [u for _, u in rows], units)
         self.makespan = model.new_int_var(0, horizon, "")
         model.add_max_equality(self.makespan, self.end)
+
+    def _add_zones(self, facts: dict[str, Any]) -> None:
+        """An exclusive step overlaps no other step of its zone; two facts may."""
+        zone = {
+            step.id: (workpoint.zone is None, workpoint.zone or workpoint.id)
+            for workpoint in self.instance.workpoints
+            for step in workpoint.steps
+        }
+        steps = self.instance.steps
+        for one, other in combinations(range(len(steps)), 2):
+            a, b = steps[one], steps[other]
+            are_facts = a.id in facts and b.id in facts
+            if zone[a.id] != zone[b.id] or are_facts or not (a.is_exclusive or b.is_exclusive):
+                continue
+            is_first = self.model.new_bool_var("")
+            self.model.add(self.end[one] <= self.begin[other]).only_enforce_if(is_first)
+            self.model.add(self.end[other] <= self.begin[one]).only_enforce_if(~is_first)
 
     def shortest(self, limit_s: float) -> float | None:
         self.model.minimize(self.makespan)
@@ -132,6 +160,35 @@ class _Model:
             shifts.append(shift)
         model.minimize(sum(shifts))
         return self._solved(limit_s)
+
+    def ranked(self, ranks: tuple[str, ...], limit_s: float, ends_by_h: float | None) -> Any:
+        model, found = self.model, []
+        if ends_by_h is not None:
+            model.add(self.makespan <= int(ends_by_h * TICKS))
+        sums = {"makespan": self.makespan, "missed": 0, "tardiness": 0}
+        for workpoint in self.instance.workpoints:
+            ends = [
+                end
+                for end, step in zip(self.end, self.instance.steps, strict=True)
+                if step.workpoint_id == workpoint.id
+            ]
+            for name, hour, weight in (
+                ("tardiness", workpoint.due_h, workpoint.weight),
+                ("missed", workpoint.deadline_h, 1),
+            ):
+                if hour is not None:
+                    late = model.new_int_var(0, self.horizon, "")
+                    for end in ends:
+                        model.add(late >= end - round(hour * TICKS))
+                    sums[name] += int(weight) * late
+        for name in ranks:
+            model.minimize(sums[name])
+            value = self._solved(limit_s)
+            if value is None or value == INFEASIBLE:
+                return value
+            found.append(value)
+            model.add(sums[name] <= round(value * TICKS))
+        return found
 
     def _solved(self, limit_s: float) -> float | None:
         solver = cp_model.CpSolver()

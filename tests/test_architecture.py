@@ -22,6 +22,8 @@ LAYERS: dict[str, int] = {
     "scheduler_service.registry.cli": 5,
     "scheduler_service.experiments.cli": 5,
     "scheduler_service.telemetry.cli": 5,
+    "scheduler_service.plans.cli": 5,
+    "scheduler_service.plans.__main__": 5,
     # 4 doors
     **dict.fromkeys(DOORS, 4),
     # 3 input and output
@@ -32,6 +34,7 @@ LAYERS: dict[str, int] = {
     "scheduler_service.store": 3,
     "scheduler_service.telemetry": 3,
     "scheduler_service.reporting": 3,
+    "scheduler_service.plans.records": 3,
     "scheduler_service.experiments.archive": 3,
     "scheduler_service.experiments.automatic": 3,
     "scheduler_service.experiments.config": 3,
@@ -62,6 +65,7 @@ LAYERS: dict[str, int] = {
     "scheduler_service.stats": 1,
     "scheduler_service.command_line": 1,
     "scheduler_service.experiments": 1,
+    "scheduler_service.plans": 1,
     # 0 base
     "scheduler_env.errors": 0,
     "scheduler_env.values": 0,

@@ -38,6 +38,8 @@ def own(tmp_path_factory):
         assert running.post("/experiments", json=experiment).status_code == 201
         limit = {"value": 80, "reason": "two shifts less"}
         assert running.put("/alerts/thresholds/max_makespan", json=limit).status_code == 200
+        plan = {"name": "大修", "request": {"params": SAMPLE}}
+        assert running.post("/plans", json=plan).status_code == 201
         for number in range(5):
             running.run(params=SAMPLE, experiment="kept", user_id=f"u{number}")
         yield running
@@ -54,7 +56,11 @@ def what_clients_see(service: LiveService) -> dict[str, object]:
     tags = {model["model_key"]: model["tags"] for model in service.get("/models").json()["models"]}
     history = service.get(f"/models/{sorted(tags)[0]}/history").json()
     counts = service.get("/experiments/kept/results").json()["results"]["total_requests"]
-    answers = {"list": service.get("/experiments").json(), "thresholds": service.get("/alerts/thresholds").json()}
+    answers = {
+        "list": service.get("/experiments").json(),
+        "thresholds": service.get("/alerts/thresholds").json(),
+        "plan": service.get("/plans/大修").json(),
+    }
     return {"models": tags, "history": history, "counts": counts} | answers
 
 

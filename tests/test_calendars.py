@@ -302,6 +302,14 @@ def test_a_schedule_that_works_at_night_or_rests_too_little_is_invalid(agent):
     assert "before its predecessor" in violations(7.0, 27.0)
 
 
+def test_dates_are_met_in_elapsed_hours_and_weighted_tardiness_is_refused(agent):
+    body = two_steps(teams={"team3": {"headcount": 4}})
+    body["workpoints"].append({**body["workpoints"][0], "id": "2", "due": 33, "deadline": 34, "release": 2})
+    schedule = solved(agent, body)
+    assert (schedule.makespan_h, schedule.missed_deadlines, schedule.workpoint_ends_h["2"]) == (58.0, [], 30.0)
+    assert mistakes(body | {"objective": "weighted_tardiness"}) == [("objective_in_calendar", ("objective",))]
+
+
 # --- steps that may not be interrupted ---
 
 

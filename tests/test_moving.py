@@ -11,6 +11,7 @@ import pytest
 from monitoring import ABTestAnalyzer, PerformanceMonitor, PerformanceRecord, alert_desk
 from scheduler_service.alerts.rules import RULES_OF_RUNS
 from scheduler_service.errors import Conflict, InvalidInput
+from scheduler_service.plans.records import PlanRecords
 from scheduler_service.reporting.moving import move_reports
 from scheduler_service.reporting.report_files import ReportFolder, named_report
 from scheduler_service.reporting.shelf import open_shelf
@@ -21,6 +22,8 @@ from scheduler_service.telemetry.moving import TABLES, move
 from scheduler_service.telemetry.record import ReplayRecord
 from scheduler_service.telemetry.selection import Range
 from tests.codes import coded
+from tests.instances import three_points
+from tests.plans import version
 from tests.test_monitoring_pairs import pair
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
@@ -45,6 +48,9 @@ def fill(monitor: PerformanceMonitor, tmp_path: Path) -> None:
     monitor.replays.begin(ReplayRecord(id="d-1", last_run=3, total=2, **usual), [Range(0, 1, 3, 2, 4)])
     with monitor.engine.begin() as connection:  # a list of an earlier version
         connection.exec_driver_sql("INSERT INTO replay_runs (replay, position, run) VALUES ('c-1', 0, 3)")
+    plans = PlanRecords(monitor.engine, monitor.writer, lambda: NOW)
+    plans.add(version("大修", three_points()))
+    plans.publish("大修", 1, "李工", "")
     monitor.upkeep.compact(NOW - timedelta(days=20))
     alert_desk(monitor, Settings(home=tmp_path)).look(monitor.alert_readings(), RULES_OF_RUNS)
     alert_desk(monitor, Settings(home=tmp_path)).tell("text")

@@ -193,7 +193,7 @@ def test_a_schedule_with_facts_is_stored_and_read_back(agent):
 
 
 def test_only_replanning_plans_an_instance_with_a_status():
-    with pytest.raises(ValueError, match="scheduler_env.replan"):
+    with pytest.raises(ValueError, match=r"scheduler_env\.replan"):
         compile_instance(instance_from_request(late_grinding()))
 
 

@@ -26,6 +26,7 @@ LATER_TABLES = (
     f"UPDATE schema_version SET version = {SCHEMA_VERSION + 1}",
     "ALTER TABLE runs ADD COLUMN shift text",
     "ALTER TABLE days ADD COLUMN shifts bigint",
+    "ALTER TABLE plan_versions ADD COLUMN shift text",
     "ALTER TABLE alerts ADD COLUMN team text",
     "ALTER TABLE reports ADD COLUMN author text",
     "ALTER TABLE store_entries ADD COLUMN written_by text",
@@ -115,6 +116,7 @@ def test_runs_go_on_beside_later_columns_and_tables(service, later, rows):
     request = run(service)
     assert service.get(f"/runs/{request}").status_code == 200
     assert rows("SELECT shift FROM runs WHERE request_id = %s", request) == [(None,)]
+    assert service.post("/plans", json={"name": "p", "request_id": request}).status_code == 201
     assert service.post("/reports/performance", json={"days": 1}).status_code == 201
 
 

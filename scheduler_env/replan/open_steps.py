@@ -9,6 +9,7 @@ needs to know nothing else. If start and crew are both promised, the crew's peop
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from math import inf
 from typing import NamedTuple
 
@@ -110,10 +111,34 @@ def what_is_left(instance: Instance, pins: Mapping[str, Placement]) -> Left | No
             before = tuple(other for other in step.predecessors if other not in facts)
             steps.append(step._replace(modes=left, predecessors=before, release_h=release_h))
         if steps:
-            workpoints.append(WorkPoint(workpoint.id, workpoint.name, tuple(steps)))
+            workpoints.append(_left_of(workpoint, tuple(steps), _facts_end_h(workpoint, facts)))
     is_pinned = bool(promised)
     return Left(
-        Instance(instance.teams, tuple(workpoints), places, tuple(taken)), modes, horizon_h if is_pinned else inf
+        Instance(instance.teams, tuple(workpoints), places, tuple(taken), objective=instance.objective),
+        modes,
+        horizon_h if is_pinned else inf,
+    )
+
+
+def _facts_end_h(workpoint: WorkPoint, facts: Mapping[str, Fact]) -> float:
+    return max((facts[step.id].end_h for step in workpoint.steps if step.id in facts), default=0.0)
+
+
+def _left_of(workpoint: WorkPoint, steps: tuple[Step, ...], facts_end_h: float) -> WorkPoint:
+    """What is left of a work point: it cannot end before its facts do, so it is late by what comes after that."""
+    due_h, deadline_h = (
+        None if hour is None else max(hour, facts_end_h) for hour in (workpoint.due_h, workpoint.deadline_h)
+    )
+    return replace(workpoint, steps=steps, due_h=due_h, deadline_h=deadline_h)
+
+
+def late_already_h(instance: Instance) -> float:
+    """The weighted tardiness that the facts alone cause."""
+    facts = status_of(instance).facts
+    return sum(
+        each.weight * max(0.0, _facts_end_h(each, facts) - each.due_h)
+        for each in instance.workpoints
+        if each.due_h is not None
     )
 
 

@@ -9,6 +9,7 @@ from scheduler_env.errors import InvalidInstance
 from scheduler_env.problem import Instance, Step
 from scheduler_env.replan.open_steps import GATE_TOLERANCE_H, at_work, modes_left, releases
 from scheduler_env.replan.progress import Placement
+from scheduler_env.zones import is_zone
 
 
 class _Promise(NamedTuple):
@@ -133,6 +134,15 @@ def _without_people(instance: Instance, promises: Mapping[str, _Promise]) -> Ite
             for each in present:
                 if each.units[name] > there and each.step.id not in told:
                     told.add(each.step.id)
+                    if is_zone(name):
+                        yield InvalidInstance(
+                            "pin_in_taken_zone",
+                            ("pinned", each.step.id, "start"),
+                            step=each.step.id,
+                            start=each.start_h,
+                            steps=[each.step.id],
+                        )
+                        continue
                     yield InvalidInstance(
                         "pin_without_people",
                         ("pinned", each.step.id, "start"),

@@ -1,7 +1,7 @@
 """Plans an instance that has a status: what is left is planned, and the facts are put back.
 
-Every solver's `solve` is wrapped by `replans`, so it never sees a fact, a pin or a published plan. The plan is the
-shortest one found. If there is a published plan, a search then takes, among the schedules that end within the
+Every solver's `solve` is wrapped by `replans`, so it never sees a fact, a pin, a published plan or a date. The plan is
+the best one found. If there is a published plan, a search then takes, among the schedules that end within the
 tolerance, the one that moves least (`stability`).
 """
 
@@ -15,20 +15,31 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from scheduler_env.bounds import lower_bound
+from scheduler_env.dates.solving import as_arrays, plan_with_dates
 from scheduler_env.errors import InvalidInstance
 from scheduler_env.exact import improve_exactly
 from scheduler_env.improvement import improve, min_search_evaluations
 from scheduler_env.incumbent import OPTIMAL_WITHIN_H, Incumbent
-from scheduler_env.kernel import Floats, Ints, Problem, compile_instance, to_schedule
+from scheduler_env.kernel import Floats, compile_instance, to_schedule
+from scheduler_env.placements import placed_at
 from scheduler_env.problem import Instance, Step
 from scheduler_env.random_numbers import new_random
-from scheduler_env.replan.open_steps import Left, broken_pins, modes_left, status_of, what_is_left, whole_schedule
+from scheduler_env.replan.open_steps import (
+    Left,
+    broken_pins,
+    late_already_h,
+    modes_left,
+    status_of,
+    what_is_left,
+    whole_schedule,
+)
 from scheduler_env.replan.pins import kept_pins
 from scheduler_env.replan.progress import Placement
-from scheduler_env.schedule import Schedule, Solution, placed_at
+from scheduler_env.schedule import Schedule, Solution
 from scheduler_env.serial import new_decoder
 from scheduler_env.stability import steadier
 from scheduler_env.working_time import crosses_rest, first_horizon_h, in_hours_at_work, uncut
+from scheduler_env.zone_bounds import zone_bound_h
 
 NOTHING_LEFT = "progress"
 """Stage of a schedule that consists of facts."""
@@ -42,15 +53,21 @@ Solve = TypeVar("Solve", bound=Callable[..., Solution])
 
 
 def replans(solve: Solve) -> Solve:
-    """A solver's `solve`, for instances with and without a status or a calendar."""
+    """A solver's `solve`, for instances with and without a status, with and without dates or a calendar."""
 
     @wraps(solve)
     def solve_what_is_left(solver: object, instance: Instance, **options: Any) -> Solution:
+        def plan(left: Instance, more: dict[str, Any]) -> Solution:
+            return solve(solver, left, **{**options, **more})
+
         if instance.calendar is not None:
             return in_elapsed_hours(instance, lambda work: solve_what_is_left(solver, work, **options))
-        if instance.status is None:
-            return solve(solver, instance, **options)
-        return replan(instance, lambda left, more: solve(solver, left, **{**options, **more}), options)
+        workers: int | None = getattr(solver, "exact_workers", None)
+        if instance.status is not None:
+            return replan(instance, plan, options, exact_workers=workers)
+        if instance.has_dates:
+            return plan_with_dates(instance, plan, options, exact_workers=workers)
+        return solve(solver, instance, **options)
 
     return cast(Solve, solve_what_is_left)
 
@@ -61,24 +78,31 @@ def lower_bound_h(instance: Instance) -> float:
         found = lower_bound_h(in_hours_at_work(instance))
         return max(instance.calendar.end(found) if found > 0.0 else 0.0, _last_fact_h(instance))
     left = what_is_left(instance, status_of(instance).pinned)
-    found = 0.0 if left is None else float(lower_bound(compile_instance(left.instance)))
+    found = 0.0
+    if left is not None:
+        found = max(float(lower_bound(compile_instance(left.instance))), zone_bound_h(left.instance))
     return max(found, _last_fact_h(instance))
 
 
 def replan(
-    instance: Instance, solve: Callable[[Instance, dict[str, Any]], Solution], options: dict[str, Any]
+    instance: Instance,
+    solve: Callable[[Instance, dict[str, Any]], Solution],
+    options: dict[str, Any],
+    *,
+    exact_workers: int | None = None,
 ) -> Solution:
-    """The shortest schedule found for what is left; the steadiest of those within the tolerance, if one is published.
+    """The best schedule found for what is left; the steadiest of those within the tolerance, if one is published.
 
     Args:
-        solve: plans an instance without a status; the second argument replaces some of `options`.
+        solve: plans an instance without a status and dates; the second argument replaces some of `options`.
         options: those of `solver.Solver.solve`.
+        exact_workers: see `dates.solving.plan_with_dates`.
 
     Raises:
         InvalidInstance: no schedule was found that keeps the pins.
     """
     status, deadline_s = status_of(instance), time.perf_counter() + options.get("time_budget_ms", 0.0) / 1000.0
-    is_published = status.published is not None
+    is_published, is_tardiness = status.published is not None, instance.objective == "weighted_tardiness"
     frozen, tries = _frozen(instance), 0
     while True:
         tries += 1
@@ -86,10 +110,15 @@ def replan(
         left = what_is_left(instance, pins)
         if left is None:
             schedule = whole_schedule(instance, None, None)
-            end_h = schedule.makespan_h
-            return Solution(schedule, end_h, NOTHING_LEFT, 0, end_h, end_h)
-        share = SEARCH_SHARE if is_published else 1.0
-        found = solve(left.instance, {"time_budget_ms": options.get("time_budget_ms", 0.0) * share})
+            end_h, late_h = schedule.makespan_h, schedule.weighted_tardiness_h if is_tardiness else None
+            return Solution(schedule, end_h, NOTHING_LEFT, 0, end_h, end_h, tardiness_bound_h=late_h)
+        share = {"time_budget_ms": options.get("time_budget_ms", 0.0) * (SEARCH_SHARE if is_published else 1.0)}
+        if left.instance.has_dates:
+            found = plan_with_dates(
+                left.instance, solve, {**options, **share}, horizon_h=left.horizon_h, exact_workers=exact_workers
+            )
+        else:
+            found = solve(left.instance, share)
         evaluations, planned, is_repaired = found.evaluations, found.schedule, False
         if planned.makespan_h >= left.horizon_h > found.lower_bound_h:  # otherwise it is proved that there is none
             planned, more = _keeping_pins(left, planned, options)
@@ -109,6 +138,7 @@ def replan(
     facts_h = _last_fact_h(instance)
     policy_h = found.policy_makespan_h if found.policy_makespan_h < left.horizon_h else schedule.makespan_h
     bound_h = found.instance_bound_h if is_repaired else found.lower_bound_h
+    late_h = late_already_h(instance) + (0.0 if is_repaired else found.tardiness_bound_h or 0.0)
     return Solution(
         schedule,
         min(max(bound_h, facts_h), schedule.makespan_h),
@@ -117,6 +147,7 @@ def replan(
         max(found.instance_bound_h, facts_h),
         max(policy_h, schedule.makespan_h),
         is_cut_short=found.is_cut_short,
+        tardiness_bound_h=min(late_h, schedule.weighted_tardiness_h) if is_tardiness else None,
     )
 
 
@@ -179,7 +210,7 @@ def _fits_between_rests(instance: Instance, step: Step, pin: Placement) -> bool:
 def _keeping_pins(left: Left, planned: Schedule, options: dict[str, Any]) -> tuple[Schedule, int]:
     """A schedule that keeps all pins, if one is found, else `planned`; and the number of schedules built."""
     problem = compile_instance(left.instance)
-    mode, start = _placements(problem, planned)
+    mode, start = as_arrays(problem, planned)
     best, seed, stop = Incumbent(mode, start, planned.makespan_h, "", 0), options.get("seed", 0), options.get("stop")
     enough_h = left.horizon_h - 0.5  # the horizon is an hour above what any schedule needs
     improve(
@@ -199,12 +230,21 @@ def _keeping_pins(left: Left, planned: Schedule, options: dict[str, Any]) -> tup
     return to_schedule(left.instance, problem, best.mode, best.start), best.evaluations
 
 
-def _placements(problem: Problem, schedule: Schedule) -> tuple[Ints, Floats]:
-    """The mode and the start of each activity, as in `kernel.SimulationState`."""
-    number = {placed.step.id: at for at, placed in enumerate(schedule.steps)}
-    in_order = [schedule.steps[number[step.id]] for step in schedule.instance.steps]
-    mode = [problem.mode_at[at] + [*each.step.modes].index(each.mode) for at, each in enumerate(in_order)]
-    return np.array(mode, dtype=np.int64), np.array([each.start_h for each in in_order])
+def _latest_ends_h(planned: Schedule, latest_h: float, tolerance_h: float) -> Floats:
+    """The hour by which the steadiest plan has to end each activity.
+
+    No work point misses its deadline by more than in the best plan. Under weighted tardiness, none ends later than the
+    tolerance after its due date, or after its end in the best plan.
+    """
+    instance, found = planned.instance, []
+    for workpoint in instance.workpoints:
+        latest, end_h = latest_h, planned.workpoint_ends_h[workpoint.id]
+        if workpoint.deadline_h is not None:
+            latest = min(latest, max(workpoint.deadline_h, end_h))
+        if workpoint.due_h is not None and instance.objective == "weighted_tardiness":
+            latest = min(latest, max(workpoint.due_h, end_h) + tolerance_h)
+        found += [latest] * len(workpoint.steps)
+    return np.array(found)
 
 
 def _steadiest(
@@ -213,7 +253,7 @@ def _steadiest(
     """The schedule that moves least among those that end within the tolerance; and the number of schedules built."""
     status, problem = status_of(instance), compile_instance(left.instance)
     published = status.published or {}
-    mode, start = _placements(problem, planned)
+    mode, start = as_arrays(problem, planned)
     published_start = np.full(start.size, nan)
     published_mode = np.full(start.size, -1, dtype=np.int64)
     of_id = {step.id: step for step in instance.steps}
@@ -226,6 +266,7 @@ def _steadiest(
             if of_id[step.id].crew(of_id[step.id].modes[number]) == there.crew:
                 published_mode[j] = problem.mode_at[j] + at
     latest_h = status.latest_h(max(planned.makespan_h, _last_fact_h(instance)))
+    spare = latest_h - _latest_ends_h(planned, latest_h, status.tolerance_h)
     decoder, random = new_decoder(problem), new_random(options.get("seed", 0))
     least, limit, stop = min_search_evaluations(start.size), options.get("max_evaluations"), options.get("stop")
     budget_ms, built, cost = options.get("time_budget_ms", 0.0), 0, np.inf
@@ -236,7 +277,11 @@ def _steadiest(
         began_s = time.perf_counter()
         if moves <= 0:
             break
-        cost = float(steadier(problem, decoder, mode, start, published_start, published_mode, latest_h, moves, random))
+        cost = float(
+            steadier(
+                problem, decoder, mode, start, published_start, published_mode, latest_h, spare, moves, random
+            )
+        )  # fmt: skip
         built += moves
         now_s = time.perf_counter()
         left_s = deadline_s - now_s

@@ -19,6 +19,7 @@ from scheduler_service.http.server.offload import NativeThreads
 from scheduler_service.http.watch.checks import Checks
 from scheduler_service.http.watch.failing import FailedRuns
 from scheduler_service.http.watch.metrics import Metrics
+from scheduler_service.plans.records import PlanRecords
 from scheduler_service.settings import Settings
 
 EXTENSION = "scheduler"
@@ -34,6 +35,7 @@ class Services:
     monitor: PerformanceMonitor
     analyzer: ABTestAnalyzer
     desk: AlertDesk
+    plans: PlanRecords
     metrics: Metrics
     compute: NativeThreads  # schedules of small problems without a long search
     large: NativeThreads  # schedules of many steps, which the small ones do not wait for

@@ -9,7 +9,7 @@ new `OLDEST_PROGRAM`.
 Versions: 1 runs and feedback; 2 pairs, replays and `runs.time_budget_ms`; 3 alerts, silences, the outbox, `days`, and
 `runs.queue_time` and `runs.total_time`; 4 `policy_makespan` of runs and pairs, and its sums in `days`; 5 `runs.split`;
 6 `runs.placements`; 7 `named_runs`; 8 `alerts.params`; 9 `replay_runs`; 10 `replay_ranges` instead of it,
-`replays.sample_to` and `pairs_by_input`.
+`replays.sample_to` and `pairs_by_input`; 11 `plan_versions` and `plan_publications`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -45,7 +45,7 @@ from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
 from scheduler_service.errors import StorageUnavailable
 
-SCHEMA_VERSION = 10
+SCHEMA_VERSION = 11
 OLDEST_PROGRAM = 10
 """The lowest version whose programs may use a database of `SCHEMA_VERSION`."""
 
@@ -264,6 +264,41 @@ outbox = Table(  # notices to deliver
     Column("error", LONG_TEXT),  # of the last attempt
     Index("outbox_due", "due"),
     Index("outbox_by_time", "written"),
+)
+
+plan_versions = Table(  # each is written once and never changed; see `scheduler_service.plans`
+    "plan_versions",
+    metadata,
+    Column("plan", _text(), primary_key=True),
+    Column("number", WHOLE, primary_key=True, autoincrement=False),  # from 1
+    Column("timestamp", _text(32), nullable=False),
+    Column("kind", _text(16), nullable=False),
+    Column("author", _text(), nullable=False),
+    Column("reason", LONG_TEXT, nullable=False),
+    Column("based_on", WHOLE),  # number of the version that it was made from
+    Column("published", WHOLE),  # number of the version that people held at that time
+    Column("digest", _text(64), nullable=False),  # of the change, to recognise a repeated one
+    Column("request", LONG_TEXT, nullable=False),  # JSON
+    Column("placements", LargeBinary, nullable=False),
+    Column("edits", LONG_TEXT, nullable=False),  # JSON
+    Column("makespan", Float, nullable=False),
+    Column("lower_bound", Float, nullable=False),
+    Column("n_steps", WHOLE, nullable=False),
+    Column("model_key", _text()),
+    Column("request_id", _text()),  # of the run that built it
+    Index("plan_versions_by_time", "timestamp"),
+)
+
+plan_publications = Table(  # which version people held from when on; the last one of a plan counts
+    "plan_publications",
+    metadata,
+    Column("id", WHOLE, primary_key=True),
+    Column("plan", _text(), nullable=False),
+    Column("version", WHOLE, nullable=False),
+    Column("timestamp", _text(32), nullable=False),
+    Column("author", _text(), nullable=False),
+    Column("reason", LONG_TEXT, nullable=False),
+    Index("plan_publications_by_plan", "plan", "id"),
 )
 
 schema_version = Table(

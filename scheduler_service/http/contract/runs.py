@@ -10,6 +10,7 @@ from scheduler_env.problem_request import (
     CrewEfficiency,
     DataDate,
     FrozenHours,
+    ObjectiveAsked,
     Params,
     Pinned,
     Progress,
@@ -97,6 +98,7 @@ class RunRequest(Strict):
     time_zone: SkipValidation[TimeZone | None] = None
     calendars: SkipValidation[Calendars | None] = None
     calendar: SkipValidation[PlantCalendar | None] = None
+    objective: SkipValidation[ObjectiveAsked | None] = None
     data_date: SkipValidation[DataDate | None] = None
     progress: SkipValidation[Progress | None] = None
     pinned: SkipValidation[Pinned | None] = None
@@ -134,7 +136,7 @@ class RunRequest(Strict):
     @property
     def problem(self) -> dict[str, object]:
         """What `scheduler_env.readers.instance_from_request` reads."""
-        members = ("params", "workpoints", "teams", "crew_efficiency", *CLOCK_MEMBERS, *STATUS_MEMBERS)
+        members = ("params", "workpoints", "teams", "crew_efficiency", "objective", *CLOCK_MEMBERS, *STATUS_MEMBERS)
         return {name: value for name in members if (value := getattr(self, name)) is not None}
 
     @property
@@ -247,6 +249,17 @@ class Warned(TypedDict):
     msg: str
 
 
+class Dates(TypedDict):
+    """When a work point ends, and when it should."""
+
+    workpoint_id: str
+    end: Annotated[float, about("Hours after the start of the shutdown.")]
+    due: Annotated[float | None, about("Hours; null: it is never late.")]
+    weight: Annotated[float, about("Of each hour of its tardiness.")]
+    tardiness: Annotated[float, about("Hours by which it ends after due, at least 0.")]
+    deadline: Annotated[float | None, about("Hours; null: it has none.")]
+
+
 Presence = TypedDict("Presence", {"from": float, "to": float, "people": int})
 Presence.__doc__ = "How many people are there from one hour to another."
 
@@ -269,6 +282,16 @@ class RunSchedule(TypedDict):
         Annotated[float, about("Hours of the plant's calendar until the end of the last step, if it has one.")]
     ]
     schedule_details: list[ScheduledStep]
+    objective: NotRequired[
+        Annotated[Literal["makespan", "weighted_tardiness"], about("What was to be least; if a work point has dates.")]
+    ]
+    weighted_tardiness: NotRequired[
+        Annotated[float, about("Sum of weight x hours after due of the work points; if one has dates.")]
+    ]
+    missed_deadlines: NotRequired[
+        Annotated[list[str], about("Ids of the work points that end after their deadlines; if one has dates.")]
+    ]
+    dates: NotRequired[Annotated[list[Dates], about("Of the work points with due or deadline.")]]
     data_date: NotRequired[
         Annotated[float, about("As asked for, if the request says where things stand; 0 by default.")]
     ]
@@ -291,8 +314,16 @@ class RunResult(RunSchedule):
     """A schedule, and how good it is."""
 
     makespan: Annotated[float, about("End of the last step, in hours after the start of the shutdown.")]
-    lower_bound: Annotated[float, about("Hours; no schedule is shorter.")]
-    gap: Annotated[float, about("Share of the bound by which the schedule is longer: makespan / lower_bound - 1.")]
+    lower_bound: Annotated[
+        float, about("Hours; no schedule is shorter. With objective weighted_tardiness: no schedule has less of it.")
+    ]
+    gap: Annotated[
+        float | None,
+        about(
+            "Share of the bound by which the schedule is longer: makespan / lower_bound - 1. With objective "
+            "weighted_tardiness that of the tardiness; null if its bound is 0 and it is not."
+        ),
+    ]
     resource_utilization: Annotated[Share, about("Crew-hours at work over headcount times makespan, of the plant.")]
     gantt_charts: Annotated[dict[str, str], about("Pictures in base64 by view, as asked for with charts.")]
     model_info: ModelInfo

@@ -25,7 +25,7 @@ from scheduler_service.settings import Settings, is_loopback
 
 Body = TypeVar("Body", bound=BaseModel)
 
-AUTHOR_FIELDS = ("actor", "created_by")
+AUTHOR_FIELDS = ("actor", "by", "created_by")
 """Fields of bodies that name the author of a change."""
 MAX_AUTHOR_CHARS = 200
 SCOPES_HEADER = "X-API-Scopes"

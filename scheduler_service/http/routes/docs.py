@@ -14,10 +14,10 @@ from scheduler_service.http.bodies import json_bytes
 from scheduler_service.http.contract import problems
 from scheduler_service.http.contract.openapi import document
 from scheduler_service.http.contract.operations import Document
-from scheduler_service.http.routes import alerts, experiments, models, operations, runs
+from scheduler_service.http.routes import alerts, experiments, models, operations, plan_figures, runs
 from scheduler_service.http.services import Services
 
-APIS = (runs.api, models.api, experiments.api, operations.api, alerts.api)
+APIS = (runs.api, plan_figures.api, models.api, experiments.api, operations.api, alerts.api)
 """Everything that is documented, in this order."""
 SCALAR = "/console/vendor/scalar-1.46.4/standalone.js"
 POLICY = (

@@ -1,14 +1,6 @@
 """Runs: build a schedule, and take a person's verdict on one."""
 
-import json
-import logging
-import math
-import time
-import uuid
-from contextlib import suppress
-from dataclasses import replace
-
-from flask import g, request
+from flask import request
 
 from scheduler_env.errors import InvalidInstance
 from scheduler_service.clock import utc_now
@@ -25,29 +17,16 @@ from scheduler_service.http.contract.problems import told_finding
 from scheduler_service.http.contract.types import RequestId
 from scheduler_service.http.filters import runs_asked_for
 from scheduler_service.http.runs.details import details
+from scheduler_service.http.runs.lanes import run_and_record
 from scheduler_service.http.runs.reading import read_file
-from scheduler_service.http.runs.running import (
-    DefaultBudgetTooLong,
-    Run,
-    RunOutcome,
-    answer,
-    compute,
-    draw,
-)
-from scheduler_service.http.server.offload import HAS_CLIENT_LEFT, NativeThreads, Ticket
+from scheduler_service.http.runs.running import Run, answer, draw
+from scheduler_service.http.server.offload import HAS_CLIENT_LEFT, Ticket
 from scheduler_service.http.services import Services
-from scheduler_service.logs import log_run
 from scheduler_service.telemetry.history import latest_runs, run_of_request
 from scheduler_service.telemetry.published import recorded_schedule, with_published
 from scheduler_service.trace_context import span
 
 api = Api("runs", "Build schedules, and judge them.")
-log = logging.getLogger(__name__)
-
-PATIENCE_MS = 50.0
-"""Longest default of a model that is improved among the short answers; an agent's is 20 ms."""
-SMALL = 60
-"""Steps of a problem that is solved among the short answers; a larger one takes longer only to be read and checked."""
 NAMES = (ModelNotFound, AmbiguousModelName)
 
 
@@ -58,18 +37,8 @@ def run_algorithm(parts: Services, body: contract.RunRequest) -> contract.RunAns
 
     The experiment, the request's `model` or the default decides which model builds it.
     """
-    # An id of our own: a client may send the same X-Request-ID twice, and a verdict belongs to one run.
-    own_id = str(uuid.uuid4())
-    outcome, queued_s = _compute(body, own_id, parts)
-    total_s = time.perf_counter() - g.begun_s
-    records = [replace(each, queue_time=queued_s, total_time=total_s) for each in outcome.records]
-    with span("record"):
-        parts.recorder.record(records, lambda: _log(outcome, own_id))
-    parts.failed_runs.add(records)
-    run = outcome.run
-    if run is None:
-        assert outcome.failure is not None
-        raise outcome.failure
+    named = body.published is not None
+    run = run_and_record(body, parts, (lambda: with_published(body.problem, parts.monitor.engine)) if named else None)
     charts = _charts(run, body, parts) if body.views else {}
     parts.shadow.offer(run, body)
     if parts.answers.is_on:
@@ -144,35 +113,6 @@ def get_run(parts: Services, request_id: RequestId) -> contract.RunRecordAnswer:
     return success(run=found, input=asked, schedule=schedule and details(schedule))
 
 
-def _compute(body: contract.RunRequest, own_id: str, parts: Services) -> tuple[RunOutcome, float]:
-    """The outcome, and the seconds that the request waited for it to be begun.
-
-    By the threads for what is done at once, by those for large problems, or by those for searches that take their
-    time: nobody waits behind what takes longer than his own request.
-    """
-    begun_s, ticket, is_gone = g.begun_s, Ticket(), request.environ.get(HAS_CLIENT_LEFT)
-
-    def on(threads: NativeThreads, patience_ms: float = math.inf) -> tuple[RunOutcome, float]:
-        asked_s = time.perf_counter()
-
-        def begin() -> tuple[RunOutcome, float]:
-            with span("queue", since_s=asked_s):
-                queued_s = time.perf_counter() - begun_s
-            outcome = compute(
-                body, own_id, parts.models, parts.experiments, parts.settings.max_time_budget_ms, parts.answers,
-                problem=with_published(body.problem, parts.monitor.engine) if body.published is not None else None,
-                patience_ms=patience_ms, waited_ms=1000.0 * queued_s, stop=lambda: ticket.is_dropped,
-            )  # fmt: skip
-            return outcome, queued_s
-
-        return threads.run(begin, is_gone=is_gone, ticket=ticket)
-
-    if not body.time_budget_ms:
-        with suppress(DefaultBudgetTooLong):
-            return on(parts.compute if body.size <= SMALL else parts.large, PATIENCE_MS)
-    return on(parts.improving)
-
-
 def _charts(run: Run, body: contract.RunRequest, parts: Services) -> dict[contract.View, str]:
     ticket = Ticket()
 
@@ -181,16 +121,3 @@ def _charts(run: Run, body: contract.RunRequest, parts: Services) -> dict[contra
 
     with span("draw"):
         return parts.drawing.run(begin, is_gone=request.environ.get(HAS_CLIENT_LEFT), ticket=ticket)
-
-
-def _log(outcome: RunOutcome, own_id: str) -> None:
-    run = outcome.run
-    if run is None:
-        log.info("run=%s had no answer: %s", own_id, outcome.failure)
-    else:
-        schedule = run.solution.schedule
-        log_run(
-            f"run={run.request_id} model={run.model.key} reason={run.used.reason} variant={run.used.variant or '-'} "
-            f"user={json.dumps(run.user_id)} steps={len(schedule.steps)} makespan_h={schedule.makespan_h:.4f}",
-            run.execution_time_s,
-        )

@@ -41,12 +41,35 @@ def details(schedule: Schedule) -> dict[str, object]:
             }
             for placed in schedule.steps
         ],
+        **(_dates(schedule) if schedule.instance.has_dates else {}),
         **({} if status is None else _told(schedule, status)),
     }
 
 
 def _times(placed: ScheduledStep, clock: Clock) -> dict[str, object]:
     return {"start_at": clock.told(placed.start_h), "end_at": clock.told(placed.end_h)}
+
+
+def _dates(schedule: Schedule) -> dict[str, object]:
+    """How late the work points are."""
+    ends_h = schedule.workpoint_ends_h
+    return {
+        "objective": schedule.instance.objective,
+        "weighted_tardiness": schedule.weighted_tardiness_h,
+        "missed_deadlines": schedule.missed_deadlines,
+        "dates": [
+            {
+                "workpoint_id": each.id,
+                "end": ends_h[each.id],
+                "due": each.due_h,
+                "weight": each.weight,
+                "tardiness": 0.0 if each.due_h is None else max(0.0, ends_h[each.id] - each.due_h),
+                "deadline": each.deadline_h,
+            }
+            for each in schedule.instance.workpoints
+            if each.due_h is not None or each.deadline_h is not None
+        ],
+    }
 
 
 def _standing(placed: ScheduledStep, status: Status) -> dict[str, object]:

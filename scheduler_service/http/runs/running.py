@@ -65,7 +65,7 @@ class Run:
     @property
     def is_cut_short(self) -> bool:
         """Whether the search ended early: the service was busy, or the budget is too short for the instance."""
-        has_waited = self.time_budget_ms < CUT_SHORT_SHARE * self.asked_ms and self.solution.gap > 0.0
+        has_waited = self.time_budget_ms < CUT_SHORT_SHARE * self.asked_ms and self.solution.objective_gap != 0.0
         return has_waited or self.solution.is_cut_short
 
 
@@ -194,8 +194,8 @@ def answer(run: Run, charts: dict[View, str]) -> Any:
     schedule = run.solution.schedule
     result: dict[str, object] = {
         "makespan": schedule.makespan_h,
-        "lower_bound": run.solution.lower_bound_h,
-        "gap": run.solution.gap,
+        "lower_bound": run.solution.objective_bound_h,
+        "gap": run.solution.objective_gap,
         "resource_utilization": schedule.resource_utilization,
         **details(schedule),
         "gantt_charts": charts,
@@ -322,7 +322,7 @@ def _success(run: Run, request: RunRequest) -> PerformanceRecord:
         # A cached answer does not measure the model's computing time.
         execution_time=None if run.is_cached else run.execution_time_s,
         lower_bound=run.solution.instance_bound_h,
-        gap=run.solution.gap,
+        gap=run.solution.gap if run.solution.tardiness_bound_h is None else None,  # it does not rate such a makespan
         resource_utilization=schedule.resource_utilization,
         team_utilization=schedule.team_utilization,
         n_workpoints=len(instance.workpoints),

@@ -46,20 +46,24 @@ export const given = (fields) => Object.fromEntries(Object.entries(fields).filte
 
 /** What the editor holds, as the service takes it. */
 export const workpointsOf = (workpoints) =>
-  workpoints.map(({ id, name, release, steps }) => ({ ...given({ id, name, release }), steps: steps.map(given) }));
+  workpoints.map(({ id, name, release, zone, due, weight, deadline, steps }) => ({ ...given({ id, name, release, zone, due, weight, deadline }), steps: steps.map(given) }));
 
 /** What the service reads, as the editor holds it. */
 export const editable = (workpoints) =>
-  workpoints.map(({ id, name, release, steps, params }, at) => ({
+  workpoints.map(({ id, name, release, zone, due, weight, deadline, steps, params }, at) => ({
     id: String(id ?? at + 1),
     name: name ?? "",
     release: release ?? null,
+    zone: zone ?? null,
+    due: due ?? null,
+    weight: weight ?? null,
+    deadline: deadline ?? null,
     steps: steps?.length ? steps.map(newStep) : standardSteps(params),
   }));
 
 const COLUMNS = [
   "workpoint_id", "workpoint_name", "step", "order", "team", "duration", "dedicated", "team_size", "parallel", "interruptible",
-  "min_crew", "max_crew", "reference_crew", "release", "predecessors", "step_id",
+  "min_crew", "max_crew", "reference_crew", "release", "exclusive", "predecessors", "step_id",
 ];
 
 /** The later of two hours; a time of the clock, which a CSV cannot say, stays as it is. */
@@ -71,7 +75,7 @@ export const workpointsToCsv = (workpoints) =>
     ...workpoints.flatMap(({ id, name, release, steps }) =>
       steps.map((step) => [
         id, name, step.name, step.order, step.team, step.duration, step.dedicated, step.team_size, step.parallel,
-        step.interruptible, step.min_crew, step.max_crew, step.reference_crew, laterOf(release, step.release),
+        step.interruptible, step.min_crew, step.max_crew, step.reference_crew, laterOf(release, step.release), step.exclusive,
         (step.predecessors ?? []).join(" | "), step.id,
       ]),
     ),

@@ -8,7 +8,7 @@ const { t, locale } = i18n.global;
 const FIELDS = { id: "workpoint_id", name: "workpoint_name", time_budget_ms: "budget", user_id: "user" };
 const ON_THE_PAGE = new Set(
   ["step", "order", "team", "duration", "dedicated", "team_size", "min_crew", "max_crew", "reference_crew", "interruptible", "release",
-   "availability", "predecessors", "model", "experiment", "budget", "user"],
+   "exclusive", "zone", "due", "weight", "deadline", "objective", "availability", "predecessors", "model", "experiment", "budget", "user"],
 );
 const OF_FILES = new Set(
   ["workpoint_id", "workpoint_name", "step_id", "parallel", "alone", "crew_efficiency", "headcount", "params", "workpoints", "teams", "steps"],

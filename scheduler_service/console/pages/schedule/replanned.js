@@ -2,12 +2,12 @@
 import { computed } from "vue";
 import { useI18n } from "vue-i18n";
 import { fixed, hours, number } from "../../core/format.js";
-import { worded } from "../../core/words.js";
+import { said, term } from "../../core/words.js";
 
 /** Further columns of a step: [heading, text], of those that the answer has. */
 export function moreOf(step, t) {
   const columns = [];
-  if (step.status) columns.push([t("schedule.replanned.status"), t(`schedule.replanned.${step.status}`)]);
+  if (step.status) columns.push([t("schedule.replanned.status"), term("step_status", step.status)]);
   if (step.published_start !== undefined) {
     columns.push([t("schedule.replanned.published_start"), step.published_start === null ? "–" : fixed(step.published_start)]);
     columns.push([t("schedule.replanned.shift"), step.shift === null ? "–" : fixed(step.shift)]);
@@ -20,7 +20,7 @@ export default {
   props: { result: { type: Object, required: true } },
   setup(props) {
     const { t } = useI18n();
-    const warnings = computed(() => (props.result.warnings ?? []).map(({ code, params, msg }) => worded(code, params) || msg));
+    const warnings = computed(() => (props.result.warnings ?? []).map(said));
     const unpinned = computed(() => (props.result.unpinned ?? []).join(t("schedule.replanned.and")));
     return { t, warnings, unpinned, hours, number };
   },
