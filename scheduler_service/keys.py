@@ -87,8 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m scheduler_service.keys",
         description="Generate a random API key. It is printed once and not stored; the entry contains only its digest.",
         epilog=(
-            "scopes: run allows schedules and feedback; read allows models, experiments, figures, reports, alerts "
-            "and metrics; admin allows everything. Example: --name vue --scopes run,read. Put the entry into "
+            "scopes: run allows schedules, plans and feedback; read allows models, experiments, figures, reports, "
+            "alerts and metrics; admin allows everything. Example: --name vue --scopes run,read. Put the entry into "
             "SCHED_API_KEYS (comma-separated with others) and restart the service; clients send the key as "
             "'Authorization: Bearer <key>' or 'X-API-Key: <key>'. To revoke a key, remove its entry and restart."
         ),

@@ -5,29 +5,30 @@ import json
 
 import pytest
 
+from model_manager import ModelVersionManager
 from monitoring import PerformanceMonitor
 from scheduler_service.plans.cli import main
 from scheduler_service.plans.records import PlanRecords
 from scheduler_service.plans.versions import schedule_of
 from scheduler_service.settings import PROJECT_ROOT, Settings
+from scheduler_service.store.opening import store_of
 from tests.instances import three_points
 from tests.plans import version
 
 
 @pytest.fixture
 def home(tmp_path):
-    """A home with models and a plan."""
-    from model_manager import ModelVersionManager
-    from scheduler_service.store.opening import store_of
-
-    settings = Settings(home=tmp_path)
+    """A home with a plan."""
     (tmp_path / "logs").mkdir()
-    ModelVersionManager(allowed_sources=(tmp_path,), store=store_of(settings)).register_seed_models(
-        PROJECT_ROOT / "models" / "seed"
-    )
-    plans = plans_of(tmp_path)
-    plans.add(version("=大修", three_points()))
+    plans_of(tmp_path).add(version("=大修", three_points()))
     return tmp_path
+
+
+@pytest.fixture
+def models(home):
+    """The models of the home."""
+    store = store_of(Settings(home=home))
+    ModelVersionManager(allowed_sources=(home,), store=store).register_seed_models(PROJECT_ROOT / "models" / "seed")
 
 
 def plans_of(home) -> PlanRecords:
@@ -55,6 +56,7 @@ def test_plans_are_listed_and_shown_in_chinese_and_english(run):
     assert "没有计划" in run("list", "--search", "nothing")
 
 
+@pytest.mark.usefixtures("models")
 def test_a_change_from_a_file_makes_the_next_version(run, home, tmp_path):
     change = tmp_path / "change.json"
     done = {"status": "done", "actual_start": 0, "actual_finish": 16, "workers": 5}

@@ -293,7 +293,7 @@ def _said(options: argparse.Namespace) -> dict[str, Any]:
         if not isinstance(said, dict):
             raise InvalidInput("not_a_json_object", ("--change",))
     own = {"data_date": options.data_date, "reason": options.reason or None, "by": options.actor or None}
-    return said | {key: value for key, value in own.items() if value is not None and key not in said}
+    return {**said, **{key: value for key, value in own.items() if value is not None and key not in said}}
 
 
 def _export(parts: Parts, options: argparse.Namespace) -> Outcome:

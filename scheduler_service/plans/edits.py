@@ -12,6 +12,7 @@ from scheduler_env.errors import Loc
 from scheduler_env.problem import Instance
 from scheduler_env.standard_cycle import SAMPLE_PARAMS, STANDARD_STEPS
 from scheduler_env.teams import DEFAULT_PLANT
+from scheduler_env.validation import text_of_id
 from scheduler_service.errors import InvalidInput
 from scheduler_service.plans.versions import Request, ScopeChange
 
@@ -168,7 +169,7 @@ class _Listed:
             steps = self.workpoints[added.workpoint]["steps"]
         else:
             steps = self.steps(added.workpoint)
-        step = {**added.step, "id": str(usual_id if added.step.get("id") is None else added.step["id"])}
+        step = {**added.step, "id": text_of_id(added.step.get("id", usual_id))}
         steps.append(step)
         full_id = f"{added.workpoint}.{step['id']}"
         for other in added.before:

@@ -132,7 +132,7 @@ def uncertainties(
         if hours is None and (spread is not None or chance < 1.0):
             hours = [factor * placed.mode.duration_h for factor in spread or (1.0, 1.0, 1.0)]
         if hours is not None:
-            found[placed.step.id] = Uncertainty(*hours, chance)
+            found[placed.step.id] = Uncertainty(hours[0], hours[1], hours[2], chance)
     return found
 
 

@@ -66,6 +66,9 @@ _STEP = {"name": "射线检测 2", "team": "team4", "duration": 9, "predecessors
 # --- requests ---
 
 
+# What refers to the clock, the teams or the steps of the plan is read with the next request, on a thread.
+
+
 class Authored(Strict):
     """A change of a plan: who makes it, and why."""
 
@@ -131,7 +134,9 @@ class PlanProgressRequest(Searched):
     )
 
     based_on: Version = Field(description="The latest version: 409 if there is a later one.")
-    data_date: DataDate | None = Field(default=None, description="Now. Absent: as in the version before.")
+    data_date: SkipValidation[DataDate | None] = Field(
+        default=None, description="Now. Absent: as in the version before."
+    )
     progress: Annotated[SkipValidation[Progress], WrapValidator(_object)] = Field(
         default={},
         description="Steps that are done or at work, by id; each replaces what was reported of it.",
@@ -145,7 +150,9 @@ class AddStepRequest(Strict):
     """A step that was found to be necessary."""
 
     workpoint: Id
-    step: StepRequest = Field(description="As in a request; without `id`, it gets a new one.")
+    step: Annotated[SkipValidation[StepRequest], WrapValidator(_object)] = Field(
+        description="As in a request; without `id`, it gets a new one."
+    )
     before: Annotated[list[EntryName], Field(max_length=MAX_EDITS)] = Field(
         default=[], description="Ids of steps, <work point>.<step>, that wait for it."
     )

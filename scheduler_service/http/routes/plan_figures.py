@@ -13,7 +13,8 @@ from scheduler_service.errors import ModelNotFound, Overloaded, PlanConflict, Pl
 from scheduler_service.http.contract import plan_figures as contract
 from scheduler_service.http.contract.api import success
 from scheduler_service.http.contract.plans import PlanName, VersionQuery
-from scheduler_service.http.routes.plans import api, version_of
+from scheduler_service.http.routes.plans import api as api
+from scheduler_service.http.routes.plans import version_of
 from scheduler_service.http.server.offload import HAS_CLIENT_LEFT, Ticket
 from scheduler_service.http.services import Services
 from scheduler_service.plans.versions import PlanVersion, problem_of, schedule_of

@@ -92,11 +92,16 @@ def change_of(body: contract.PlanProgressRequest) -> Change:
             "frozen_hours": body.frozen_hours,
             "stability_tolerance_h": body.stability_tolerance_h,
             "added": [
-                AddedStep(each.workpoint, _written(each.step), each.before, each.reason) for each in body.add_steps
+                AddedStep(each.workpoint, _without_nulls(each.step), each.before, each.reason)
+                for each in body.add_steps
             ],
             "cancelled": [CancelledStep(each.id, each.reason) for each in body.cancel_steps],
         }
     return Change(**said)
+
+
+def _without_nulls(step: Any) -> dict[str, Any]:
+    return {name: value for name, value in step.items() if value is not None}
 
 
 def _written(entry: Any) -> dict[str, Any]:
