@@ -29,6 +29,8 @@ MAX_HEIGHT_IN = 80.0
 HOURS_ABOVE_PT = 16.0
 MIN_LABEL_PT = 5.0
 """If rows are lower than this, some labels are omitted, which limits the drawing time of large charts to seconds."""
+MAX_STRETCHES = 200
+"""Of work, between which rests are shaded; more are not legible."""
 INK, PALE = "#1F2933", "#D9DEE4"
 MAKESPAN_COLOUR = "#B3261E"
 
@@ -73,6 +75,7 @@ def figure(schedule: Schedule, view: View, *, lower_bound_h: float | None = None
         hour_in = (WIDTH_IN - left_in - right_in) / (span_h * 1.03)
         _draw_frame(axes, chart, row_in, words["hours"])
         _draw_bars(axes, chart, schedule, hour_in, row_in)
+        _draw_rests(axes, schedule)
         if is_tall:
             axes.tick_params(axis="x", labeltop=True)
         _draw_marks(axes, schedule.makespan_h, lower_bound_h, words, lift_pt=HOURS_ABOVE_PT if is_tall else 0.0)
@@ -185,6 +188,19 @@ def _draw_bars(axes: "Axes", chart: Chart, schedule: Schedule, hour_in: float, r
         elif bar.beside:
             text = f"{bar.texts[-1]} "
             axes.text(bar.start_h, middle, text, fontsize=points, color=INK, ha="right", va="center_baseline")
+
+
+def _draw_rests(axes: "Axes", schedule: Schedule) -> None:
+    """Shade the time in which nobody works by the calendar."""
+    calendar = schedule.instance.calendar
+    stretches = [] if calendar is None else calendar.stretches(schedule.makespan_h)
+    if len(stretches) > MAX_STRETCHES:
+        return
+    rest_from = 0.0
+    for begin, end in stretches:
+        if begin > rest_from:
+            axes.axvspan(rest_from, begin, color=INK, alpha=0.12, linewidth=0, zorder=1.5)
+        rest_from = end
 
 
 def _fitted(texts: Sequence[str], width_in: float, points: float) -> str:

@@ -4,6 +4,7 @@ from typing import NoReturn, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from scheduler_env.clock import Clock
 from scheduler_env.errors import InvalidInstance, Loc
 from scheduler_env.problem_request import Name
 from scheduler_env.validation import MAX_FIELDS, MAX_MISTAKES, mistakes
@@ -16,8 +17,10 @@ _NAME: TypeAdapter[str] = TypeAdapter(Name)
 class Mistakes:
     """What is wrong with a request; reading ends at `MAX_MISTAKES`."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
+        """`clock`: of the request, which may then have times in place of hours."""
         self._found: list[InvalidInstance] = []
+        self._clock = clock
 
     def __bool__(self) -> bool:
         return bool(self._found)
@@ -42,7 +45,7 @@ class Mistakes:
             self.add(InvalidInstance("too_many_fields", loc, n=len(value), limit=MAX_FIELDS))
             return None
         try:
-            return model.model_validate(value)
+            return model.model_validate(value, context=self._clock)
         except ValidationError as err:
             names = [field.alias or name for name, field in model.model_fields.items()]
             self.add(*mistakes(err, loc, names, InvalidInstance))

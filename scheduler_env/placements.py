@@ -5,11 +5,12 @@ steps, compressed (zlib, RFC 1950). About 80 bytes for 15 steps, 1,800 for 300.
 """
 
 import zlib
+from collections.abc import Iterable
 
 import numpy as np
 
 from scheduler_env.errors import InvalidSchedule
-from scheduler_env.problem import Instance
+from scheduler_env.problem import Instance, Mode, Step
 from scheduler_env.schedule import Schedule, ScheduledStep, as_it_happened
 
 LEVEL = 1  # higher levels are slower and save nothing on binary numbers
@@ -41,13 +42,27 @@ def unpacked(instance: Instance, data: bytes) -> Schedule:
     starts = np.frombuffer(content, _START, n_steps)
     crews = np.frombuffer(content, _CREW, n_steps, n_steps * _START.itemsize)
     facts = {} if instance.status is None else instance.status.facts
-    steps = []
+    placed: list[tuple[Step, Mode, float]] = []
     for step, start_h, crew in zip(instance.steps, starts.tolist(), crews.tolist(), strict=True):
-        if step.id in facts:
-            steps.append(as_it_happened(step, facts[step.id]))
-            continue
-        mode = next((mode for mode in step.modes if step.crew(mode) == crew), None)
+        is_fact = step.id in facts
+        mode = step.modes[0] if is_fact else next((mode for mode in step.modes if step.crew(mode) == crew), None)
         if mode is None:
             raise InvalidSchedule("no_mode_with_crew", step=step.id, crew=crew)
-        steps.append(ScheduledStep(step, mode, start_h))
-    return Schedule(instance, tuple(steps))
+        placed.append((step, mode, start_h))
+    return placed_at(instance, placed)
+
+
+def placed_at(instance: Instance, placements: Iterable[tuple[Step, Mode, float]]) -> Schedule:
+    """The schedule with these starts. Facts stay what they are, and ends follow from the calendar."""
+    facts, calendar = {} if instance.status is None else instance.status.facts, instance.calendar
+    return Schedule(
+        instance,
+        tuple(
+            as_it_happened(step, facts[step.id])
+            if step.id in facts
+            else ScheduledStep(
+                step, mode, start_h, None if calendar is None else calendar.add(start_h, mode.duration_h)
+            )
+            for step, mode, start_h in placements
+        ),
+    )

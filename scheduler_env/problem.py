@@ -13,6 +13,8 @@ from typing import Any, Literal, NamedTuple, overload
 
 from scheduler_env import availability as presence
 from scheduler_env.availability import MAX_PEOPLE, Availability, Levels
+from scheduler_env.calendars import Calendar
+from scheduler_env.clock import Clock
 from scheduler_env.errors import InvalidInstance
 from scheduler_env.replan.progress import Status
 
@@ -133,6 +135,7 @@ class Step(NamedTuple):
     modes: Sequence[Mode]
     predecessors: tuple[str, ...] = ()
     release_h: float = 0.0
+    is_interruptible: bool = True  # its crew may rest between shifts; else it fits into one stretch of work
     is_exclusive: bool = False
 
     def crew(self, mode: Mode) -> int:
@@ -177,7 +180,9 @@ class Instance:
 
     `places` (name -> units) are renewable resources that are not teams: they prevent steps from running at the same
     time, and their utilization is not reported. `taken` is in use by others. `status`: what is done, at work, promised
-    and published; only `replan.solving` plans such an instance. `objective`: what is to be least.
+    and published; only `replan.solving` plans such an instance. `objective`: what is to be least. `clock`: the
+    time of hour 0, to tell times by. `calendar`: when people work; hours are elapsed hours, but durations are hours at
+    work. Such an instance is planned through `working_time`.
 
     Raises:
         InvalidInstance: unknown team or predecessor, a cycle, a demand above the capacity, a repeated id, or no step.
@@ -189,6 +194,8 @@ class Instance:
     taken: tuple[Taken, ...] = ()
     status: Status | None = None
     objective: Objective = "makespan"
+    clock: Clock | None = None
+    calendar: Calendar | None = None
     shared: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
     """Cache of values that do not depend on durations, by owner; shared with the instances from `with_durations`."""
 
@@ -258,6 +265,12 @@ class Instance:
         """The same instance with a status (checked by `replan.reading`), which shares everything else."""
         new = object.__new__(Instance)
         new.__dict__.update(self.__dict__, status=status)
+        return new
+
+    def with_clock(self, clock: Clock, calendar: Calendar | None) -> "Instance":
+        """The same instance with a clock, which shares everything else."""
+        new = object.__new__(Instance)
+        new.__dict__.update(self.__dict__, clock=clock, calendar=calendar)
         return new
 
     def without_dates(self) -> "Instance":

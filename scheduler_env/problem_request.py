@@ -8,14 +8,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SkipValidation, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SkipValidation,
+    ValidationInfo,
+    WithJsonSchema,
+)
 
 from scheduler_env.availability import MAX_HOUR, MAX_INTERVALS
+from scheduler_env.clock import Clock, moment
 from scheduler_env.errors import Loc
 from scheduler_env.problem import MAX_HEADCOUNT, MAX_STEPS, Objective
 from scheduler_env.standard_cycle import MAX_DURATION_H, SAMPLE_PARAMS, STANDARD_STEPS, Curve
 from scheduler_env.validation import WHOLE, Whole, invalid, text_of_id
-from scheduler_env.values import is_printable
+from scheduler_env.values import is_printable, shortened
 
 MAX_NAME_LENGTH = 200
 MAX_TEAMS = 200
@@ -38,6 +48,25 @@ def _one_for_each_standard_step(value: object) -> object:
     return value
 
 
+def _hours(value: object, info: ValidationInfo) -> object:
+    """The hours from the start to a time of the clock; `info.context` is the request's `Clock`, if it has one."""
+    if not isinstance(value, str):
+        return value
+    clock, time = info.context, moment(value)
+    if not isinstance(clock, Clock):
+        if time is None:
+            return value  # no number
+        raise invalid("time_without_start", value=shortened(value))
+    if time is None:
+        raise invalid("not_iso_time", value=shortened(value))
+    if time.tzinfo is None:
+        raise invalid("time_without_offset", value=shortened(value))
+    hours = clock.hours(time)
+    if hours < 0.0:
+        raise invalid("time_before_start", value=shortened(value), start=clock.start.isoformat())
+    return hours
+
+
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH), AfterValidator(_printable)]
 """One line of any script."""
 Id = Annotated[
@@ -46,7 +75,17 @@ Id = Annotated[
     WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1, "maxLength": MAX_NAME_LENGTH}, {"type": "integer"}]}),
 ]
 People = Annotated[int, Field(ge=1, le=MAX_HEADCOUNT), WHOLE]
-Hour = Annotated[float, Field(ge=0, le=MAX_HOUR, description="Hours after the start of the shutdown.")]
+Hour = Annotated[
+    float,
+    Field(ge=0, le=MAX_HOUR),
+    BeforeValidator(_hours),
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "number", "minimum": 0, "maximum": MAX_HOUR}, {"type": "string", "format": "date-time"}],
+            "description": "Hours after the start of the shutdown; with `start`, also a time with its offset.",
+        }
+    ),
+]
 Weight = Annotated[float, Field(gt=0, le=MAX_WEIGHT)]
 NominalHours = Annotated[float, Field(gt=0, le=MAX_DURATION_H, description="Nominal hours.")]
 Params = Annotated[
@@ -79,6 +118,9 @@ class StepRequest(Written):
         default=None, description="People who need `duration` hours. Absent: the curve's nominal hours."
     )
     release: Hour | None = Field(default=None, description="Earliest start, hours after the start of the shutdown.")
+    interruptible: bool | None = Field(
+        default=None, description="false: must fit into one stretch of the plant's calendar. Default: true."
+    )
     exclusive: bool | None = Field(
         default=None, description="true: while it is at work, nobody else works in the zone of its work point."
     )
@@ -276,9 +318,7 @@ Published = Annotated[
 ]
 
 
-DataDate = Annotated[
-    float, Field(ge=0, le=MAX_HOUR, description="Now, in hours; what is not at work starts later. Default: 0.")
-]
+DataDate = Annotated[Hour, Field(description="Now; what is not at work starts later. Default: 0.")]
 FrozenHours = Annotated[
     float,
     Field(

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
+from scheduler_env.clock_request import ReadClock, read_clock
 from scheduler_env.errors import InvalidInstance, Loc
 from scheduler_env.mistakes import Mistakes
 from scheduler_env.problem import MAX_STEPS, CrewModes, Instance, Objective, Step, Team, WorkPoint
@@ -32,6 +33,7 @@ from scheduler_env.standard_cycle import (
 )
 from scheduler_env.teams import name_in, plant
 from scheduler_env.values import shortened
+from scheduler_env.working_time import too_long_steps
 from scheduler_env.zones import with_zones
 
 MAX_MODES = 100_000
@@ -57,6 +59,8 @@ def instance_from_request(payload: Mapping[str, object]) -> Instance:
             `objective`: "makespan" or "weighted_tardiness".
             `data_date`, `progress`, `pinned`, `published`, `frozen_hours`, `stability_tolerance_h`: where things stand;
                 see `replan.reading`.
+            `start`, `time_zone`: the time of hour 0. Then a time may stand wherever hours are counted from there.
+            `calendars`, `calendar`: when people work, by name, and the name of the plant's; see `clock_request`.
             Other keys are somebody else's.
 
             A step is `{"name", "order", "team", "duration"}` with, optionally,
@@ -66,6 +70,7 @@ def instance_from_request(payload: Mapping[str, object]) -> Instance:
             `min_crew`, `max_crew`: people, within 1..headcount.
             `reference_crew`: how many people need `duration` hours; the curve gives the hours of the other crews.
             `release`: its earliest start, hours after the start of the shutdown, as that of its work point.
+            `interruptible: false`: it must fit into one stretch of the calendar.
             `parallel: false`: it runs alone among the steps of the same order of its work point.
             `exclusive: true`: it runs alone in the zone of its work point.
             `predecessors`: ids or names of steps of its work point, or `<work point>.<id>` of any step.
@@ -74,12 +79,13 @@ def instance_from_request(payload: Mapping[str, object]) -> Instance:
     Raises:
         InvalidInstance: with `loc`, the path in `payload` to what is wrong, and `more`, what else is.
     """
+    clock = read_clock(payload)
     if not says_status(payload):
-        return _problem(payload)
-    mistakes = Mistakes()
+        return _problem(payload, clock)
+    mistakes = Mistakes(clock and clock.clock)
     status = read_status(payload, mistakes)
     try:
-        instance = _problem(payload)
+        instance = _problem(payload, clock)
     except InvalidInstance as err:
         mistakes.add(*err.each)
         mistakes.refuse()
@@ -87,16 +93,18 @@ def instance_from_request(payload: Mapping[str, object]) -> Instance:
     return with_status(instance, status, mistakes)
 
 
-def _problem(payload: Mapping[str, object]) -> Instance:
+def _problem(payload: Mapping[str, object], clock: ReadClock | None) -> Instance:
     """The instance without its status."""
+    if clock is not None:  # the same text may mean other hours
+        return _read(payload, clock).with_clock(*clock)
     outlined = _outline(payload)
     if outlined is None:
-        return _read(payload)
+        return _read(payload, None)
     outline, hours = outlined
     known = _known.get(outline)
     if known is not None:
         return known.with_durations(hours)
-    instance = _read(payload)
+    instance = _read(payload, None)
     if sum(len(step.modes) for step in instance.steps) <= MAX_MODES_REMEMBERED:
         if len(_known) >= MAX_REMEMBERED:
             _known.clear()
@@ -138,8 +146,8 @@ def _workpoint_outline(workpoint: Mapping[str, Any], hours: list[Any]) -> dict[s
     return {**workpoint, "params": None if params is None else len(params)}
 
 
-def _read(payload: Mapping[str, object]) -> Instance:
-    mistakes = Mistakes()
+def _read(payload: Mapping[str, object], clock: ReadClock | None) -> Instance:
+    mistakes = Mistakes(clock and clock.clock)
     head = mistakes.read(ProblemRequest, {name: payload.get(name) for name in ProblemRequest.model_fields}, ())
     workpoints = payload.get("workpoints")
     if (payload.get("params") is None) == (workpoints is None):
@@ -156,9 +164,15 @@ def _read(payload: Mapping[str, object]) -> Instance:
         read = [standard_workpoint("1", "工作点1", head.params, tuple(teams.values()), curve)]
     else:
         read = [*_workpoints(zip(written, checked, strict=True), teams, curve, places)]
+        if clock is not None and clock.calendar is not None:
+            places_of = [[step.loc for step in each.steps or ()] for each in written]
+            mistakes.add(*too_long_steps(read, places_of, teams, clock.calendar))
+            mistakes.refuse()
     objective: Objective = (head and head.objective) or "makespan"
     if objective == "weighted_tardiness" and all(workpoint.due_h is None for workpoint in read):
         raise InvalidInstance("needs_due", ("objective",), objective=objective)
+    if objective == "weighted_tardiness" and clock is not None and clock.calendar is not None:
+        raise InvalidInstance("objective_in_calendar", ("objective",), objective=objective)
     workpoints_read, zones = with_zones(read)
     try:
         return Instance(tuple(teams.values()), workpoints_read, places | zones, objective=objective)
@@ -380,6 +394,7 @@ def _steps(
         not_before_h = max(release_h or 0.0, read.release or 0.0)
         yield Step(
             *(step.id, read.name, workpoint_id, read.team, order, modes, step.predecessors, not_before_h),
+            is_interruptible=read.interruptible is not False,
             is_exclusive=bool(read.exclusive),
         )
 

@@ -10,21 +10,23 @@ from scheduler_env.availability import before, person_hours
 from scheduler_env.errors import InvalidSchedule
 from scheduler_env.problem import Instance, Mode, Step, Team
 from scheduler_env.replan.progress import Fact, Status
+from scheduler_env.working_time import in_hours_at_work, rest_violations
 
 TOLERANCE_H = 1e-6
 """Times closer together than this (3.6 ms) count as equal, because they are sums of floating-point durations."""
 
 
 class ScheduledStep(NamedTuple):
-    """A step with its mode and start; it ends after the mode's duration, without preemption."""
+    """A step with its mode and start; it ends after the mode's duration, or at `finish_h` if its crew rests."""
 
     step: Step
     mode: Mode
     start_h: float
+    finish_h: float | None = None
 
     @property
     def end_h(self) -> float:
-        return self.start_h + self.mode.duration_h
+        return self.start_h + self.mode.duration_h if self.finish_h is None else self.finish_h
 
     @property
     def crew(self) -> int:
@@ -53,13 +55,35 @@ class Schedule:
 
     @cached_property
     def _ends_h(self) -> list[float]:
-        return [start_h + mode.duration_h for _, mode, start_h in self.steps]
+        return [
+            start_h + mode.duration_h if finish_h is None else finish_h for _, mode, start_h, finish_h in self.steps
+        ]
+
+    @cached_property
+    def at_work(self) -> "Schedule | None":
+        """The schedule in hours at work; None without a calendar."""
+        calendar = self.instance.calendar
+        if calendar is None:
+            return None
+        instance = in_hours_at_work(self.instance)
+        step_of = {step.id: step for step in instance.steps}
+        facts = {} if instance.status is None else instance.status.facts
+        return Schedule(
+            instance,
+            tuple(
+                as_it_happened(step_of[step.id], facts[step.id])
+                if step.id in facts
+                else ScheduledStep(step_of[step.id], mode, calendar.working(start_h))
+                for step, mode, start_h, _ in self.steps
+                if step.id in step_of
+            ),
+        )
 
     @cached_property
     def workpoint_ends_h(self) -> dict[str, float]:
         """The end of each work point's last step, hours, by its id."""
         found: dict[str, float] = {}
-        for (step, _, _), end_h in zip(self.steps, self._ends_h, strict=True):
+        for (step, _, _, _), end_h in zip(self.steps, self._ends_h, strict=True):
             found[step.workpoint_id] = max(found.get(step.workpoint_id, 0.0), end_h)
         return found
 
@@ -83,7 +107,12 @@ class Schedule:
 
     @cached_property
     def team_utilization(self) -> dict[str, float]:
-        """For each team that the instance uses: crew-hours worked over the hours of the people there, 0..1."""
+        """For each team that the instance uses: crew-hours worked over the hours of the people there, 0..1.
+
+        With a calendar, only hours at work count.
+        """
+        if self.at_work is not None:
+            return self.at_work.team_utilization
         crew_hours = self._crew_hours
         return {
             team.name: self._share(crew_hours[team.name], [team])
@@ -94,6 +123,8 @@ class Schedule:
     @cached_property
     def resource_utilization(self) -> float:
         """For the plant: crew-hours worked by all used teams over the hours of their people there, 0..1."""
+        if self.at_work is not None:
+            return self.at_work.resource_utilization
         crew_hours = self._crew_hours
         return self._share(sum(crew_hours.values()), [team for team in self.instance.teams if team.name in crew_hours])
 
@@ -108,6 +139,8 @@ class Schedule:
 
         Source: Wiest 1964, Some properties of schedules for large projects with limited resources.
         """
+        if self.at_work is not None:
+            return self.at_work.critical_steps
         index = {step.id: number for number, step in enumerate(self.instance.steps)}
         predecessors, capacity = self.instance.predecessors, self.instance.capacity
         by_end = sorted(zip(self._ends_h, range(len(self.steps)), strict=True))
@@ -119,7 +152,7 @@ class Schedule:
             number = waiting.pop()
             if number in found:
                 continue
-            step, mode, start_h = self.steps[number]
+            step, mode, start_h, _ = self.steps[number]
             fact = facts.get(step.id)
             if fact is None or fact.status == "running":
                 found.add(number)
@@ -145,7 +178,7 @@ class Schedule:
         At the same time, releases come before acquisitions.
         """
         found: dict[str, list[tuple[float, int, int]]] = {}
-        for (_, mode, start_h), end_h in zip(self.steps, self._ends_h, strict=True):
+        for (_, mode, start_h, _), end_h in zip(self.steps, self._ends_h, strict=True):
             if mode.duration_h > 0.0:
                 for name, units in mode.demand:
                     moves = found.get(name) or found.setdefault(name, [])
@@ -182,12 +215,12 @@ class Schedule:
         found: list[str] = []
         ends: dict[str, float] = {}
         status = self.instance.status
-        for (step, mode, start_h), end_h in zip(self.steps, self._ends_h, strict=True):
+        for (step, mode, start_h, _), end_h in zip(self.steps, self._ends_h, strict=True):
             if step.id in ends:
                 found.append(f"step {step.id!r} is scheduled twice")
             ends[step.id] = end_h
             if status is not None:
-                found += _status_violations(ScheduledStep(step, mode, start_h), status)
+                found += _status_violations(ScheduledStep(step, mode, start_h, end_h), status)
                 if step.id in status.facts:
                     continue
             if mode not in step.modes:
@@ -203,7 +236,20 @@ class Schedule:
         if not missing:
             found += self._precedence_violations(ends)
         found += self._zone_violations()
-        return (*found, *(self._capacity_violations() if status is None else self._overuse(status)))
+        if self.instance.calendar is not None:
+            facts = {} if status is None else status.facts
+            open_steps = zip(self.steps, self._ends_h, strict=True)
+            found += rest_violations(
+                self.instance.calendar,
+                [
+                    (step, start_h, end_h, mode.duration_h)
+                    for (step, mode, start_h, _), end_h in open_steps
+                    if step.id not in facts
+                ],
+            )
+        work = self.at_work or self
+        status = work.instance.status
+        return (*found, *(work._capacity_violations() if status is None else work._overuse(status)))
 
     def check(self) -> None:
         """Raise InvalidSchedule if the schedule violates a constraint; the text lists the first violations."""
@@ -215,7 +261,7 @@ class Schedule:
         found = []
         facts = {} if self.instance.status is None else self.instance.status.facts
         ordered: dict[str, list[tuple[int, float, float, str]]] = {}  # of each work point: order, start, end, step
-        for (step, _, start_h), end_h in zip(self.steps, self._ends_h, strict=True):
+        for (step, _, start_h, _), end_h in zip(self.steps, self._ends_h, strict=True):
             if step.order is not None:
                 ordered.setdefault(step.workpoint_id, []).append((step.order, start_h, end_h, step.id))
             for predecessor in () if step.id in facts else step.predecessors:
@@ -242,11 +288,11 @@ class Schedule:
     def _zone_violations(self) -> list[str]:
         """For each zone the first time at which an exclusive step is not alone. Facts may contradict each other."""
         of_step = {step.id: workpoint for workpoint in self.instance.workpoints for step in workpoint.steps}
-        if not any(step.is_exclusive for step, _, _ in self.steps):
+        if not any(step.is_exclusive for step, *_ in self.steps):
             return []
         facts = {} if self.instance.status is None else self.instance.status.facts
         moves: dict[tuple[bool, str], list[tuple[float, int, int, int]]] = {}  # of a zone: hour, steps, exclusive, open
-        for (step, mode, start_h), end_h in zip(self.steps, self._ends_h, strict=True):
+        for (step, mode, start_h, _), end_h in zip(self.steps, self._ends_h, strict=True):
             workpoint = of_step.get(step.id)
             if workpoint is not None and mode.duration_h > 2 * TOLERANCE_H:
                 zone = (True, workpoint.id) if workpoint.zone is None else (False, workpoint.zone)
@@ -293,7 +339,7 @@ class Schedule:
         ends = [hour for hour, _ in levels[1:]] + [float("inf")]
         for (from_h, there), to_h in zip(levels, ends, strict=True):
             inside: list[tuple[float, int]] = []
-            for (_, mode, start_h), end_h in zip(self.steps, self._ends_h, strict=True):
+            for (_, mode, start_h, _), end_h in zip(self.steps, self._ends_h, strict=True):
                 units = sum(units for name, units in mode.demand if name == resource)
                 begin_h, finish_h = max(start_h, from_h), min(end_h, to_h)
                 if units and finish_h > begin_h + TOLERANCE_H:
@@ -313,7 +359,7 @@ class Schedule:
         facts, found = status.facts, []
         dedicated = {team.name for team in self.instance.teams if team.dedicated}
         by_resource: dict[str, list[tuple[float, float, int, bool]]] = {}  # start, end, units, whether it is no fact
-        for (step, mode, start_h), end_h in zip(self.steps, self._ends_h, strict=True):
+        for (step, mode, start_h, _), end_h in zip(self.steps, self._ends_h, strict=True):
             for name, units in mode.demand:
                 by_resource.setdefault(name, []).append((start_h, end_h, units, step.id not in facts))
         for name, uses in by_resource.items():

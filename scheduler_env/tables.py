@@ -264,7 +264,7 @@ def _names(cell: str) -> list[str]:
     return [name for part in re.split(r"[|｜]", _text(cell)) if (name := part.strip())]
 
 
-_FLAGS = ("dedicated", "parallel", "alone", "exclusive")
+_FLAGS = ("dedicated", "parallel", "alone", "interruptible", "exclusive")
 _READ: Mapping[str, Callable[[str], object]] = {
     **dict.fromkeys(
         ("duration", "order", "team_size", "min_crew", "max_crew", "reference_crew", "release"), vocabulary.number_of

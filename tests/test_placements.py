@@ -31,7 +31,7 @@ PLANT = {
 def schedules(instance: Instance) -> st.SearchStrategy[Schedule]:
     """Any starts and modes: the record stores answers without validating them."""
     placed = [
-        st.builds(ScheduledStep, st.just(step), st.sampled_from(list(step.modes)), st.floats(0.0, 1e6))
+        st.builds(ScheduledStep, st.just(step), st.sampled_from(list(step.modes)), st.floats(0.0, 1e6), st.none())
         for step in instance.steps
     ]
     return st.tuples(*placed).map(lambda steps: Schedule(instance, steps))

@@ -78,7 +78,7 @@ def modes_left(step: Step, pin: Placement) -> tuple[int, ...]:
 def what_is_left(instance: Instance, pins: Mapping[str, Placement]) -> Left | None:
     """The problem that is left; None if every step is done or at work."""
     facts = status_of(instance).facts
-    released_h, taken = releases(instance), [*at_work(instance)]
+    released_h, taken = releases(instance), [*instance.taken, *at_work(instance)]
     if not released_h:
         return None
     last = [hour for team in instance.teams for hour, _ in team.people] + [use.to_h for use in taken]

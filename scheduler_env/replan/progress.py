@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from scheduler_env.calendars import Calendar
+
 FACT_TOLERANCE_H = 0.01
 """Reported times are rounded: facts contradict each other, or a plan, only if they differ by more (36 s)."""
 
@@ -45,7 +47,8 @@ class Status:
         overtaken: what was promised about steps that are done or at work.
         published: the plan that people have in hand; None if there is none.
         frozen_h: what that plan starts within so many hours after the data date is kept while that is possible.
-        tolerance_h: the plan that moves least may end so much later than the shortest one.
+        tolerance_h: the plan that moves least may end so much later than the shortest one; elapsed hours.
+        calendar: if all other hours are hours at work in a calendar.
     """
 
     data_date_h: float = 0.0
@@ -55,6 +58,13 @@ class Status:
     published: Mapping[str, Placement] | None = None
     frozen_h: float = 0.0
     tolerance_h: float = 0.0
+    calendar: Calendar | None = None
+
+    def latest_h(self, end_h: float) -> float:
+        """The latest end of the plan that moves least, if the shortest one ends at `end_h`."""
+        if self.calendar is None or self.tolerance_h <= 0.0:
+            return end_h + self.tolerance_h
+        return max(end_h, self.calendar.working(self.calendar.end(end_h) + self.tolerance_h))
 
     def is_frozen(self, step_id: str) -> bool:
         """Whether the published plan starts the step within the frozen hours."""

@@ -1,9 +1,10 @@
 """Where things stand, as a request says it: read, checked against the instance, and every refusal says where."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import NamedTuple
 
+from scheduler_env.calendars import Calendar
 from scheduler_env.errors import InvalidInstance, Loc
 from scheduler_env.mistakes import Mistakes
 from scheduler_env.problem import Instance, Step
@@ -15,9 +16,11 @@ from scheduler_env.problem_request import (
     RunningRequest,
     StatusRequest,
 )
+from scheduler_env.replan.open_steps import GATE_TOLERANCE_H, modes_left, status_of
 from scheduler_env.replan.pins import mistakes_of_pins
 from scheduler_env.replan.progress import Fact, Placement, Status
 from scheduler_env.values import shortened
+from scheduler_env.working_time import in_hours_at_work
 
 MEMBERS = tuple(StatusRequest.model_fields)
 
@@ -125,7 +128,7 @@ def with_status(instance: Instance, written: WrittenStatus, mistakes: Mistakes) 
                 )
             )
         elif not found:
-            fact = _fact(step, each, crew, data_date_h)
+            fact = _fact(step, each, crew, data_date_h, instance.calendar)
             if fact is None:
                 found.append(
                     InvalidInstance("remaining_unknown", (*loc, "remaining_duration"), step=step_id, crew=crew)
@@ -161,7 +164,7 @@ def with_status(instance: Instance, written: WrittenStatus, mistakes: Mistakes) 
             head.stability_tolerance_h or 0.0,
         )
     )
-    mistakes.add(*mistakes_of_pins(placed, pinned))
+    mistakes.add(*_mistakes_of_pins(placed))
     mistakes.refuse()
     return placed
 
@@ -202,14 +205,54 @@ def _usual_crew(step: Step, published: Placement | None) -> int | None:
     return crews.pop() if len(crews) == 1 else None
 
 
-def _fact(step: Step, each: DoneRequest | RunningRequest, crew: int, data_date_h: float) -> Fact | None:
+def _fact(
+    step: Step, each: DoneRequest | RunningRequest, crew: int, data_date_h: float, calendar: Calendar | None
+) -> Fact | None:
     """The fact; None if nobody says how long the step still takes, and the crew is none that it can have."""
     if isinstance(each, DoneRequest):
         return Fact("done", each.actual_start, each.actual_finish, crew)
     if each.remaining_duration is not None:
-        return Fact("running", each.actual_start, data_date_h + each.remaining_duration, crew)
+        return Fact("running", each.actual_start, _end(data_date_h, each.remaining_duration, calendar), crew)
     for mode in step.modes:
         if step.crew(mode) == crew:
-            planned_h = each.actual_start + mode.duration_h
+            planned_h = _end(each.actual_start, mode.duration_h, calendar)
             return Fact("running", each.actual_start, max(planned_h, data_date_h), crew, planned_h < data_date_h)
     return None
+
+
+def _end(start_h: float, duration_h: float, calendar: Calendar | None) -> float:
+    return start_h + duration_h if calendar is None else calendar.add(start_h, duration_h)
+
+
+def _mistakes_of_pins(instance: Instance) -> list[InvalidInstance]:
+    """Why the pins cannot all be kept; with a calendar, found in hours at work."""
+    calendar, pinned = instance.calendar, status_of(instance).pinned
+    if calendar is None:
+        return mistakes_of_pins(instance, pinned)
+    found = [*_pins_at_rest(instance, pinned, calendar)]
+    if found:
+        return found
+    work = in_hours_at_work(instance)
+    for mistake in mistakes_of_pins(work, status_of(work).pinned):
+        told = mistake.at(mistake.loc)
+        for name in ("start", "earliest", "hour"):
+            if name in told.params:
+                told.params[name] = calendar.begin(told.params[name])
+        found.append(told)
+    return found
+
+
+def _pins_at_rest(instance: Instance, pinned: Mapping[str, Placement], calendar: Calendar) -> Iterator[InvalidInstance]:
+    """Pins whose step would begin while nobody works, or be interrupted although it may not."""
+    for step in instance.steps:
+        pin = pinned.get(step.id)
+        if pin is None or pin.start_h is None:
+            continue
+        loc, start_h = ("pinned", step.id, "start"), pin.start_h
+        if (next_h := calendar.next(start_h)) > start_h + GATE_TOLERANCE_H:
+            yield InvalidInstance("pin_outside_calendar", loc, step=step.id, start=start_h, next=next_h)
+        elif not step.is_interruptible:
+            shortest_h = min(step.modes[number].duration_h for number in modes_left(step, pin))
+            if calendar.add(start_h, shortest_h) > start_h + shortest_h + GATE_TOLERANCE_H:
+                rest_h = calendar.last(start_h + shortest_h)
+                yield InvalidInstance("pin_interrupted", loc, step=step.id, start=start_h, rest=rest_h)

@@ -1,6 +1,7 @@
 """What is told about a schedule of an instance with a status: contradictions of the facts, and what moves."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 from scheduler_env.availability import before
@@ -9,6 +10,7 @@ from scheduler_env.problem import Instance
 from scheduler_env.replan.open_steps import is_kept, status_of
 from scheduler_env.replan.progress import FACT_TOLERANCE_H, State, Status
 from scheduler_env.schedule import TOLERANCE_H, Schedule, ScheduledStep, as_it_happened
+from scheduler_env.working_time import in_hours_at_work
 
 MAX_WARNINGS = 100
 
@@ -64,7 +66,7 @@ def warnings(instance: Instance) -> list[Finding]:
     if instance.status is None:
         return []
     found: list[Finding] = []
-    for each in (_of_steps(instance), _of_people(instance), _of_promises(instance)):
+    for each in (_of_steps(instance), _of_rests(instance), _of_people(instance), _of_promises(instance)):
         found += each
     return found[:MAX_WARNINGS]
 
@@ -99,8 +101,25 @@ def _of_steps(instance: Instance) -> Iterator[Finding]:
                 yield Finding(loc, "overdue", {"step": step.id, "data_date": status_of(instance).data_date_h})
 
 
+def _of_rests(instance: Instance) -> Iterator[Finding]:
+    """Facts that begin or end while nobody works by the calendar; what lies between is counted by the calendar."""
+    if (calendar := instance.calendar) is None:
+        return
+    for step_id, fact in status_of(instance).facts.items():
+        is_early = calendar.next(fact.start_h) > fact.start_h + FACT_TOLERANCE_H
+        is_late = fact.status == "done" and calendar.last(fact.end_h) < fact.end_h - FACT_TOLERANCE_H
+        if is_early or is_late:
+            params = {"step": step_id, "start": fact.start_h, "end": fact.end_h}
+            yield Finding(("progress", step_id), "outside_calendar", params)
+
+
 def _of_people(instance: Instance) -> Iterator[Finding]:
     """The first hour of each team at which the facts take more people than are there."""
+    calendar = instance.calendar
+    if calendar is not None:
+        for found in _of_people(in_hours_at_work(instance)):
+            yield replace(found, params={**found.params, "hour": calendar.begin(found.params["hour"])})  # type: ignore[arg-type]
+        return
     facts = status_of(instance).facts
     happened = [as_it_happened(step, facts[step.id]) for step in instance.steps if step.id in facts]
     for team in instance.teams:

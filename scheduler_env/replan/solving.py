@@ -7,6 +7,7 @@ tolerance, the one that moves least (`stability`).
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import wraps
 from math import nan
 from typing import Any, TypeVar, cast
@@ -18,9 +19,10 @@ from scheduler_env.dates.solving import as_arrays, plan_with_dates
 from scheduler_env.errors import InvalidInstance
 from scheduler_env.exact import improve_exactly
 from scheduler_env.improvement import improve, min_search_evaluations
-from scheduler_env.incumbent import Incumbent
+from scheduler_env.incumbent import OPTIMAL_WITHIN_H, Incumbent
 from scheduler_env.kernel import Floats, compile_instance, to_schedule
-from scheduler_env.problem import Instance
+from scheduler_env.placements import placed_at
+from scheduler_env.problem import Instance, Step
 from scheduler_env.random_numbers import new_random
 from scheduler_env.replan.open_steps import (
     Left,
@@ -36,6 +38,7 @@ from scheduler_env.replan.progress import Placement
 from scheduler_env.schedule import Schedule, Solution
 from scheduler_env.serial import new_decoder
 from scheduler_env.stability import steadier
+from scheduler_env.working_time import crosses_rest, first_horizon_h, in_hours_at_work, uncut
 from scheduler_env.zone_bounds import zone_bound_h
 
 NOTHING_LEFT = "progress"
@@ -50,13 +53,15 @@ Solve = TypeVar("Solve", bound=Callable[..., Solution])
 
 
 def replans(solve: Solve) -> Solve:
-    """A solver's `solve`, for instances with and without a status, with and without dates."""
+    """A solver's `solve`, for instances with and without a status, with and without dates or a calendar."""
 
     @wraps(solve)
     def solve_what_is_left(solver: object, instance: Instance, **options: Any) -> Solution:
         def plan(left: Instance, more: dict[str, Any]) -> Solution:
             return solve(solver, left, **{**options, **more})
 
+        if instance.calendar is not None:
+            return in_elapsed_hours(instance, lambda work: solve_what_is_left(solver, work, **options))
         workers: int | None = getattr(solver, "exact_workers", None)
         if instance.status is not None:
             return replan(instance, plan, options, exact_workers=workers)
@@ -69,6 +74,9 @@ def replans(solve: Solve) -> Solve:
 
 def lower_bound_h(instance: Instance) -> float:
     """A lower bound on the makespan of every schedule, hours; the last end of the facts included."""
+    if instance.calendar is not None:
+        found = lower_bound_h(in_hours_at_work(instance))
+        return max(instance.calendar.end(found) if found > 0.0 else 0.0, _last_fact_h(instance))
     left = what_is_left(instance, status_of(instance).pinned)
     found = 0.0
     if left is not None:
@@ -143,6 +151,39 @@ def replan(
     )
 
 
+def in_elapsed_hours(instance: Instance, solve: Callable[[Instance], Solution]) -> Solution:
+    """The solution of an instance with a calendar; `solve` plans it in hours at work."""
+    calendar, horizon_h = instance.calendar, first_horizon_h(instance)
+    assert calendar is not None
+    found = solve(in_hours_at_work(instance, horizon_h))
+    while horizon_h is not None and found.schedule.makespan_h > horizon_h:  # there a step may be interrupted
+        horizon_h *= 2.0
+        found = solve(in_hours_at_work(instance, horizon_h))
+    work_h = found.schedule.makespan_h
+    step_of = {step.id: step for step in instance.steps}
+    placements = [
+        (step_of[step.id], uncut(step, mode), calendar.begin(start_h))
+        for step, mode, start_h, _ in found.schedule.steps
+    ]
+    schedule = placed_at(instance, placements)
+    schedule.check()
+    facts_h = _last_fact_h(instance)
+
+    def told(hour: float) -> float:
+        """A bound, or another makespan."""
+        if abs(hour - work_h) <= OPTIMAL_WITHIN_H:
+            return schedule.makespan_h
+        return max(calendar.end(hour) if hour > 0.0 else 0.0, facts_h)
+
+    return replace(
+        found,
+        schedule=schedule,
+        lower_bound_h=min(told(found.lower_bound_h), schedule.makespan_h),
+        instance_bound_h=min(told(found.instance_bound_h), schedule.makespan_h),
+        policy_makespan_h=max(told(found.policy_makespan_h), schedule.makespan_h),
+    )
+
+
 def _last_fact_h(instance: Instance) -> float:
     return max((fact.end_h for fact in status_of(instance).facts.values()), default=0.0)
 
@@ -154,9 +195,16 @@ def _frozen(instance: Instance) -> dict[str, Placement]:
     wishes = {
         step.id: published[step.id]
         for step in instance.steps
-        if status.is_frozen(step.id) and modes_left(step, published[step.id])
+        if status.is_frozen(step.id) and _fits_between_rests(instance, step, published[step.id])
     }
     return kept_pins(instance, status.pinned, wishes)
+
+
+def _fits_between_rests(instance: Instance, step: Step, pin: Placement) -> bool:
+    """Whether the step can have the crew of `pin`, and is not interrupted if it may not be."""
+    durations = [step.modes[number].duration_h for number in modes_left(step, pin)]
+    is_free = step.is_interruptible or pin.start_h is None
+    return any(is_free or not crosses_rest(instance, float(pin.start_h or 0.0), hours) for hours in durations)
 
 
 def _keeping_pins(left: Left, planned: Schedule, options: dict[str, Any]) -> tuple[Schedule, int]:
@@ -217,7 +265,7 @@ def _steadiest(
         for at, number in enumerate(numbers):
             if of_id[step.id].crew(of_id[step.id].modes[number]) == there.crew:
                 published_mode[j] = problem.mode_at[j] + at
-    latest_h = max(planned.makespan_h, _last_fact_h(instance)) + status.tolerance_h
+    latest_h = status.latest_h(max(planned.makespan_h, _last_fact_h(instance)))
     spare = latest_h - _latest_ends_h(planned, latest_h, status.tolerance_h)
     decoder, random = new_decoder(problem), new_random(options.get("seed", 0))
     least, limit, stop = min_search_evaluations(start.size), options.get("max_evaluations"), options.get("stop")

@@ -5,6 +5,7 @@ from contextlib import suppress
 
 from sqlalchemy import Engine
 
+from scheduler_env.clock_request import read_clock
 from scheduler_env.errors import InvalidInstance, InvalidSchedule
 from scheduler_env.readers import instance_from_request
 from scheduler_env.schedule import Schedule
@@ -30,8 +31,7 @@ def with_published(problem: Mapping[str, object], engine: Engine) -> Mapping[str
     schedule = _recorded(request_id, engine, MAX_CHAIN)
     if schedule is None:
         return problem
-    placed = {each.step.id: {"start": max(0.0, each.start_h), "workers": each.crew} for each in schedule.steps}
-    return {**problem, "published": placed}
+    return {**problem, "published": _placed(schedule, problem)}
 
 
 def recorded_schedule(asked: Mapping[str, object] | None, placements: bytes | None, engine: Engine) -> Schedule | None:
@@ -68,8 +68,17 @@ def _recorded(request_id: str, engine: Engine, left: int) -> Schedule | None:
         if isinstance(before, Mapping):
             return _unpacked({**plain, "published": before}, placements)
         if left > 0 and isinstance(before, str) and (schedule := _recorded(before, engine, left - 1)) is not None:
-            plain["published"] = {
-                each.step.id: {"start": max(0.0, each.start_h), "workers": each.crew} for each in schedule.steps
-            }
+            plain["published"] = _placed(schedule, plain)
             return _unpacked(plain, placements)
     return None
+
+
+def _placed(schedule: Schedule, problem: Mapping[str, object]) -> dict[str, dict[str, float]]:
+    """The starts and crews of `schedule`, in the hours of `problem`."""
+    earlier_h = 0.0
+    with suppress(InvalidInstance):  # the readers refuse it
+        clock, other = read_clock(problem), schedule.instance.clock
+        earlier_h = 0.0 if clock is None or other is None else clock.clock.hours(other.start)
+    return {
+        each.step.id: {"start": max(0.0, each.start_h + earlier_h), "workers": each.crew} for each in schedule.steps
+    }

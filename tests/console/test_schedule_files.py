@@ -229,7 +229,14 @@ EVERYTHING = {
             "release": 6,
             "steps": [
                 {"id": "s1", "name": "除锈", "team": "team2", "duration": 7.5, "min_crew": 2, "max_crew": 6},
-                {"name": "测厚", "team": "team3", "duration": 8, "reference_crew": 2, "release": 8.5},
+                {
+                    "name": "测厚",
+                    "team": "team3",
+                    "duration": 8,
+                    "reference_crew": 2,
+                    "release": 8.5,
+                    "interruptible": False,
+                },
                 {"name": "焊接", "team": "外协", "duration": 6, "predecessors": ["s1"], "dedicated": True},
                 {"name": "检验", "team": "team3", "duration": 4, "predecessors": ["焊接"], "parallel": False},
             ],

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, NotRequired
 from pydantic import Field, SkipValidation, WithJsonSchema, model_validator
 from typing_extensions import TypedDict
 
+from scheduler_env.clock_request import Calendars, ClockRequest, PlantCalendar, Start, TimeZone
 from scheduler_env.problem_request import (
     CrewEfficiency,
     DataDate,
@@ -47,6 +48,7 @@ from scheduler_service.http.contract.types import (
 
 RUN_PATHS = ("/run_algorithm", "/api/algorithm/run")
 STATUS_MEMBERS = tuple(StatusRequest.model_fields)
+CLOCK_MEMBERS = tuple(ClockRequest.model_fields)
 View = Literal["process", "workpoint", "team"]
 VIEWS: tuple[View, ...] = ("process", "workpoint", "team")
 AnswerReason = Literal[AssignmentReason, "fallback"]
@@ -92,6 +94,10 @@ class RunRequest(Strict):
     workpoints: SkipValidation[WorkPoints | None] = None
     teams: SkipValidation[Teams | None] = None
     crew_efficiency: SkipValidation[CrewEfficiency | None] = None
+    start: SkipValidation[Start | None] = None
+    time_zone: SkipValidation[TimeZone | None] = None
+    calendars: SkipValidation[Calendars | None] = None
+    calendar: SkipValidation[PlantCalendar | None] = None
     objective: SkipValidation[ObjectiveAsked | None] = None
     data_date: SkipValidation[DataDate | None] = None
     progress: SkipValidation[Progress | None] = None
@@ -130,7 +136,7 @@ class RunRequest(Strict):
     @property
     def problem(self) -> dict[str, object]:
         """What `scheduler_env.readers.instance_from_request` reads."""
-        members = ("params", "workpoints", "teams", "crew_efficiency", "objective", *STATUS_MEMBERS)
+        members = ("params", "workpoints", "teams", "crew_efficiency", "objective", *CLOCK_MEMBERS, *STATUS_MEMBERS)
         return {name: value for name in members if (value := getattr(self, name)) is not None}
 
     @property
@@ -214,6 +220,8 @@ class ScheduledStep(TypedDict):
     workers: Annotated[int, Field(ge=1, description="People at work on it.")]
     start: Annotated[float, about("Hours after the start of the shutdown.")]
     end: Annotated[float, about("Hours after the start of the shutdown.")]
+    start_at: NotRequired[Annotated[str | None, about("Its time, if the request has a start; null: after 9999.")]]
+    end_at: NotRequired[Annotated[str | None, about("Its time, as start_at.")]]
     critical: Annotated[bool, about("Delayed, it delays the makespan: it lies on a critical sequence.")]
     status: NotRequired[
         Annotated[Literal["done", "running", "planned"], about("If the request says where things stand.")]
@@ -269,6 +277,9 @@ class RunSchedule(TypedDict):
             dict[str, Count | list[Presence]],
             about("As asked for: the people there, of the teams for which it was said."),
         ]
+    ]
+    hours_at_work: NotRequired[
+        Annotated[float, about("Hours of the plant's calendar until the end of the last step, if it has one.")]
     ]
     schedule_details: list[ScheduledStep]
     objective: NotRequired[

@@ -1,6 +1,7 @@
 """The JSON of a schedule: its steps, and how busy the teams are."""
 
 from scheduler_env.availability import written
+from scheduler_env.clock import Clock
 from scheduler_env.replan.progress import Status
 from scheduler_env.replan.report import changes, shift_h, state_of, unpinned, warnings
 from scheduler_env.schedule import Schedule, ScheduledStep
@@ -9,7 +10,7 @@ from scheduler_service.http.contract.problems import told_finding
 
 def details(schedule: Schedule) -> dict[str, object]:
     """The steps of the schedule, the utilisation of the teams, and what is told about its status, as JSON."""
-    status = schedule.instance.status
+    status, clock = schedule.instance.status, schedule.instance.clock
     critical = schedule.critical_steps
     names = {workpoint.id: workpoint.name for workpoint in schedule.instance.workpoints}
     teams = [team for team in schedule.instance.teams if team.name in schedule.team_utilization]
@@ -18,6 +19,7 @@ def details(schedule: Schedule) -> dict[str, object]:
         "team_utilization": schedule.team_utilization,
         "team_headcount": {team.name: team.headcount for team in teams},
         **({"team_availability": availability} if availability else {}),
+        **({} if schedule.at_work is None else {"hours_at_work": schedule.at_work.makespan_h}),
         "schedule_details": [
             {
                 "id": placed.step.id,
@@ -29,6 +31,11 @@ def details(schedule: Schedule) -> dict[str, object]:
                 "workers": placed.crew,
                 "start": placed.start_h,
                 "end": placed.end_h,
+                **(
+                    {}
+                    if clock is None
+                    else {"start_at": clock.told(placed.start_h), "end_at": clock.told(placed.end_h)}
+                ),
                 "critical": placed.step.id in critical,
                 **({} if status is None else _standing(placed, status)),
             }
@@ -37,6 +44,10 @@ def details(schedule: Schedule) -> dict[str, object]:
         **(_dates(schedule) if schedule.instance.has_dates else {}),
         **({} if status is None else _told(schedule, status)),
     }
+
+
+def _times(placed: ScheduledStep, clock: Clock) -> dict[str, object]:
+    return {"start_at": clock.told(placed.start_h), "end_at": clock.told(placed.end_h)}
 
 
 def _dates(schedule: Schedule) -> dict[str, object]:

@@ -62,9 +62,12 @@ export const editable = (workpoints) =>
   }));
 
 const COLUMNS = [
-  "workpoint_id", "workpoint_name", "step", "order", "team", "duration", "dedicated", "team_size", "parallel", "min_crew",
-  "max_crew", "reference_crew", "release", "exclusive", "predecessors", "step_id",
+  "workpoint_id", "workpoint_name", "step", "order", "team", "duration", "dedicated", "team_size", "parallel", "interruptible",
+  "min_crew", "max_crew", "reference_crew", "release", "exclusive", "predecessors", "step_id",
 ];
+
+/** The later of two hours; a time of the clock, which a CSV cannot say, stays as it is. */
+const laterOf = (a, b) => ([a, b].some((each) => typeof each === "string") ? (b ?? a) : Math.max(a ?? 0, b ?? 0) || null);
 
 export const workpointsToCsv = (workpoints) =>
   toCsv([
@@ -72,7 +75,7 @@ export const workpointsToCsv = (workpoints) =>
     ...workpoints.flatMap(({ id, name, release, steps }) =>
       steps.map((step) => [
         id, name, step.name, step.order, step.team, step.duration, step.dedicated, step.team_size, step.parallel,
-        step.min_crew, step.max_crew, step.reference_crew, Math.max(release ?? 0, step.release ?? 0) || null, step.exclusive,
+        step.interruptible, step.min_crew, step.max_crew, step.reference_crew, laterOf(release, step.release), step.exclusive,
         (step.predecessors ?? []).join(" | "), step.id,
       ]),
     ),

@@ -7,7 +7,7 @@ const { t, locale } = i18n.global;
 /** What a member of the request is called on the page, where it is not by its own name. */
 const FIELDS = { id: "workpoint_id", name: "workpoint_name", time_budget_ms: "budget", user_id: "user" };
 const ON_THE_PAGE = new Set(
-  ["step", "order", "team", "duration", "dedicated", "team_size", "min_crew", "max_crew", "reference_crew", "release",
+  ["step", "order", "team", "duration", "dedicated", "team_size", "min_crew", "max_crew", "reference_crew", "interruptible", "release",
    "exclusive", "zone", "due", "weight", "deadline", "objective", "availability", "predecessors", "model", "experiment", "budget", "user"],
 );
 const OF_FILES = new Set(
