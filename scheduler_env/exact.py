@@ -206,7 +206,8 @@ def improve_dates_exactly(
     """
     from ortools.sat.python import cp_model  # importing it takes half a second; only this solver needs it
 
-    proved, tried = 0.0, []
+    proved = 0.0
+    tried: list[tuple[Sequence[Lateness], int]] = []
     end_h = float((start + problem.duration[mode]).max())
     latest_h = max([end_h, *problem.levels[:, 0], *problem.release])
     at = problem.mode_at

@@ -1,5 +1,6 @@
 """An exact solver for small residual instances that shares nothing with the product: CP-SAT on the instance itself."""
 
+from collections.abc import Mapping
 from itertools import combinations, pairwise
 from typing import Any
 
@@ -123,7 +124,7 @@ class _Model:
         self.makespan = model.new_int_var(0, horizon, "")
         model.add_max_equality(self.makespan, self.end)
 
-    def _add_zones(self, facts: dict[str, Any]) -> None:
+    def _add_zones(self, facts: Mapping[str, Any]) -> None:
         """An exclusive step overlaps no other step of its zone; two facts may."""
         zone = {
             step.id: (workpoint.zone is None, workpoint.zone or workpoint.id)
@@ -165,7 +166,7 @@ class _Model:
         model, found = self.model, []
         if ends_by_h is not None:
             model.add(self.makespan <= int(ends_by_h * TICKS))
-        sums = {"makespan": self.makespan, "missed": 0, "tardiness": 0}
+        sums: dict[str, Any] = {"makespan": self.makespan, "missed": 0, "tardiness": 0}
         for workpoint in self.instance.workpoints:
             ends = [
                 end
