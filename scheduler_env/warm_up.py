@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -122,6 +123,19 @@ def compile_serving() -> None:
             max_evaluations=1_000,
         )
     compile_search()  # what the other one kept, or could not
+    compile_replans()
+
+
+def compile_replans() -> None:
+    """Plans from where things stand that move little, and plans with due dates."""
+    from scheduler_env.replan.progress import Placement, Status
+
+    agent, instance, _ = _sample()
+    published = {step.id: Placement(float(number), None) for number, step in enumerate(instance.steps)}
+    again = instance.with_status(Status(data_date_h=1.0, published=published))
+    dated = replace(instance, workpoints=tuple(replace(each, due_h=1.0) for each in instance.workpoints))
+    for each in (again, dated):
+        agent.solve(each, time_budget_ms=600_000.0, max_evaluations=1_000)
 
 
 def compile_search() -> None:

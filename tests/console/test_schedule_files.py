@@ -316,6 +316,18 @@ def test_a_replan_shows_what_is_done_what_moved_and_what_contradicts(schedule: P
     assert table["shift_h"].count() == 2
 
 
+def test_the_bound_of_a_plan_by_due_dates_is_not_drawn_as_a_makespan(schedule: Page):
+    points = [
+        {"id": name, "due": 5, "steps": [{"name": "搭架子", "team": "team1", "duration": 10}]} for name in ("A", "B")
+    ]
+    choose(schedule, "x.json", json.dumps({"workpoints": points, "objective": "weighted_tardiness"}))
+    expect(schedule.locator(".toast").first).to_contain_text("已导入")
+    answer = run(schedule)["result"]
+    expect(schedule.locator("[data-test=tardiness]")).to_have_text(f"{answer['weighted_tardiness']:.2f}")
+    expect(schedule.get_by_text("加权拖期下限")).to_be_visible()
+    assert schedule.get_by_text("理论最短工期", exact=True).count() == 0
+
+
 def test_values_from_a_file_are_shown_in_their_fields(schedule: Page):
     choose(schedule, "x.json", json.dumps(EVERYTHING))
     expect(schedule.locator(".toast").first).to_contain_text("已导入")

@@ -69,9 +69,10 @@ function marks(result, { t, look }) {
     lineStyle: { color, type, width: 1.5 },
     label: { formatter: `${name} ${fixed(hour)}`, color, position: "start", align: "right", fontSize: 11, distance },
   });
-  const isProved = result.gap < 1e-9;
+  const isProved = result.gap !== null && result.gap < 1e-9;
+  const boundIsOfMakespan = result.objective !== "weighted_tardiness";
   return [
-    ...(isProved ? [] : [line(t("schedule.lower_bound"), result.lower_bound, look.soft, "dashed", 4)]),
+    ...(isProved || !boundIsOfMakespan ? [] : [line(t("schedule.lower_bound"), result.lower_bound, look.soft, "dashed", 4)]),
     line(t("schedule.makespan"), result.makespan, look.bad, "solid", 18),
   ];
 }

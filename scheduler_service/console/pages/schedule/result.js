@@ -38,6 +38,7 @@ export default {
   setup(props) {
     const { t, locale } = useI18n();
     const result = computed(() => props.answer.result);
+    const isTardiness = computed(() => result.value.objective === "weighted_tardiness");
     const told = computed(() => props.answer.experiment_info);
     const mostMargin = computed(() => (innerWidth < 720 ? 104 : props.isNarrow ? 160 : 230));
     const context = (given) => ({ t, lang: locale.value, look: given, showCritical: props.showCritical, spanH: props.spanH });
@@ -48,7 +49,7 @@ export default {
       t("schedule.chart_label", {
         view: t(`schedule.views.${props.view}`),
         makespan: hours(result.value.makespan),
-        bound: hours(result.value.lower_bound),
+        bound: hours(isTardiness.value ? null : result.value.lower_bound),
         steps: result.value.schedule_details.length,
         critical: critical.value,
       }),
@@ -80,7 +81,7 @@ export default {
       const found = ["exact", "greedy"].includes(stage) || evaluations === undefined ? by : `${by} · ${t("schedule.evaluations", { n: number(evaluations) })}`;
       return result.value.search_cut_short ? `${found} · ${t("schedule.cut_short")}` : found;
     });
-    return { t, result, told, drawn, load, label, png, svg, csv, json, inOrder, step, more, foundBy, hours, percent, duration_s, number, fixed };
+    return { t, result, isTardiness, told, drawn, load, label, png, svg, csv, json, inOrder, step, more, foundBy, hours, percent, duration_s, number, fixed };
   },
   template: /* html */ `
     <article class="card result">
@@ -91,8 +92,9 @@ export default {
       <dl class="kpis">
         <div class="kpi main"><dt>{{ t("schedule.makespan") }}</dt><dd data-test="makespan">{{ hours(result.makespan) }}</dd></div>
         <div v-if="answer.performance.policy_makespan != null" class="kpi"><dt :title="t('schedule.policy_makespan_hint')">{{ t("schedule.policy_makespan") }}</dt><dd data-test="policy-makespan">{{ hours(answer.performance.policy_makespan) }}</dd></div>
-        <div class="kpi"><dt>{{ t("schedule.lower_bound") }}</dt><dd>{{ hours(result.lower_bound) }}</dd></div>
-        <div class="kpi"><dt :title="t('schedule.gap_hint')">{{ t("schedule.gap") }}</dt><dd>{{ percent(result.gap) }} <span v-if="result.gap < 1e-9" class="badge good">{{ t("schedule.proved") }}</span></dd></div>
+        <div v-if="result.weighted_tardiness != null" class="kpi"><dt>{{ t("schedule.tardiness") }}</dt><dd data-test="tardiness">{{ fixed(result.weighted_tardiness) }}</dd></div>
+        <div class="kpi"><dt>{{ t(isTardiness ? "schedule.tardiness_bound" : "schedule.lower_bound") }}</dt><dd>{{ hours(result.lower_bound) }}</dd></div>
+        <div class="kpi"><dt :title="t('schedule.gap_hint')">{{ t("schedule.gap") }}</dt><dd>{{ percent(result.gap) }} <span v-if="result.gap !== null && result.gap < 1e-9" class="badge good">{{ t("schedule.proved") }}</span></dd></div>
         <div class="kpi"><dt>{{ t("schedule.utilization") }}</dt><dd>{{ percent(result.resource_utilization) }}</dd></div>
         <div class="kpi"><dt>{{ t("schedule.took") }}</dt><dd>{{ duration_s(answer.performance.execution_time) }} <small data-test="found-by">{{ foundBy }}</small></dd></div>
       </dl>
