@@ -11,7 +11,7 @@ export const seedsFor = (budgetMs) => (budgetMs === 0 ? 1 : N_SEEDS);
 /** [model 0 or 1, seed] in the order of the runs: who begins changes with each seed. */
 export const turns = (seeds) => Array.from({ length: seeds }, (_, seed) => (seed % 2 ? [1, 0] : [0, 1]).map((model) => [model, seed])).flat();
 
-const isProved = (run) => run.gap < 1e-9;
+const isProved = (run) => run.gap !== null && run.gap < 1e-9;
 
 /** What is kept of an answer. */
 export const runOf = ({ result }) => ({ makespan: result.makespan, gap: result.gap, isCutShort: result.search_cut_short });
