@@ -204,8 +204,8 @@ class Schedule:
         one of its own modes (so also crew limits, dedicated teams, durations and no preemption), not before time 0 and
         its release, after its predecessors and after every lower order of its work point, and no team ever has more
         people at work than are there, and an exclusive step is alone in its zone. Facts may contradict all this; the
-        other steps may not. They start at the data
-        date at the earliest, as promised if they are pinned, and while nobody is missing on their team.
+        other steps may not. They start at the data date at the earliest, as promised if they are pinned, and while
+        nobody is missing on their team.
         """
         return list(self._violations)
 
@@ -287,9 +287,9 @@ class Schedule:
 
     def _zone_violations(self) -> list[str]:
         """For each zone the first time at which an exclusive step is not alone. Facts may contradict each other."""
-        of_step = {step.id: workpoint for workpoint in self.instance.workpoints for step in workpoint.steps}
-        if not any(step.is_exclusive for step, *_ in self.steps):
+        if not any(placed.step.is_exclusive for placed in self.steps):
             return []
+        of_step = {step.id: workpoint for workpoint in self.instance.workpoints for step in workpoint.steps}
         facts = {} if self.instance.status is None else self.instance.status.facts
         moves: dict[tuple[bool, str], list[tuple[float, int, int, int]]] = {}  # of a zone: hour, steps, exclusive, open
         for (step, mode, start_h, _), end_h in zip(self.steps, self._ends_h, strict=True):
