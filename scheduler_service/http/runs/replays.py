@@ -92,7 +92,8 @@ class Replays:
         self._starting = threading.Lock()
         self._work: _Work | None = None
         self._slices = database_of(monitor.engine).slices
-        self._is_joining = False
+        self._joining = threading.Lock()
+        self._is_joining = self._is_asked_to_join = False
         self._verdicts: dict[tuple[Contest, str], _Verdict] = {}  # by the id of the replay
         self._first_seen: dict[str, tuple[float, int]] = {}  # shared replay -> time.monotonic, and `done` at that time
 
@@ -165,10 +166,19 @@ class Replays:
 
     def join(self) -> None:
         """Begin slices of shared replays in the background, until none is free; called periodically, does not block."""
-        if self._slices is not None and not self._is_joining:
-            slices, self._is_joining = self._slices, True
-            if not self._background.submit(lambda: self._do_slices(slices)):
-                self._is_joining = False
+        if self._slices is None:
+            return
+        slices = self._slices
+        with self._joining:
+            is_joining, self._is_joining, self._is_asked_to_join = self._is_joining, True, True
+        if not is_joining and not self._background.submit(lambda: self._do_slices(slices)):
+            self._is_joining = False
+
+    def _goes_on_joining(self) -> bool:
+        """Whether `join` was called since the last call: what was added then may have been seen by nobody."""
+        with self._joining:
+            self._is_joining, self._is_asked_to_join = self._is_asked_to_join, False
+            return self._is_joining
 
     def close(self) -> None:
         """Stop the running replay after the current computation; it can be resumed."""
@@ -233,6 +243,14 @@ class Replays:
 
     def _do_slices(self, slices: Slices) -> None:
         try:
+            while self._goes_on_joining():
+                self._do_free_slices(slices)
+        except BaseException:
+            self._is_joining = False
+            raise
+
+    def _do_free_slices(self, slices: Slices) -> None:
+        try:
             while self._background.may_go_on() and (mine := slices.take()) is not None:
                 try:
                     if self._do(mine):
@@ -245,8 +263,6 @@ class Replays:
                     log.error("slice %d of the replay %s failed: %s", mine.number, mine.job, err, exc_info=trace)
         except StorageUnavailable as err:  # /health shows it
             log.debug("%s", err)
-        finally:
-            self._is_joining = False
 
     def _do(self, mine: Slice) -> bool:
         """Whether all requests of the slice are done."""

@@ -1,5 +1,5 @@
 // The planner's page: what is to be done, by whom it is scheduled, and the schedule.
-import { computed, nextTick, ref, watch } from "vue";
+import { computed, nextTick, onBeforeUnmount, ref, watch } from "vue";
 import { useI18n } from "vue-i18n";
 import { useRoute, useRouter } from "vue-router";
 import { api } from "../../core/api.js";
@@ -40,6 +40,8 @@ export default {
     const { t } = useI18n();
     const { draft, take, request, body } = useDraft();
     const results = ref(null);
+    let isHere = true; // the reference does not tell: drawn again while the next page loads, it is set after this one has gone
+    onBeforeUnmount(() => (isHere = false));
     const history = ref(null);
     const form = ref(null);
     const { fault, others } = useMistakes(draft, () => state.error?.errors ?? []);
@@ -89,7 +91,7 @@ export default {
       if (state.isCancelled) toast(t("schedule.cancelled"), "info");
       if (state.error) refuse(state.error);
       await nextTick();
-      if (!results.value) return tellElsewhere(isDone);
+      if (!isHere) return tellElsewhere(isDone);
       return isDone && showResults();
     }
 
