@@ -268,14 +268,20 @@ def test_the_schedule_is_kept_while_another_page_is_visited(schedule: Page):
     expect(schedule.get_by_role("button", name="班组")).to_have_attribute("aria-pressed", "true")
 
 
-def begin_held(page: Page) -> Route:
-    """Begin a run, and hold its request, so that it does not end before the test has looked at the page."""
+def hold(page: Page, address: str) -> list[Route]:
+    """Hold requests; the list has those that came so far."""
     held: list[Route] = []
 
-    def hold(route: Route) -> None:  # the library sets attributes of its handlers, which a method of a list has not
+    def add(route: Route) -> None:  # the library sets attributes of its handlers, which a method of a list has not
         held.append(route)
 
-    page.route("**/run_algorithm", hold)
+    page.route(address, add)
+    return held
+
+
+def begin_held(page: Page) -> Route:
+    """Begin a run, and hold its request, so that it does not end before the test has looked at the page."""
+    held = hold(page, "**/run_algorithm")
     page.get_by_role("button", name="开始排程").click()
     expect(page.get_by_role("progressbar")).to_be_visible()
     return held[0]
@@ -293,7 +299,13 @@ FIRST_TOAST = """() => {
 def test_a_run_continues_on_another_page_and_its_end_is_reported(schedule: Page, console: LiveService):
     before = len(recorded(console))
     held = begin_held(schedule)
-    schedule.get_by_role("link", name="监控").click()
+    style = hold(schedule, "**/pages/monitoring/style.css")
+    with schedule.expect_request("**/pages/monitoring/style.css"):
+        schedule.get_by_role("link", name="监控").click()
+    for _ in range(3):  # drawn again and again while the next page loads
+        shown = schedule.locator(".progress").inner_text()
+        expect(schedule.locator(".progress")).not_to_have_text(shown)
+    style[0].continue_()
     expect(schedule.get_by_role("heading", name="监控", exact=True)).to_be_visible()
     schedule.evaluate(FIRST_TOAST)
     with schedule.expect_response("**/run_algorithm") as response:
