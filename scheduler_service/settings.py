@@ -381,12 +381,17 @@ def _split_url(url: str) -> SplitResult | None:
 
 
 @cache
-def settings_from_environment() -> Settings:
+def settings_from_environment(home: Path | None = None) -> Settings:
     """The settings of this process; read once.
+
+    Args:
+        home: replaces that of the environment.
 
     Raises:
         SystemExit: a variable has an impossible value; the text names it.
     """
+    if home is not None:
+        return settings_from_environment().model_copy(update={"home": home.expanduser().resolve()})
     try:
         return Settings()
     except ValidationError as err:

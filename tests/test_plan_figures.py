@@ -12,17 +12,19 @@ from scheduler_env import SAMPLE_PARAMS, Schedule
 from scheduler_env.generator import random_instance, random_residual
 from scheduler_env.incumbent import empty_incumbent
 from scheduler_env.kernel import compile_instance, to_schedule
-from scheduler_env.problem import Mode
+from scheduler_env.problem import Instance, Mode
 from scheduler_env.readers import instance_from_request
 from scheduler_env.rules import improve_by_rules
-from scheduler_env.schedule import ScheduledStep
-from scheduler_service.plans.advice import advise, with_more_people
+from scheduler_env.schedule import ScheduledStep, Solution
+from scheduler_service.errors import InvalidInput
+from scheduler_service.plans.advice import MAX_TOTAL_MS, advise, with_more_people
 from scheduler_service.plans.comparison import compare
 from scheduler_service.plans.earned_value import earned_value
 from scheduler_service.plans.edits import AddedStep, CancelledStep
 from scheduler_service.plans.explanation import explain
 from scheduler_service.plans.risk import Uncertainty, simulate, triangular
 from scheduler_service.plans.versions import placements_of, schedule_of
+from tests.codes import coded
 from tests.instances import three_points
 from tests.plans import after, solved, solver, version
 from tests.residual_oracle import TICKS, optimum_h
@@ -170,7 +172,7 @@ def test_what_could_start_earlier_is_told_as_a_choice_or_as_published(points):
 # --- advice ---
 
 
-def exact(instance):
+def exact(instance, _budget_ms: float = 0.0):
     return solver().solve(instance, time_budget_ms=60_000, max_evaluations=20_000)
 
 
@@ -194,7 +196,7 @@ def test_advice_is_that_of_an_exact_solver_and_never_negative():
     n_proved = n_saving = 0
     for request in requests(15):
         instance = instance_from_request(request)
-        found = advise(request, math.inf, exact)
+        found = advise(request, math.inf, exact, 100.0)
         now_h = optimum_h(instance)
         assert found.makespan_h == pytest.approx(now_h, abs=len(instance.steps) / TICKS)
         for saving in found.savings:
@@ -218,16 +220,28 @@ def test_more_people_are_there_at_all_times_and_the_headcount_stays():
 
 
 def test_people_who_can_do_nothing_save_nothing_and_that_is_proved():
-    found = advise(three_points(), math.inf, exact)
+    found = advise(three_points(), math.inf, exact, 100.0)
     assert {(each.team, each.people, each.saves_h, each.is_proved) for each in found.savings} == {
         (team, more, 0.0, True) for team in ("team1", "team4") for more in (1, 2)
     }
 
 
 def test_a_plan_that_is_shorter_than_the_search_finds_counts():
-    found = advise({"params": SAMPLE}, 40.0, exact)
+    found = advise({"params": SAMPLE}, 40.0, exact, 100.0)
     assert (found.makespan_h, found.is_proved) == (40.0, True)
     assert all(each.saves_h >= 0.0 for each in found.savings)
+
+
+def test_all_searches_of_the_advice_together_have_a_limit():
+    budgets: list[float] = []
+
+    def noted(instance: Instance, budget_ms: float) -> Solution:
+        budgets.append(budget_ms)
+        return exact(instance)
+
+    teams = [{"name": f"t{n}", "team": f"t{n}", "team_size": 2, "duration": 1} for n in range(9)]
+    advise({"workpoints": [{"id": "A", "steps": teams}]}, math.inf, noted, 10_000.0)
+    assert set(budgets) == {MAX_TOTAL_MS / 19}
 
 
 # --- risk ---
@@ -303,3 +317,14 @@ def test_facts_stay_and_only_open_steps_vary():
         key: done(0, 40, 5) for key in ("A.1", "A.2", "B.1", "B.2", "C.1", "C.2")
     }))  # fmt: skip
     assert simulate(over, {}, samples=3).mean_h == 40.0
+
+
+def test_more_durations_than_the_memory_is_meant_for_are_refused():
+    with pytest.raises(InvalidInput, check=coded("too_many_samples", value=2_000_000, n=3, limit=1_666_666)):
+        simulate(chain(), {}, samples=2_000_000)
+
+
+def test_a_simulation_that_nobody_waits_for_ends():
+    asked: list[int] = []
+    simulate(chain(), {}, samples=1_000, stop=lambda: bool(asked.append(1)) or len(asked) > 3)
+    assert len(asked) == 4

@@ -286,6 +286,25 @@ def test_a_slice_that_fails_again_and_again_is_given_up_until_the_replay_is_star
     assert pairs_each_once(parts.monitor, 90)
 
 
+def test_slices_added_while_the_last_look_for_slices_ends_are_done(replaying, monkeypatch):
+    parts, looks = replaying[0], []
+    slices, take = slices_of(parts), slices_of(parts).take
+
+    def take_and_be_overtaken():
+        found = take()
+        looks.append(found)
+        if len(looks) == 1:
+            assert found is None, "nothing was added yet"
+            parts.replays.start("e", options=ReplayOptions())  # by another thread, in life
+        return found
+
+    monkeypatch.setattr(slices, "take", take_and_be_overtaken)
+    parts.replays.join()
+    until(lambda: len(looks) > 1)
+    until(lambda: parts.replays.state("e")["state"] == "done", lambda: parts.replays.state("e"))
+    assert pairs_each_once(parts.monitor, 90)
+
+
 def test_a_killed_replica_costs_a_replay_only_time(postgresql, tmp_path):
     with postgresql.schema() as url:
         options = url.parameters["options"].replace("=", "%3D")

@@ -19,6 +19,7 @@ from scheduler_service.plans.edits import teams_by_name
 
 MOST = 2
 """So many more people are tried."""
+MAX_TOTAL_MS = 60_000.0
 LEFT_OUT = ("published", "frozen_hours", "stability_tolerance_h", "objective")
 """Members of a request that ask for something else than the shortest schedule."""
 PROVED_H = 1e-6
@@ -50,7 +51,9 @@ class Advice:
     savings: tuple[Saving, ...]
 
 
-def advise(problem: Mapping[str, Any], makespan_h: float, solve: Callable[[Instance], Solution]) -> Advice:
+def advise(
+    problem: Mapping[str, Any], makespan_h: float, solve: Callable[[Instance, float], Solution], budget_ms: float
+) -> Advice:
     """What one and two more people in each team with open steps would save.
 
     Shortest schedules are compared, whatever else was asked for.
@@ -58,15 +61,17 @@ def advise(problem: Mapping[str, Any], makespan_h: float, solve: Callable[[Insta
     Args:
         problem: a request, with or without a published plan.
         makespan_h: of the plan; the shortest schedule is not longer.
-        solve: a short search.
+        solve: a search; its second argument is the time budget, ms.
+        budget_ms: of each search; less if all together would take longer than `MAX_TOTAL_MS`.
     """
     plain = {name: value for name, value in problem.items() if name not in LEFT_OUT}
     instance = instance_from_request(plain)
-    now = solve(instance)
-    best_h = min(makespan_h, now.schedule.makespan_h)
-    is_proved = now.lower_bound_h >= best_h - PROVED_H
     facts = status_of(instance).facts
     used = {step.team for step in instance.steps if step.id not in facts}
+    budget_ms = min(budget_ms, MAX_TOTAL_MS / (1 + MOST * len(used)))
+    now = solve(instance, budget_ms)
+    best_h = min(makespan_h, now.schedule.makespan_h)
+    is_proved = now.lower_bound_h >= best_h - PROVED_H
     savings: list[Saving] = []
     for team in (team for team in instance.teams if team.name in used):
         shortest_h, is_settled = best_h, is_proved
@@ -75,7 +80,7 @@ def advise(problem: Mapping[str, Any], makespan_h: float, solve: Callable[[Insta
             if found is None:
                 break
             if found is not instance:
-                solution = solve(found)
+                solution = solve(found, budget_ms)
                 shortest_h = min(shortest_h, solution.schedule.makespan_h)
                 is_settled = is_proved and solution.lower_bound_h >= shortest_h - PROVED_H
             saves_h = best_h - shortest_h

@@ -125,9 +125,8 @@ def _placed(request: dict[str, Any], before: Instance, held: PlanVersion | None,
 
 def _hours_at_work(instance: Instance, from_h: float, to_h: float) -> float:
     """The hours from one time to another that count for a step at work, at least 0."""
-    calendar = getattr(instance, "calendar", None)  # of the plant, if it has one
-    length_h = to_h - from_h if calendar is None else calendar.working(to_h) - calendar.working(from_h)
-    return max(0.0, float(length_h))
+    calendar = instance.calendar
+    return max(0.0, to_h - from_h if calendar is None else calendar.working(to_h) - calendar.working(from_h))
 
 
 def _lapsed(before: Instance, old: Mapping[str, Any], progress: Mapping[str, Any], data_date_h: float) -> list[str]:

@@ -20,7 +20,7 @@ from scheduler_env.placements import packed
 from scheduler_env.readers import instance_from_request
 from scheduler_env.schedule import Schedule
 from scheduler_service.command_line import Outcome, add_actor, integer, number, path, run, shared_options, table
-from scheduler_service.errors import InvalidInput, PlanConflict
+from scheduler_service.errors import InvalidInput
 from scheduler_service.files import write_atomically
 from scheduler_service.http.bodies import parse_json, validated
 from scheduler_service.http.contract.plans import PlanReplanRequest
@@ -30,7 +30,7 @@ from scheduler_service.plans.changes import next_request
 from scheduler_service.plans.comparison import compare
 from scheduler_service.plans.earned_value import earned_value
 from scheduler_service.plans.records import PlanRecords
-from scheduler_service.plans.versions import PlanVersion, digest_of, schedule_of
+from scheduler_service.plans.versions import PlanVersion, digest_of
 from scheduler_service.settings import Settings, settings_from_environment
 from scheduler_service.store.opening import store_of
 from scheduler_service.words import WORDS, Lang
@@ -68,9 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    settings = settings_from_environment()
-    if options.home is not None:
-        settings = settings.model_copy(update={"home": options.home.expanduser().resolve()})
+    settings = settings_from_environment(options.home)
 
     def command() -> Outcome:
         records = settings.records
@@ -156,8 +154,8 @@ def _list(parts: Parts, options: argparse.Namespace) -> Outcome:
 
 
 def _show(parts: Parts, options: argparse.Namespace) -> Outcome:
-    version = _version(parts, options.plan, options.version)
-    schedule = _schedule(parts, version)
+    version = parts.plans.version(options.plan, options.version)
+    schedule = parts.plans.schedule(version)
     history = parts.plans.versions(options.plan)
     held = parts.plans.publications(options.plan)
     versions = [
@@ -192,8 +190,11 @@ def _row(parts: Parts, step: Mapping[str, Any]) -> list[object]:
 
 
 def _status(parts: Parts, options: argparse.Namespace) -> Outcome:
-    baseline, version = _baseline(parts, options.plan, options.baseline), _version(parts, options.plan, options.version)
-    found = earned_value(_schedule(parts, baseline), _schedule(parts, version))
+    baseline, version = (
+        parts.plans.baseline(options.plan, options.baseline),
+        parts.plans.version(options.plan, options.version),
+    )
+    found = earned_value(parts.plans.schedule(baseline), parts.plans.schedule(version))
     lines = [
         parts.text("measured", plan=version.plan, version=version.number, baseline=baseline.number,
                    hour=round(found.data_date_h, 2)),
@@ -214,8 +215,8 @@ def _status(parts: Parts, options: argparse.Namespace) -> Outcome:
 
 
 def _compare(parts: Parts, options: argparse.Namespace) -> Outcome:
-    before, after = _baseline(parts, options.plan, options.before), _version(parts, options.plan, options.after)
-    found = compare(_schedule(parts, before), _schedule(parts, after))
+    before, after = parts.plans.baseline(options.plan, options.before), parts.plans.version(options.plan, options.after)
+    found = compare(parts.plans.schedule(before), parts.plans.schedule(after))
     steps = [
         (each.after.step.id, each.after.step.name, each.after.step.team, f"{each.before.start_h:.2f}",
          f"{each.after.start_h:.2f}", f"{each.shift_h:+.2f}", each.before.crew, each.after.crew,
@@ -299,8 +300,8 @@ def _said(options: argparse.Namespace) -> dict[str, Any]:
 def _export(parts: Parts, options: argparse.Namespace) -> Outcome:
     if options.file.suffix not in SUFFIXES:
         raise InvalidInput("export_format", ("FILE",), name=options.file.name, known=list(SUFFIXES))
-    version = _version(parts, options.plan, options.version)
-    schedule = _schedule(parts, version)
+    version = parts.plans.version(options.plan, options.version)
+    schedule = parts.plans.schedule(version)
     if options.file.suffix == ".json":
         value = {"plan": version.plan, "version": version.number, "request": version.request, **details(schedule)}
         content = json.dumps(value, ensure_ascii=False, indent=2).encode()
@@ -321,24 +322,6 @@ def _plain(cell: object) -> object:
 
 
 # --- what they have in common ---
-
-
-def _version(parts: Parts, plan: str, wanted: int | None) -> PlanVersion:
-    return parts.plans.latest(plan) if wanted is None else parts.plans.version(plan, wanted)
-
-
-def _baseline(parts: Parts, plan: str, wanted: int | None) -> PlanVersion:
-    if wanted is not None:
-        return parts.plans.version(plan, wanted)
-    latest, held = parts.plans.latest(plan), parts.plans.held(plan)
-    if held is None:
-        raise PlanConflict("plan_without_baseline", plan=latest.plan)
-    return held
-
-
-def _schedule(parts: Parts, version: PlanVersion) -> Schedule:
-    held = None if version.published is None else parts.plans.find(version.plan, version.published)
-    return schedule_of(version, held)
 
 
 def _local(version: PlanVersion) -> str:

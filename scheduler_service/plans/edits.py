@@ -4,7 +4,7 @@ Ids stay: a step or work point that was named by its number gets that number as 
 go. An added step without an id gets one that no other step of the plan has ever had.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
@@ -91,7 +91,7 @@ def _mistakes(
     for at, each in enumerate(cancelled):
         loc = ("cancel_steps", at, "id")
         if each.id not in steps or each.id in gone:
-            yield _no_such_step(each.id, steps - gone, loc)
+            yield no_such_step(each.id, steps - gone, loc)
         elif each.id in facts:
             yield InvalidInput("cancel_started", loc, step=each.id, status=facts[each.id].status)
         gone.add(each.id)
@@ -101,10 +101,11 @@ def _mistakes(
             yield InvalidInput("no_such_workpoint", loc, workpoint=add.workpoint[:60], known=workpoints[:20])
         for position, other in enumerate(add.before):
             if other not in steps - gone:
-                yield _no_such_step(other, steps - gone, ("add_steps", at, "before", position))
+                yield no_such_step(other, steps - gone, ("add_steps", at, "before", position))
 
 
-def _no_such_step(step_id: str, steps: set[str], loc: Loc) -> InvalidInput:
+def no_such_step(step_id: str, steps: Collection[str], loc: Loc) -> InvalidInput:
+    """The refusal of an unknown step, with the nearest one that there is."""
     near = get_close_matches(step_id[:60], steps, n=1, cutoff=0.0)
     return InvalidInput("no_such_step", loc, step=step_id[:60], nearest=near[0] if near else "")
 

@@ -70,7 +70,7 @@ def explain(schedule: Schedule) -> tuple[Link, ...]:
 
     With a calendar of the plant, the reasons are found in hours at work, in which nothing waits for a shift to begin.
     """
-    at_work = getattr(schedule, "at_work", None)  # the schedule in hours at work, if there is such a calendar
+    at_work = schedule.at_work
     if at_work is None or len(at_work.steps) != len(schedule.steps):
         return _links(schedule, _chain(schedule), None)
     number = {placed.step.id: at for at, placed in enumerate(schedule.steps)}

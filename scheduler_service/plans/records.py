@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, Row, func, insert, literal, select
 
+from scheduler_env.schedule import Schedule
 from scheduler_service.clock import Clock, parse_time, to_iso
 from scheduler_service.errors import PlanConflict, PlanNotFound
-from scheduler_service.plans.versions import Edits, PlanVersion, ScopeChange
+from scheduler_service.plans.versions import Edits, PlanVersion, ScopeChange, schedule_of
 from scheduler_service.telemetry.database import database_of, upsert
 from scheduler_service.telemetry.queries import fetch
 from scheduler_service.telemetry.schema import plan_publications, plan_versions
@@ -104,8 +105,27 @@ class PlanRecords:
         return self._one(plan, None)
 
     def version(self, plan: str, number: int) -> PlanVersion:
-        """A version of a plan. Raises PlanNotFound."""
-        return self._one(plan, number)
+        """A version of a plan; 0: the latest. Raises PlanNotFound."""
+        return self._one(plan, number or None)
+
+    def baseline(self, plan: str, number: int) -> PlanVersion:
+        """A version of a plan; 0: the one that people hold.
+
+        Raises:
+            PlanNotFound: there is no such plan or version.
+            PlanConflict: none was published.
+        """
+        if number:
+            return self.version(plan, number)
+        latest, held = self.latest(plan), self.held(plan)
+        if held is None:
+            raise PlanConflict("plan_without_baseline", plan=latest.plan)
+        return held
+
+    def schedule(self, version: PlanVersion) -> Schedule:
+        """The schedule of a version, with what was published when it was made. Raises as `schedule_of`."""
+        held = None if version.published is None else self.find(version.plan, version.published)
+        return schedule_of(version, held)
 
     def find(self, plan: str, number: int) -> PlanVersion | None:
         """As `version`; None if there is none."""

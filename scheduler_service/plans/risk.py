@@ -10,7 +10,6 @@ Sources: Kelley 1963 (serial scheme); McKay, Beckman and Conover 1979 (Latin hyp
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +20,14 @@ from scheduler_env.replan.open_steps import status_of, what_is_left
 from scheduler_env.schedule import TOLERANCE_H, Schedule
 from scheduler_env.serial import FORWARDS, decode, new_decoder, order_by_time
 from scheduler_service.errors import InvalidInput
+from scheduler_service.plans.edits import no_such_step
 
 Floats = NDArray[np.float64]
 
 MAX_TOLD = 20
 """Unknown steps that a refusal lists."""
+MAX_DURATIONS = 5_000_000
+"""Of all samples: they are held in memory, 40 MB, and take some seconds."""
 QUANTILES = (0.1, 0.5, 0.8, 0.9)
 
 
@@ -58,15 +60,32 @@ class Risk:
     critical: Mapping[str, float]
 
 
-def simulate(schedule: Schedule, uncertain: Mapping[str, Uncertainty], *, samples: int, seed: int = 0) -> Risk:
-    """The makespan if open steps take as long as `uncertain` says, by step id; the others take as long as planned."""
+def simulate(
+    schedule: Schedule,
+    uncertain: Mapping[str, Uncertainty],
+    *,
+    samples: int,
+    seed: int = 0,
+    stop: Callable[[], bool] = lambda: False,
+) -> Risk:
+    """The makespan if open steps take as long as `uncertain` says, by step id; the others take as long as planned.
+
+    Args:
+        stop: called before each sample; if it returns true, nobody wants the result, and the rest is left out.
+
+    Raises:
+        InvalidInput: more than `MAX_DURATIONS` durations would be drawn.
+    """
     elapsed_h = _to_elapsed(schedule)
-    schedule = getattr(schedule, "at_work", None) or schedule
+    schedule = schedule.at_work or schedule
     instance = schedule.instance
     facts_h = max((fact.end_h for fact in status_of(instance).facts.values()), default=0.0)
     left = _open_steps(instance)
     if left is None:
         return Risk(samples, elapsed_h(facts_h), 0.0, dict.fromkeys(QUANTILES, elapsed_h(facts_h)), {})
+    if samples * len(left.steps) > MAX_DURATIONS:
+        most = MAX_DURATIONS // len(left.steps)
+        raise InvalidInput("too_many_samples", ("samples",), value=samples, n=len(left.steps), limit=most)
     problem, placed = compile_instance(left), {each.step.id: each for each in schedule.steps}
     steps = left.steps
     mode = np.array([problem.mode_at[j] + [*step.modes].index(placed[step.id].mode) for j, step in enumerate(steps)])
@@ -83,8 +102,10 @@ def simulate(schedule: Schedule, uncertain: Mapping[str, Uncertainty], *, sample
     decoder, start = new_decoder(problem), np.empty(len(steps))
     durations = problem.duration.copy()
     one_sample = problem._replace(duration=durations)
-    ends, critical = np.empty(samples), np.zeros(len(steps))
+    ends, critical = np.zeros(samples), np.zeros(len(steps))
     for sample in range(samples):
+        if stop():
+            break
         durations[mode] = drawn[sample]
         ends[sample] = decode(
             one_sample, decoder, order, mode, problem.successor_at, problem.successors, start, np.inf, FORWARDS
@@ -103,8 +124,8 @@ def simulate(schedule: Schedule, uncertain: Mapping[str, Uncertainty], *, sample
 
 def _to_elapsed(schedule: Schedule) -> Callable[[float], float]:
     """From the hours that are simulated to elapsed ones: with a calendar of the plant, hours at work are simulated."""
-    calendar = getattr(schedule.instance, "calendar", None)
-    return (lambda hour: hour) if calendar is None else lambda hour: float(calendar.end(hour)) if hour > 0.0 else 0.0
+    calendar = schedule.instance.calendar
+    return (lambda hour: hour) if calendar is None else lambda hour: calendar.end(hour) if hour > 0.0 else 0.0
 
 
 def uncertainties(
@@ -125,7 +146,7 @@ def uncertainties(
     known = {placed.step.id for placed in schedule.steps}
     unknown = [each for each in steps if each not in known]
     if unknown:
-        raise InvalidInput.of([_no_such_step(schedule, each) for each in unknown[:MAX_TOLD]])
+        raise InvalidInput.of([no_such_step(each, known, ("steps", each)) for each in unknown[:MAX_TOLD]])
     found: dict[str, Uncertainty] = {}
     for placed in schedule.steps:
         hours, chance = steps.get(placed.step.id, (None, 1.0))
@@ -134,11 +155,6 @@ def uncertainties(
         if hours is not None:
             found[placed.step.id] = Uncertainty(hours[0], hours[1], hours[2], chance)
     return found
-
-
-def _no_such_step(schedule: Schedule, step_id: str) -> InvalidInput:
-    near = get_close_matches(step_id[:60], [placed.step.id for placed in schedule.steps], n=1, cutoff=0.0)
-    return InvalidInput("no_such_step", ("steps", step_id), step=step_id[:60], nearest=near[0] if near else "")
 
 
 def _open_steps(instance: Instance) -> Instance | None:

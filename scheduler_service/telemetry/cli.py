@@ -80,9 +80,7 @@ def main(door: Door, arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    settings = settings_from_environment()
-    if options.home is not None:
-        settings = settings.model_copy(update={"home": options.home.expanduser().resolve()})
+    settings = settings_from_environment(options.home)
 
     def command() -> Outcome:
         records = settings.records

@@ -53,7 +53,9 @@ class ProgressQuery(VersionQuery):
 class AdviceQuery(VersionQuery):
     """How long each case is planned."""
 
-    time_budget_ms: WholeNumber = Field(default=100, ge=0, le=10_000, description="Of each of the short searches.")
+    time_budget_ms: WholeNumber = Field(
+        default=100, ge=0, le=10_000, description="Of each of the short searches; all together end within a minute."
+    )
 
 
 class EstimateRequest(Strict):
@@ -89,7 +91,9 @@ class PlanRiskRequest(Strict):
     steps: Annotated[dict[EntryName, EstimateRequest], Field(max_length=5_000)] = Field(
         default={}, description="What is known of single steps, by id."
     )
-    samples: Annotated[int, Field(ge=1, le=MAX_SAMPLES), WHOLE] = 1_000
+    samples: Annotated[int, Field(ge=1, le=MAX_SAMPLES), WHOLE] = Field(
+        default=1_000, description="Fewer for a large plan: samples times open steps are 5,000,000 at most."
+    )
     seed: Annotated[int, Field(ge=0, lt=2**31), WHOLE] = 0
 
     @model_validator(mode="after")

@@ -3,21 +3,21 @@
 The modules of `scheduler_service.plans` are imported by the handlers: some of them import the compiler, which is slow.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from flask import request
 
 from scheduler_env.problem import Instance
-from scheduler_env.schedule import Schedule, ScheduledStep, Solution
+from scheduler_env.schedule import ScheduledStep, Solution
 from scheduler_service.errors import ModelNotFound, Overloaded, PlanConflict, PlanNotFound
 from scheduler_service.http.contract import plan_figures as contract
 from scheduler_service.http.contract.api import success
 from scheduler_service.http.contract.plans import PlanName, VersionQuery
 from scheduler_service.http.routes.plans import api as api
-from scheduler_service.http.routes.plans import version_of
 from scheduler_service.http.server.offload import HAS_CLIENT_LEFT, Ticket
 from scheduler_service.http.services import Services
-from scheduler_service.plans.versions import PlanVersion, problem_of, schedule_of
+from scheduler_service.plans.versions import PlanVersion, problem_of
 
 
 @api.get("/plans/{name}/compare", raises=(PlanNotFound, PlanConflict))
@@ -25,8 +25,8 @@ def compare_versions(parts: Services, name: PlanName, query: contract.Comparison
     """Compare two versions: what moved, by how much, and whose crews."""
     from scheduler_service.plans.comparison import compare
 
-    before, after = baseline_of(parts, name, query.before), version_of(parts, name, query.after)
-    found = compare(schedule(parts, before), schedule(parts, after))
+    before, after = parts.plans.baseline(name, query.before), parts.plans.version(name, query.after)
+    found = compare(parts.plans.schedule(before), parts.plans.schedule(after))
     reasons = {
         each.id: each.reason
         for version in parts.plans.versions(name)
@@ -71,8 +71,8 @@ def get_progress(parts: Services, name: PlanName, query: contract.ProgressQuery)
     """Planned and earned value at the data date, and the S-curve."""
     from scheduler_service.plans.earned_value import earned_value
 
-    baseline, version = baseline_of(parts, name, query.baseline), version_of(parts, name, query.version)
-    found = earned_value(schedule(parts, baseline), schedule(parts, version))
+    baseline, version = parts.plans.baseline(name, query.baseline), parts.plans.version(name, query.version)
+    found = earned_value(parts.plans.schedule(baseline), parts.plans.schedule(version))
     return success(
         plan=name,
         version=version.number,
@@ -95,8 +95,8 @@ def explain_plan(parts: Services, name: PlanName, query: VersionQuery) -> contra
     """Explain the makespan: the chain of steps and waits that it consists of."""
     from scheduler_service.plans.explanation import explain
 
-    version = version_of(parts, name, query.version)
-    shown = schedule(parts, version)
+    version = parts.plans.version(name, query.version)
+    shown = parts.plans.schedule(version)
     chain = [
         {
             **_named(link.placed),
@@ -121,16 +121,16 @@ def advise_on_people(parts: Services, name: PlanName, query: contract.AdviceQuer
     """
     from scheduler_service.plans.advice import Advice, advise
 
-    version = parts.storage.run(lambda: version_of(parts, name, query.version))
+    version = parts.storage.run(lambda: parts.plans.version(name, query.version))
     ticket, budget_ms = Ticket(), min(query.time_budget_ms, parts.settings.max_time_budget_ms)
 
     def begin() -> Advice:
         agent = parts.models.load_model(parts.experiments.default_model, oldest=True).agent
 
-        def solve(instance: Instance) -> Solution:
-            return agent.solve(instance, time_budget_ms=budget_ms, stop=lambda: ticket.is_dropped)
+        def solve(instance: Instance, limit_ms: float) -> Solution:
+            return agent.solve(instance, time_budget_ms=limit_ms, stop=lambda: ticket.is_dropped)
 
-        return advise(problem_of(version.request, None), version.makespan_h, solve)
+        return advise(problem_of(version.request, None), version.makespan_h, solve, budget_ms)
 
     is_gone = request.environ.get(HAS_CLIENT_LEFT)
     found = parts.improving.run(begin, is_gone=is_gone, ticket=ticket)
@@ -153,17 +153,19 @@ def simulate_risk(parts: Services, name: PlanName, body: contract.PlanRiskReques
 
     Simulated with the plan's order and crews. Nothing is stored.
     """
-    version = parts.storage.run(lambda: version_of(parts, name, body.version or 0))
+    version = parts.storage.run(lambda: parts.plans.version(name, body.version or 0))
     ticket, is_gone = Ticket(), request.environ.get(HAS_CLIENT_LEFT)
-    return parts.improving.run(lambda: _risk(parts, version, body), is_gone=is_gone, ticket=ticket)
+    return parts.improving.run(
+        lambda: _risk(parts, version, body, lambda: ticket.is_dropped), is_gone=is_gone, ticket=ticket
+    )
 
 
-def _risk(parts: Services, version: PlanVersion, body: contract.PlanRiskRequest) -> Any:
+def _risk(parts: Services, version: PlanVersion, body: contract.PlanRiskRequest, stop: Callable[[], bool]) -> Any:
     from scheduler_service.plans.risk import simulate, uncertainties
 
-    shown = schedule(parts, version)
+    shown = parts.plans.schedule(version)
     steps = {key: (each.duration, each.chance) for key, each in body.steps.items()}
-    found = simulate(shown, uncertainties(shown, body.spread, steps), samples=body.samples, seed=body.seed)
+    found = simulate(shown, uncertainties(shown, body.spread, steps), samples=body.samples, seed=body.seed, stop=stop)
     names = {step.id: step.name for step in shown.instance.steps}
     often = sorted(found.critical.items(), key=lambda item: (-item[1], item[0]))
     return success(
@@ -176,27 +178,6 @@ def _risk(parts: Services, version: PlanVersion, body: contract.PlanRiskRequest)
         **{f"p{round(100 * share)}": hours for share, hours in found.quantiles_h.items()},
         steps=[{"id": key, "name": names[key], "critical": share} for key, share in often],
     )
-
-
-def baseline_of(parts: Services, plan: str, number: int) -> PlanVersion:
-    """A version of a plan; 0: the one that people hold.
-
-    Raises:
-        PlanNotFound: there is no such plan or version.
-        PlanConflict: none was published.
-    """
-    if number:
-        return parts.plans.version(plan, number)
-    latest, held = parts.plans.latest(plan), parts.plans.held(plan)
-    if held is None:
-        raise PlanConflict("plan_without_baseline", plan=latest.plan)
-    return held
-
-
-def schedule(parts: Services, version: PlanVersion) -> Schedule:
-    """The schedule of a version, with what was published when it was made."""
-    held = None if version.published is None else parts.plans.find(version.plan, version.published)
-    return schedule_of(version, held)
 
 
 def _named(placed: ScheduledStep) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from scheduler_service.http.runs.details import details
 from scheduler_service.http.runs.planning import change, create
 from scheduler_service.http.services import Services
 from scheduler_service.plans.records import Publication
-from scheduler_service.plans.versions import PlanVersion, schedule_of
+from scheduler_service.plans.versions import PlanVersion
 
 api = Api("plans", "Keep a plan from its first version to the last report.")
 MADE = (ModelNotFound, AmbiguousModelName, PlanConflict, InvalidInstance, Overloaded, StorageUnavailable)
@@ -55,7 +55,7 @@ def list_plans(parts: Services, query: contract.PlansQuery) -> contract.PlansAns
 @api.get("/plans/{name}", raises=(PlanNotFound,))
 def get_plan(parts: Services, name: PlanName, query: contract.VersionQuery) -> contract.PlanVersionAnswer:
     """Get a version of a plan: its request and its schedule."""
-    return _answer(parts, version_of(parts, name, query.version))
+    return _answer(parts, parts.plans.version(name, query.version))
 
 
 @api.get("/plans/{name}/versions", raises=(PlanNotFound,))
@@ -93,11 +93,6 @@ def publish(parts: Services, name: PlanName, body: contract.PlanPublishRequest) 
     return success(plan=name, publication=_published(made))
 
 
-def version_of(parts: Services, plan: str, number: int) -> PlanVersion:
-    """A version of a plan; 0: the latest. Raises PlanNotFound."""
-    return parts.plans.version(plan, number) if number else parts.plans.latest(plan)
-
-
 def told(version: PlanVersion) -> dict[str, Any]:
     """The JSON of a version, without its schedule."""
     assert version.timestamp is not None
@@ -132,7 +127,6 @@ def _published(each: Publication) -> dict[str, Any]:
 
 def _answer(parts: Services, version: PlanVersion) -> Any:
     plan = version.plan
-    held = None if version.published is None else parts.plans.find(plan, version.published)
     publications = parts.plans.publications(plan)
     return success(
         plan=plan,
@@ -140,5 +134,5 @@ def _answer(parts: Services, version: PlanVersion) -> Any:
         published=publications[0].version if publications else None,
         version=told(version),
         request=version.request,
-        schedule=details(schedule_of(version, held)),
+        schedule=details(parts.plans.schedule(version)),
     )
