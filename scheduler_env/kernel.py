@@ -95,8 +95,8 @@ class Outlook(NamedTuple):
 
 def compile_instance(instance: Instance) -> Problem:
     """The arrays of `instance` for the kernel; arrays that do not depend on durations are computed once and shared."""
-    if instance.status is not None:
-        raise ValueError("an instance with a status is planned by scheduler_env.replan.solving")
+    if instance.status is not None or instance.calendar is not None:
+        raise ValueError("an instance with a status or a calendar is planned by scheduler_env.replan.solving")
     frame: _Frame | None = instance.shared.get("frame")
     if frame is None:
         frame = instance.shared["frame"] = _frame(instance)
